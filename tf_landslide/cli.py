@@ -1,0 +1,285 @@
+"""The command line: parse, call, print. A command imports what it needs when it runs, so ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from tf_landslide import __version__
+from tf_landslide.errors import LandslideError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns 0 when done, 2 after ``error: …`` on standard error for a user's mistake."""
+    arguments = _parse(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except LandslideError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"error: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; a training goes on from its last epoch with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse; ``train`` takes its ``key=value`` settings anywhere on the line, which argparse alone does not."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
+        arguments.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tf-landslide", description="Landslide mapping with Keras and TensorFlow.")
+    parser.add_argument("--version", action="version", version=f"tf-landslide {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name, run, help, description=None):
+        sub = commands.add_parser(name, help=help, description=description or help[0].upper() + help[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    synth = command("synth", _synth, "write the synthetic sample landscape")
+    synth.add_argument("dir", metavar="DIR", help="a new folder")
+    for split, n in (("train", 192), ("valid", 48), ("test", 64)):
+        synth.add_argument(f"--{split}", type=int, default=n, metavar="N", help=f"{split} patches (default {n})")
+    synth.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal files (default 0)")
+
+    download = command("download", _download, "fetch the real Landslide4Sense (needs internet; resumes; checks sums)")
+    download.add_argument("dir", metavar="DIR", help="folder to unpack into")
+    download.add_argument("--mirror", metavar="URL", help="a server that answers as Zenodo does")
+
+    inspect = command("inspect", _inspect, "count, check and describe a dataset; status 2 where anything is broken")
+    inspect.add_argument("dir", metavar="DIR", help="a folder of HDF5 patches")
+    inspect.add_argument("--layout", help="band layout (default: by the number of bands)")
+    inspect.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    inspect.add_argument("--figure", metavar="FILE.png", help="draw every band of a patch, the mask outlined in red")
+    inspect.add_argument("--patch", metavar="SPLIT/N", help="the patch to draw (default: the first with a landslide)")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+
+    train = command("train", _train, "train a model from a config, choose its threshold, judge it")
+    train.add_argument("config", metavar="CONFIG", help="a YAML file, see configs/")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.epochs=10")
+    train.add_argument("--data", required=True, metavar="DIR", help="a folder of HDF5 patches")
+    train.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
+    train.add_argument("--resume", action="store_true", help="go on with the run that RUN holds")
+    train.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+    evaluate = command("evaluate", _evaluate, "judge a run on a split, with its own threshold")
+    evaluate.add_argument("model", metavar="RUN", help="a run folder")
+    evaluate.add_argument("--data", required=True, metavar="DIR", help="a folder of HDF5 patches")
+    evaluate.add_argument("--split", default="test", help="train, valid or test (default test)")
+    evaluate.add_argument("--out", metavar="REPORT", help="folder for the report (default RUN/report_SPLIT)")
+    evaluate.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+    predict = command("predict", _predict, "predict HDF5 patches: probability .npy, mask and overlay PNG")
+    predict.add_argument("model", metavar="MODEL", help="a run, or a SavedModel folder")
+    predict.add_argument("inputs", nargs="+", metavar="INPUT.h5", help="patches in the model's band layout, any size")
+    predict.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    predict.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
+    predict.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    predict.add_argument("--json", action="store_true", help="print the results as JSON")
+
+    export = command("export", _export, "publish a run's model as a versioned SavedModel")
+    export.add_argument("model", metavar="RUN", help="a run folder")
+    export.add_argument("--to", required=True, metavar="MODELS", help="the folder that a model server watches")
+    export.add_argument("--name", help="of the model (default: the config's)")
+    export.add_argument("--json", action="store_true", help="print JSON")
+
+    demo = command("demo", _demo, "all of it on the synthetic sample landscape")
+    demo.add_argument("--out", default="demo", metavar="DIR", help="folder to make (default demo)")
+    demo.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors in our one-line form."""
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _start_tensorflow() -> None:
+    """Import TensorFlow and look for devices, without its start-up notes, which no setting of its own silences."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def _print_json(value) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _table(header: tuple[str, ...], rows: list[tuple]) -> str:
+    """A plain table: the first column to the left, the others to the right."""
+    cells = [header, *[tuple(str(cell) for cell in row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row):
+        return "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+
+    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, cells[1:])])
+
+
+def _scores_table(rows: dict[str, dict]) -> str:
+    names = ("f1", "precision", "recall", "iou")
+    header = ("", "F1", "precision", "recall", "IoU")
+    return _table(header, [(label, *(f"{row[name]:.4f}" for name in names)) for label, row in rows.items()])
+
+
+def _synth(a) -> None:
+    from tf_landslide.data.synthetic import write_sample
+
+    sizes = write_sample(a.dir, train=a.train, valid=a.valid, test=a.test, seed=a.seed)
+    print(f"{a.dir}: {', '.join(f'{n} {split}' for split, n in sizes.items())} patches (synthetic)")
+
+
+def _download(a) -> None:
+    from tf_landslide.data.download import ZENODO, download
+
+    sizes = download(a.dir, mirror=a.mirror or ZENODO)
+    print(f"{a.dir}: {', '.join(f'{n} {split}' for split, n in sizes.items())} patches")
+
+
+def _inspect(a) -> None:
+    from tf_landslide.data.inspection import draw_patch, inspect_data
+
+    found = inspect_data(a.dir, a.layout, allow_missing=a.allow_missing)
+    if a.json:
+        _print_json(found.as_dict())
+    else:
+        print(_inspection_text(found))
+    if a.figure:
+        drawn = draw_patch(a.dir, found.layout, a.figure, a.patch)
+        print(f"{a.figure}: {drawn}", file=sys.stderr)
+    if found.problems:
+        raise LandslideError(f"{a.dir}: {len(found.problems)} problems, listed above")
+
+
+def _inspection_text(found) -> str:
+    lines = [f"{found.data_dir}: layout {found.layout}"]
+    for split, s in found.splits.items():
+        shape = " x ".join(map(str, s.shape or ()))
+        share = s.landslide_patches / s.pairs if s.pairs else 0
+        lines += [
+            "",
+            f"{split}: {s.images} images, {s.masks} masks, {s.pairs} sound pairs, {shape}",
+            f"  landslide: {s.landslide_fraction:.2%} of the pixels, {s.landslide_patches} patches ({share:.0%})",
+            "",
+        ]
+        rows = [
+            (b.name, b.unit, *(f"{v:.4g}" for v in (b.mean, b.std, b.minimum, b.maximum, b.stored_mean)), b.missing)
+            for b in s.bands
+        ]
+        header = ("  band", "unit", "mean", "std", "min", "max", "stored mean", "missing")
+        lines += [_table(header, [(f"  {row[0]}", *row[1:]) for row in rows])]
+    lines += ["", *(f"problem: {problem}" for problem in found.problems)] if found.problems else ["", "no problems"]
+    return "\n".join(lines)
+
+
+def _train(a) -> None:
+    from tf_landslide.training.config import load_config
+
+    config = load_config(a.config, a.overrides)
+    _start_tensorflow()
+    from tf_landslide.training.run import train
+
+    run = train(config, a.data, a.out, resume=a.resume)
+    metrics = run.metrics()
+    if a.json:
+        _print_json(metrics)
+    else:
+        print(_scores_table(metrics))
+        print(f"threshold {run.threshold:.3f}, chosen on validation; report: {run.path / 'report' / 'report.md'}")
+
+
+def _evaluate(a) -> None:
+    _start_tensorflow()
+    from tf_landslide.training.run import Run, open_sources
+
+    run = Run.open(a.model)
+    run.metrics()  # an unfinished run is refused before any reading
+    source = open_sources(run.config, a.data, splits=[a.split])[a.split]
+    from tf_landslide.evaluation.report import evaluate_split
+
+    out = Path(a.out or run.path / f"report_{a.split}")
+    scores = evaluate_split(run, source, a.split, out)
+    if a.json:
+        _print_json(scores)
+    else:
+        print(_scores_table({a.split: scores}))
+        print(f"threshold {scores['threshold']:.3f}, chosen on validation; report: {out / 'report.md'}")
+
+
+def _predict(a) -> None:
+    _start_tensorflow()
+    from tf_landslide.prediction import predict_files
+    from tf_landslide.predictor import load_predictor
+
+    predictor = load_predictor(a.model)
+    results = predict_files(predictor, a.inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing)
+    if a.json:
+        _print_json([result.as_dict() for result in results])
+        return
+    rows = [
+        (Path(r.input).name, f"{r.mean_probability:.4f}", f"{r.landslide_fraction:.2%}", *_area(r)) for r in results
+    ]
+    print(_table(("input", "mean probability", "landslide", "hectares"), rows))
+    print(f"threshold {results[0].threshold:.3f}; results in {a.out}")
+
+
+def _area(result) -> tuple[str]:
+    return ("-" if result.landslide_area_m2 is None else f"{result.landslide_area_m2 / 1e4:.2f}",)
+
+
+def _export(a) -> None:
+    _start_tensorflow()
+    from tf_landslide.training.run import Run
+
+    run = Run.open(a.model)
+    from tf_landslide.export import export_run
+
+    version = export_run(run, a.to, a.name)
+    if a.json:
+        _print_json({"model": str(version)})
+    else:
+        print(f"{version}: equal to the live model")
+
+
+def _demo(a) -> None:
+    _start_tensorflow()
+    from tf_landslide.demo import run_demo
+
+    result = run_demo(a.out)
+    if a.json:
+        _print_json(result)
+        return
+    print("\nTest split of the SYNTHETIC sample landscape (says nothing about real landslides):\n")
+    print(_scores_table(result["scores"]))
+    print(f"\nreport    {result['report']}\nmodel     {result['model']}\npictures")
+    print("\n".join(f"  {path}" for path in result["pictures"]))
+    print(f"\ndone in {result['seconds']:.0f} s")

@@ -1,0 +1,1 @@
+"""Patches on disk: finding, reading, checking, feeding, downloading, and the synthetic sample landscape."""

@@ -1,0 +1,187 @@
+"""Downloading the real Landslide4Sense: resumes, verifies checksums, unpacks into the released layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from tf_landslide.data.patches import available_splits, find_patches
+from tf_landslide.errors import LandslideError
+from tf_landslide.files import replacing, write_text
+
+ZENODO = "https://zenodo.org"
+RECORD = "10463239"
+_CHUNK = 1 << 20
+_ATTEMPTS = 5
+_TIMEOUT = 30  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of the record: its name, size in bytes, MD5 and address."""
+
+    name: str
+    size: int
+    md5: str
+    url: str
+
+
+def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> dict[str, int]:
+    """Fetch and unpack the dataset.
+
+    What is there is kept: a half-fetched archive goes on where it broke off, an unpacked one is not fetched again.
+    Archives are removed once unpacked.
+
+    Args:
+        out: the folder that then holds ``TrainData``, ``ValidData`` and ``TestData``.
+        mirror: address of a server that answers as Zenodo does, at ``/api/records/10463239``.
+        pause: seconds before the first retry; each further one waits twice as long.
+
+    Returns:
+        the number of patches by split.
+
+    Raises:
+        LandslideError: offline, a record that cannot be read, a wrong checksum, a bad archive, or a full disk.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise LandslideError(f"{out}: is a file; name a folder to download into")
+    files = _record(mirror.rstrip("/"), pause)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        done = out / f".{file.name}.unpacked"
+        if done.exists() and done.read_text().strip() == file.md5:
+            continue
+        archive = out / file.name
+        _fetch(file, archive, pause)
+        _unpack(archive, out)
+        archive.unlink()
+        write_text(done, file.md5 + "\n")
+    return {split: len(find_patches(out, split)) for split in available_splits(out)}
+
+
+def _record(mirror: str, pause: float) -> list[RemoteFile]:
+    url = f"{mirror}/api/records/{RECORD}"
+    text = _retried(url, pause, lambda: _open(url).read())
+    try:
+        entries = json.loads(text)["files"]
+        files = [
+            RemoteFile(
+                PurePosixPath(entry["key"]).name,
+                int(entry["size"]),
+                entry["checksum"].removeprefix("md5:"),
+                f"{url}/files/{quote(entry['key'])}/content",
+            )
+            for entry in entries
+            if entry["key"].endswith(".zip")
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise LandslideError(f"{url}: did not answer with a Zenodo record; check --mirror") from None
+    if not files:
+        raise LandslideError(f"{url}: the record lists no .zip file; check --mirror")
+    return files
+
+
+def _open(url: str, start: int = 0):
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    return urllib.request.urlopen(request, timeout=_TIMEOUT)
+
+
+def _retried(url: str, pause: float, action: Callable):
+    """Do ``action`` again when the network interrupts it, and say plainly what to do when that does not help."""
+    for k in range(_ATTEMPTS):
+        try:
+            return action()
+        except urllib.error.HTTPError as error:
+            last = f"the server answers {error.code} {error.reason}"
+            if error.code < 500 and error.code != 429:
+                raise LandslideError(f"{url}: {last}; check --mirror") from None
+        except (OSError, HTTPException) as error:
+            if getattr(error, "filename", None):
+                raise LandslideError(f"{error.filename}: {error.strerror}") from None
+            last = str(getattr(error, "reason", error)) or type(error).__name__
+        if k + 1 < _ATTEMPTS:
+            time.sleep(pause * 2**k)
+    raise LandslideError(
+        f"{url}: cannot be reached ({last}); check the connection or name a --mirror, then run the same command again: "
+        "it goes on where it stopped"
+    )
+
+
+def _fetch(file: RemoteFile, archive: Path, pause: float) -> None:
+    """Fetch into ``archive``, through ``archive.part``, resuming what is there; verify size and MD5."""
+    from tqdm import tqdm
+
+    if archive.exists():  # fetched and verified earlier, but not unpacked to the end
+        return
+    part = archive.with_name(f"{file.name}.part")
+    with tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+
+        def rest():
+            have = part.stat().st_size if part.exists() else 0
+            if have > file.size:
+                part.unlink()
+                have = 0
+            if have < file.size:
+                with _open(file.url, have) as answer, part.open("ab") as target:
+                    if have and answer.status != 206:  # a server that cannot resume sends all of it again
+                        target.truncate(0)
+                        have = 0
+                    bar.n = have
+                    while chunk := answer.read(_CHUNK):
+                        target.write(chunk)
+                        bar.update(len(chunk))
+            if part.stat().st_size < file.size:
+                raise ConnectionError(f"broke off after {part.stat().st_size} of {file.size} bytes")
+
+        _retried(file.url, pause, rest)
+    if (found := _md5(part)) != file.md5:
+        part.unlink()
+        raise LandslideError(
+            f"{archive}: MD5 is {found}, the record says {file.md5}; the copy was removed, run the same command again"
+        )
+    part.replace(archive)
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _unpack(archive: Path, out: Path) -> None:
+    """Unpack into the released layout; an archive may or may not carry its own top folder."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [m for m in opened.infolist() if m.filename.endswith(".h5") and "__MACOSX" not in m.filename]
+            if not members:
+                raise LandslideError(f"{archive}: holds no .h5 file; is this Landslide4Sense?")
+            for member in members:
+                target = out / _released_path(member.filename, archive)
+                with replacing(target) as partial, opened.open(member) as source, partial.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, _CHUNK)
+    except zipfile.BadZipFile:
+        archive.unlink()
+        raise LandslideError(f"{archive}: is not a ZIP archive; it was removed, run the same command again") from None
+
+
+def _released_path(member: str, archive: Path) -> Path:
+    """``…/TrainData/img/image_1.h5`` -> ``TrainData/img/image_1.h5``; the archive's name stands in for TrainData."""
+    parts = PurePosixPath(member).parts
+    if ".." in parts or len(parts) < 2:
+        raise LandslideError(f"{archive}: holds the unexpected path {member!r}")
+    folder, kind, name = parts[-3] if len(parts) > 2 else archive.stem, parts[-2], parts[-1]
+    return Path(folder, kind, name)

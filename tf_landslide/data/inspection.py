@@ -1,0 +1,250 @@
+"""What a dataset holds and what is broken in it: the checks behind ``inspect``, and before every training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tf_landslide.bands import LAYOUTS, BandLayout, get_layout, layout_with
+from tf_landslide.data.patches import Reading, available_splits, find_patches, read_patches
+from tf_landslide.errors import LandslideError
+from tf_landslide.progress import progress
+
+
+class DuplicateFinder:
+    """Remembers the content hash of every image seen, over all splits, and names the first file with the same one."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[str, Path]] = {}
+
+    def error(self, split: str, reading: Reading) -> LandslideError | None:
+        if reading.image is None:
+            return None
+        path = reading.patch.image
+        digest = hashlib.sha256(reading.image.tobytes()).digest()
+        first_split, first = self._seen.setdefault(digest, (split, path))
+        if first == path:
+            return None
+        where = f"split {split!r}" if split == first_split else f"splits {first_split!r} and {split!r}"
+        return LandslideError(f"{path}: holds the same image as {first} (duplicate in {where}); remove one")
+
+
+def checked_readings(
+    data_dir: Path,
+    split: str,
+    layout: BandLayout,
+    duplicates: DuplicateFinder,
+    *,
+    allow_missing: bool = False,
+) -> Iterator[tuple[Reading, list[LandslideError]]]:
+    """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins."""
+    shape = None
+    patches = find_patches(data_dir, split)
+    readings = read_patches(patches, layout, allow_missing=allow_missing)
+    for reading in progress(readings, total=len(patches), label=f"reading {split}"):
+        errors = list(reading.errors)
+        if reading.image is not None:
+            shape = shape or reading.image.shape
+            if reading.image.shape != shape:
+                errors.append(
+                    LandslideError(
+                        f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others {shape}"
+                    )
+                )
+            elif (twin := duplicates.error(split, reading)) is not None:
+                errors.append(twin)
+        yield reading, errors
+
+
+def detect_layout(data_dir: Path) -> BandLayout:
+    """The layout most of the readable images of ``data_dir`` have, judged by their number of bands.
+
+    Raises:
+        LandslideError: no image can be read, or no known layout has that many bands.
+    """
+    counts: Counter[int] = Counter()
+    for split in available_splits(data_dir):
+        sample = [patch for patch in find_patches(data_dir, split) if patch.image is not None][:8]
+        for reading in read_patches(sample, allow_missing=True):
+            if reading.image is not None:
+                counts[reading.image.shape[-1]] += 1
+    if not counts:
+        raise LandslideError(f"{data_dir}: none of the first images can be read")
+    bands = counts.most_common(1)[0][0]
+    layout = layout_with(bands)
+    if layout is None:
+        known = ", ".join(f"{len(known.bands)} ({name})" for name, known in LAYOUTS.items())
+        raise LandslideError(f"{data_dir}: images have {bands} bands; known layouts have {known}")
+    return layout
+
+
+@dataclass
+class BandStatistics:
+    """Statistics of one band over a split, in stored and in physical values; missing values are skipped."""
+
+    name: str
+    unit: str
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    stored_mean: float
+    missing: int
+
+
+@dataclass
+class SplitSummary:
+    """What one split holds."""
+
+    images: int = 0
+    masks: int = 0
+    pairs: int = 0
+    shape: tuple[int, ...] | None = None
+    landslide_patches: int = 0
+    landslide_fraction: float = 0.0
+    bands: list[BandStatistics] = field(default_factory=list)
+
+
+@dataclass
+class Inspection:
+    """The result of ``inspect``."""
+
+    data_dir: str
+    layout: str
+    splits: dict[str, SplitSummary]
+    problems: list[str]
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def inspect_data(data_dir: Path, layout: str | BandLayout | None = None, *, allow_missing: bool = False) -> Inspection:
+    """Read every patch of every split and report counts, class balance, band statistics and all that is broken.
+
+    Args:
+        data_dir: a folder in either published layout.
+        layout: name of the band layout; None finds it by the number of bands.
+        allow_missing: take NaN as a missing value rather than as a fault.
+
+    Raises:
+        LandslideError: the folder holds no split, or its layout cannot be told.
+    """
+    data_dir = Path(data_dir)
+    splits = available_splits(data_dir)
+    layout = get_layout(layout) if layout else detect_layout(data_dir)
+    duplicates = DuplicateFinder()
+    summaries: dict[str, SplitSummary] = {}
+    problems: list[str] = []
+    for split in splits:
+        summary, moments = SplitSummary(), _Moments(layout)
+        landslide_pixels = pixels = 0
+        for reading, errors in checked_readings(data_dir, split, layout, duplicates, allow_missing=allow_missing):
+            problems += [str(error) for error in errors]
+            summary.images += reading.patch.image is not None
+            summary.masks += reading.patch.mask is not None
+            if reading.image is not None:
+                summary.shape = summary.shape or reading.image.shape
+                moments.add(reading.image)
+            if reading.image is not None and reading.mask is not None:
+                summary.pairs += 1
+                summary.landslide_patches += bool(reading.mask.any())
+                landslide_pixels += int(reading.mask.sum())
+                pixels += reading.mask.size
+        summary.landslide_fraction = landslide_pixels / pixels if pixels else 0.0
+        summary.bands = moments.statistics()
+        summaries[split] = summary
+    return Inspection(str(data_dir), layout.name, summaries, problems)
+
+
+def draw_patch(data_dir: str | Path, layout: str | BandLayout, path: str | Path, patch: str | None = None) -> str:
+    """Draw every band of one patch with the mask's outline in red.
+
+    Args:
+        data_dir: a folder in either published layout.
+        layout: of its bands.
+        path: of the PNG to write.
+        patch: ``SPLIT/N``; None takes the first patch that holds a landslide, else the first.
+
+    Returns:
+        what was drawn, as ``SPLIT/N``.
+    """
+    from tf_landslide.evaluation.figures import all_bands
+
+    layout = get_layout(layout)
+    split, reading = _chosen_patch(Path(data_dir), layout, patch)
+    if reading.image is None:
+        raise reading.errors[0]
+    name = f"{split}/{reading.patch.number}"
+    all_bands(Path(path), reading.image, reading.mask, layout, f"{layout.name} {name}")
+    return name
+
+
+def _chosen_patch(data_dir: Path, layout: BandLayout, wanted: str | None) -> tuple[str, Reading]:
+    if wanted:
+        split, _, number = wanted.partition("/")
+        found = {str(patch.number): patch for patch in find_patches(data_dir, split)}
+        if number not in found:
+            raise LandslideError(f"{data_dir}: no patch {wanted!r}; expected SPLIT/N, e.g. train/{next(iter(found))}")
+        return split, next(read_patches([found[number]], layout, allow_missing=True))
+    first = None
+    for split in available_splits(data_dir):
+        for reading in read_patches(find_patches(data_dir, split), layout, allow_missing=True):
+            if reading.image is not None:
+                first = first or (split, reading)
+                if reading.mask is not None and reading.mask.any():
+                    return split, reading
+    if first is None:
+        raise LandslideError(f"{data_dir}: no image can be read")
+    return first
+
+
+class _Moments:
+    """Running count, mean and variance per band in float64 (Chan et al. 1979), skipping missing values."""
+
+    def __init__(self, layout: BandLayout) -> None:
+        self.layout = layout
+        n = len(layout.bands)
+        self.count, self.mean, self.m2 = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.low, self.high, self.missing = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, int)
+
+    def add(self, image: np.ndarray) -> None:
+        values = image.reshape(-1, image.shape[-1]).astype(np.float64)
+        for i, band in enumerate(self.layout.bands):
+            column = values[:, i]
+            valid = column[~np.isnan(column) & (column != band.nodata if band.nodata is not None else True)]
+            self.missing[i] += column.size - valid.size
+            if not valid.size:
+                continue
+            mean, total = valid.mean(), self.count[i] + valid.size
+            delta = mean - self.mean[i]
+            self.m2[i] += ((valid - mean) ** 2).sum() + delta**2 * self.count[i] * valid.size / total
+            self.mean[i] += delta * valid.size / total
+            self.count[i] = total
+            self.low[i], self.high[i] = min(self.low[i], valid.min()), max(self.high[i], valid.max())
+
+    def statistics(self) -> list[BandStatistics]:
+        rows = []
+        for i, band in enumerate(self.layout.bands):
+            if not self.count[i]:
+                rows.append(BandStatistics(band.name, band.unit, *([float("nan")] * 5), int(self.missing[i])))
+                continue
+            std = float(np.sqrt(self.m2[i] / self.count[i]) * band.scale)
+            mean, low, high = (v * band.scale + band.offset for v in (self.mean[i], self.low[i], self.high[i]))
+            rows.append(
+                BandStatistics(
+                    band.name,
+                    band.unit,
+                    float(mean),
+                    std,
+                    float(low),
+                    float(high),
+                    float(self.mean[i]),
+                    int(self.missing[i]),
+                )
+            )
+        return rows

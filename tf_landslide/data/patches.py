@@ -1,0 +1,225 @@
+"""Finding and reading HDF5 patches, in either published folder layout.
+
+    TrainData|ValidData|TestData/{img,mask}/{image,mask}_N.h5        as released
+    {images,annotations}/{train,validation,test}/{image,mask}_N.h5   as mirrored
+
+An image and a mask belong together by their number N, never by their position in a sorted list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tf_landslide.bands import BandLayout, layout_with
+from tf_landslide.errors import LandslideError, nearest
+
+SPLITS = ("train", "valid", "test")
+IMAGE_KEY, MASK_KEY = "img", "mask"
+
+_FOLDERS = {
+    "train": (("TrainData/img", "TrainData/mask"), ("images/train", "annotations/train")),
+    "valid": (("ValidData/img", "ValidData/mask"), ("images/validation", "annotations/validation")),
+    "test": (("TestData/img", "TestData/mask"), ("images/test", "annotations/test")),
+}
+_NUMBERED = re.compile(r"^(?:image|mask)_(\d+)\.h5$")
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One numbered patch of a split; either file may be absent."""
+
+    number: int
+    image: Path | None
+    mask: Path | None
+
+
+@dataclass
+class Reading:
+    """What reading one patch gave: arrays where they could be read, and the error of each file that could not."""
+
+    patch: Patch
+    image: np.ndarray | None = None  # (H, W, B) float32, as stored
+    mask: np.ndarray | None = None  # (H, W) uint8, 0 or 1
+    errors: tuple[LandslideError, ...] = ()
+
+
+def split_folders(data_dir: Path, split: str) -> tuple[Path, Path] | None:
+    """The image and mask folder of a split, or None where ``data_dir`` has neither published layout for it."""
+    if split not in SPLITS:
+        raise LandslideError(nearest(split, SPLITS, "split"))
+    for images, masks in _FOLDERS[split]:
+        if (Path(data_dir) / images).is_dir():
+            return Path(data_dir) / images, Path(data_dir) / masks
+    return None
+
+
+def available_splits(data_dir: Path) -> list[str]:
+    """The splits that ``data_dir`` holds. Raises ``LandslideError`` where it holds none."""
+    if not Path(data_dir).is_dir():
+        raise LandslideError(f"{data_dir}: no such folder")
+    splits = [split for split in SPLITS if split_folders(data_dir, split)]
+    if not splits:
+        raise LandslideError(
+            f"{data_dir}: found neither TrainData|ValidData|TestData/img nor images/train|validation|test; "
+            "name the folder that holds one of them"
+        )
+    return splits
+
+
+def find_patches(data_dir: Path, split: str) -> list[Patch]:
+    """The numbered patches of a split, by number; a patch whose image or mask is missing has None there.
+
+    Raises:
+        LandslideError: no such split in ``data_dir``, or a file whose name has no number.
+    """
+    if split not in available_splits(data_dir):
+        expected = " or ".join(images for images, _ in _FOLDERS[split])
+        raise LandslideError(f"{data_dir}: no {split!r} split; expected a folder {expected}")
+    folders = split_folders(data_dir, split)
+    images, masks = (_numbered(folder) for folder in folders)
+    if not images and not masks:
+        raise LandslideError(f"{folders[0]}: holds no image_N.h5")
+    return [Patch(n, images.get(n), masks.get(n)) for n in sorted(images.keys() | masks.keys())]
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    files: dict[int, Path] = {}
+    for path in sorted(folder.glob("*.h5")):
+        match = _NUMBERED.match(path.name)
+        if not match:
+            raise LandslideError(f"{path}: expected a name like image_12.h5 or mask_12.h5")
+        number = int(match.group(1))
+        if number in files:
+            raise LandslideError(f"{path}: has the same number as {files[number].name}")
+        files[number] = path
+    return files
+
+
+def _read_dataset(path: Path, key: str) -> np.ndarray:
+    try:
+        with h5py.File(path, "r") as file:
+            if key not in file or not isinstance(file[key], h5py.Dataset):
+                found = ", ".join(sorted(file)) or "nothing"
+                raise LandslideError(f"{path}: has no dataset {key!r} (found: {found})")
+            values = file[key][()]
+    except FileNotFoundError:
+        raise LandslideError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise LandslideError(f"{path}: is a folder, expected an HDF5 file") from None
+    except OSError as error:
+        reason = "truncated HDF5 file" if "truncated" in str(error) else "not a readable HDF5 file"
+        raise LandslideError(f"{path}: {reason}; fetch or write it again") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        raise LandslideError(
+            f"{path}: dataset {key!r} holds {getattr(values, 'dtype', type(values))}, expected numbers"
+        )
+    return values
+
+
+def read_image(path: Path, layout: BandLayout | None = None, *, allow_missing: bool = False) -> np.ndarray:
+    """Read the stored bands of one patch.
+
+    Args:
+        path: an HDF5 file with dataset ``img``, (H, W, B), of any number type, contiguous or compressed.
+        layout: the layout the file must have; None accepts any number of bands.
+        allow_missing: accept NaN as a missing value (infinite values are never accepted).
+
+    Returns:
+        (H, W, B) float32, as stored.
+
+    Raises:
+        LandslideError: absent, truncated or not HDF5, no such dataset, a wrong shape, NaN or Inf.
+    """
+    path = Path(path)
+    values = _read_dataset(path, IMAGE_KEY)
+    if values.ndim != 3 or 0 in values.shape:
+        raise LandslideError(f"{path}: 'img' has shape {values.shape}, expected (height, width, bands)")
+    if layout is not None and values.shape[-1] != len(layout.bands):
+        other = layout_with(values.shape[-1])
+        hint = f"; that is layout {other.name!r}" if other else ""
+        raise LandslideError(
+            f"{path}: 'img' has {values.shape[-1]} bands, layout {layout.name!r} has {len(layout.bands)}{hint}"
+        )
+    if values.dtype.kind == "f":
+        _refuse_missing(path, values, layout, allow_missing)
+    return values.astype(np.float32)
+
+
+def _refuse_missing(path: Path, values: np.ndarray, layout: BandLayout | None, allow_missing: bool) -> None:
+    bad = np.isinf(values) if allow_missing else ~np.isfinite(values)
+    if not bad.any():
+        return
+    counts = bad.sum(axis=(0, 1))
+    band = int(counts.argmax())
+    name = layout.names[band] if layout else f"band {band}"
+    what = "infinite" if np.isinf(values[..., band]).any() else "NaN"
+    remedy = "repair the file" if what == "infinite" else "repair the file, or allow missing values (see the docs)"
+    raise LandslideError(f"{path}: {int(bad.sum())} values are NaN or infinite ({what} in {name}); {remedy}")
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read one mask: (H, W) uint8 of 0 and 1. Raises ``LandslideError`` for anything else."""
+    path = Path(path)
+    values = _read_dataset(path, MASK_KEY)
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 or 0 in values.shape:
+        raise LandslideError(f"{path}: 'mask' has shape {values.shape}, expected (height, width)")
+    if not np.isin(values, (0, 1)).all():
+        other = np.setdiff1d(values, (0, 1))
+        shown = ", ".join(f"{v:g}" for v in other[:4].astype(float))
+        raise LandslideError(f"{path}: 'mask' holds {shown}; expected only 0 and 1")
+    return values.astype(np.uint8)
+
+
+def read_patch(patch: Patch, layout: BandLayout | None = None, *, allow_missing: bool = False) -> Reading:
+    """Read both files of a patch; what is wrong with either is kept in the reading, not raised."""
+    reading = Reading(patch)
+    errors = []
+    if patch.image is None:
+        errors.append(LandslideError(f"{patch.mask}: has no image_{patch.number}.h5 to go with it"))
+    else:
+        try:
+            reading.image = read_image(patch.image, layout, allow_missing=allow_missing)
+        except LandslideError as error:
+            errors.append(error)
+    if patch.mask is None:
+        errors.append(LandslideError(f"{patch.image}: has no mask_{patch.number}.h5 to go with it"))
+    else:
+        try:
+            reading.mask = read_mask(patch.mask)
+        except LandslideError as error:
+            errors.append(error)
+    if reading.image is not None and reading.mask is not None and reading.image.shape[:2] != reading.mask.shape:
+        errors.append(
+            LandslideError(
+                f"{patch.mask}: is {reading.mask.shape}, its image is {reading.image.shape[:2]}; sizes must be equal"
+            )
+        )
+        reading.mask = None
+    reading.errors = tuple(errors)
+    return reading
+
+
+def in_order(function, items, workers: int = _READERS) -> Iterator:
+    """Map ``function`` over ``items`` on threads; results come in order, with only a few in flight at a time."""
+    items = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        pending = [pool.submit(function, item) for item in islice(items, 2 * workers)]
+        while pending:
+            yield pending.pop(0).result()
+            pending.extend(pool.submit(function, item) for item in islice(items, 1))
+
+
+def read_patches(patches, layout: BandLayout | None = None, *, allow_missing: bool = False) -> Iterator[Reading]:
+    """Read many patches on a few threads, in order."""
+    return in_order(lambda patch: read_patch(patch, layout, allow_missing=allow_missing), patches)

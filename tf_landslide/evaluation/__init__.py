@@ -1,0 +1,1 @@
+"""Judging: dataset-level scores, the threshold, intervals, reports and figures."""

@@ -1,0 +1,122 @@
+"""Judging a run: metrics.json, figures and a readable report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tf_landslide.bands import get_layout
+from tf_landslide.data.patches import read_image
+from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.evaluation import figures
+from tf_landslide.evaluation.scores import SCORES, Histograms, best_threshold, curve, judge, patch_f1
+from tf_landslide.files import write_json
+from tf_landslide.predictor import Predictor, predictor_of
+from tf_landslide.progress import progress
+
+
+def predictions(predictor: Predictor, source: PatchSource, label: str = ""):
+    """(probability, mask) of every patch of a split, in order, (H, W) each."""
+    step = predictor.batch_size
+    for start in progress(range(0, len(source), step), label=f"judging {label}", unit="batch"):
+        channels, masks = source.fetch(np.arange(start, min(start + step, len(source))))
+        yield from zip(predictor(channels)[..., 0], masks[..., 0], strict=True)
+
+
+def judge_run(run, sources: dict[str, PatchSource]) -> dict:
+    """Choose the threshold on validation, judge every split with it, and write ``metrics.json`` and ``report/``.
+
+    Returns:
+        the scores by split.
+    """
+    predictor = predictor_of(run.load_model(), run.card(threshold=0.5))
+    histograms = {split: Histograms.of(predictions(predictor, sources[split], split)) for split in sources}
+    threshold = best_threshold(histograms["valid"])
+    metrics = {split: judge(h, threshold) for split, h in histograms.items()}
+    write_json(run.path / "metrics.json", metrics)
+    shown = "test" if "test" in sources else "valid"
+    write_report(run, predictor, shown, sources[shown], histograms[shown], metrics, run.path / "report")
+    return metrics
+
+
+def evaluate_split(run, source: PatchSource, split: str, out: Path) -> dict:
+    """Judge one split with the run's own threshold; write a report to ``out`` and the scores to ``metrics.json``.
+
+    Returns:
+        the scores of the split.
+    """
+    predictor = predictor_of(run.load_model(), run.card())
+    histograms = Histograms.of(predictions(predictor, source, split))
+    metrics = {**run.metrics(), split: judge(histograms, run.threshold)}
+    write_report(run, predictor, split, source, histograms, metrics, out)
+    write_json(run.path / "metrics.json", metrics)
+    return metrics[split]
+
+
+def write_report(run, predictor, split, source, histograms, metrics, out: Path) -> None:
+    """Write figures, the split's ``metrics.json`` and ``report.md`` into ``out``, whole or not at all."""
+    scores = metrics[split]
+    threshold = scores["threshold"]
+    chosen = pick_patches(patch_f1(histograms, threshold))
+    staging = out.with_name(f".{out.name}.partial")
+    staging.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for label, position in chosen.items():
+        channels, mask = source.fetch(np.array([position]))
+        patch = source.patches[position]
+        rgb = figures.rgb(read_image(patch.image, allow_missing=True), get_layout(run.config.data.layout))
+        probability = predictor(channels)[0, ..., 0]
+        f1 = patch_f1(histograms, threshold)[position]
+        name = f"triptych_{label}.png"
+        title = f"{patch.image.name}: {label} of {split}, F1 {f1:.3f}"
+        figures.triptych(staging / name, rgb, mask[0, ..., 0], probability, title)
+        pictures.append(name)
+    figures.precision_recall(staging / "precision_recall.png", curve(histograms), scores, f"{run.config.name}, {split}")
+    figures.learning_curve(staging / "learning_curve.png", run.history, run.config.name)
+    pictures += ["precision_recall.png", "learning_curve.png"]
+    write_json(staging / "metrics.json", {split: scores})
+    (staging / "report.md").write_text(report_text(run, split, metrics, pictures))
+    out.mkdir(parents=True, exist_ok=True)
+    for path in staging.iterdir():
+        path.replace(out / path.name)
+    staging.rmdir()
+
+
+def pick_patches(f1: np.ndarray) -> dict[str, int]:
+    """Positions of the best, median and worst patch by F1, among those where there is anything to find or mark."""
+    order = np.argsort(f1)[: int(np.isfinite(f1).sum())]  # NaN sorts last
+    if not len(order):
+        return {}
+    return {"best": int(order[-1]), "median": int(order[len(order) // 2]), "worst": int(order[0])}
+
+
+def scores_table(metrics: dict) -> str:
+    """A Markdown table of the scores of each split, with 95 % intervals over patches."""
+    lines = ["| split | patches | F1 | precision | recall | IoU | threshold |", "|---|---|---|---|---|---|---|"]
+    for split, row in metrics.items():
+        cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
+        lines.append(f"| {split} | {row['patches']} | {' | '.join(cells)} | {row['threshold']:.3f} |")
+    return "\n".join(lines)
+
+
+def report_text(run, split: str, metrics: dict, pictures: list[str]) -> str:
+    config = run.config
+    model = " + ".join(filter(None, (config.model.architecture, config.model.encoder)))
+    layout = get_layout(config.data.layout)
+    return "\n".join(
+        [
+            f"# {config.name}: {split}",
+            "",
+            f"{model} on {', '.join(run.features().channels)}; data: {layout.title}.",
+            "",
+            scores_table(metrics),
+            "",
+            "Counts are summed over all pixels of a split, then divided once. The threshold was chosen on validation, "
+            "so validation's own scores are slightly flattering; test is the split to quote. Intervals are 95 %, from "
+            "a bootstrap over patches. "
+            f"At threshold 0.5, {split} scores F1 {metrics[split]['at_0.5']['f1']:.4f}.",
+            "",
+            *(f"![{name}]({name})\n" for name in pictures),
+        ]
+    )

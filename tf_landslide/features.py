@@ -1,0 +1,213 @@
+"""Channel recipes: the model's channels, computed from named bands by a Keras layer.
+
+The same layer runs in a tf.data map, inside a model and inside an exported signature, so a channel has one definition.
+Missing values (NaN, or a band's no-data value) stay missing: they come out as NaN, and the model's own normalisation
+turns them into the training mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from tf_landslide.bands import LANDSLIDE4SENSE, BandLayout, get_layout
+from tf_landslide.errors import LandslideError, nearest
+
+
+@dataclass(frozen=True)
+class NormalisedDifference:
+    """``(a - b) / (a + b)`` of two physical bands, -1..1; missing where the sum is zero."""
+
+    a: str
+    b: str
+
+
+INDICES: dict[str, NormalisedDifference] = {
+    "ndvi": NormalisedDifference("nir", "red"),  # vegetation (Rouse et al. 1974)
+    "ndwi": NormalisedDifference("green", "nir"),  # open water (McFeeters 1996)
+    "ndmi": NormalisedDifference("nir", "swir_1"),  # canopy moisture (Gao 1996)
+    "nbr": NormalisedDifference("nir", "swir_2"),  # burnt ground (Key & Benson 2006)
+}
+"""Channels that are computed; any other channel name is a band of the layout."""
+
+LEGACY_RATIO_CHANNELS = ("red_ratio", "green_ratio", "blue_ratio", "ndvi_stored", "slope_ratio", "dem_ratio")
+
+RECIPES: dict[str, tuple[str, ...]] = {
+    "six": ("red", "green", "blue", "ndvi", "slope", "dem"),
+    "fourteen": LANDSLIDE4SENSE.names,
+    "legacy_ratio": LEGACY_RATIO_CHANNELS,
+}
+"""Recipes that have a name. A config may also list channels itself."""
+
+
+def channel_names(channels: str | Sequence[str], layout: str | BandLayout) -> tuple[str, ...]:
+    """The channels of a recipe, checked against the layout they are computed from.
+
+    Args:
+        channels: the name of a recipe, or a list of band and index names.
+        layout: the layout of the stored bands.
+
+    Raises:
+        LandslideError: an unknown recipe, or a channel that this layout cannot give.
+    """
+    layout = get_layout(layout)
+    if isinstance(channels, str):
+        if channels not in RECIPES:
+            raise LandslideError(nearest(channels, RECIPES, "channel recipe"))
+        names = RECIPES[channels]
+    else:
+        names = tuple(channels)
+    if not names:
+        raise LandslideError("the channel list is empty; name at least one band or index")
+    if names == LEGACY_RATIO_CHANNELS:
+        if layout.name != LANDSLIDE4SENSE.name:
+            raise LandslideError(f"recipe 'legacy_ratio' is defined on Landslide4Sense bands, not on {layout.name!r}")
+        return names
+    for name in names:
+        needed = (INDICES[name].a, INDICES[name].b) if name in INDICES and name not in layout.names else (name,)
+        missing = [band for band in needed if band not in layout.names]
+        if missing and name in INDICES:
+            raise LandslideError(f"channel {name!r} needs band {missing[0]!r}, which layout {layout.name!r} lacks")
+        if missing:
+            raise LandslideError(nearest(name, (*layout.names, *INDICES), f"channel of layout {layout.name!r}"))
+    if len(set(names)) != len(names):
+        raise LandslideError(f"a channel is listed twice: {', '.join(names)}")
+    return names
+
+
+def _is_missing(x):
+    return ops.logical_not(ops.isfinite(x))
+
+
+def nanmedian_filter(x, size: int):
+    """Median of each pixel's ``size`` x ``size`` neighbourhood, band by band, skipping missing values.
+
+    Edges are mirrored (``d c b a | a b c d``), as in ``scipy.ndimage.median_filter(mode="reflect")``. A missing pixel
+    stays missing, so that the filter neither spreads nor invents values; an even number of valid neighbours gives the
+    mean of the middle two.
+
+    Args:
+        x: (N, H, W, B) float tensor.
+        size: odd window side, in pixels.
+    """
+    radius = size // 2
+    height, width = ops.shape(x)[-3], ops.shape(x)[-2]
+    padded = ops.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
+    window = ops.stack(
+        [padded[:, row : row + height, column : column + width, :] for row in range(size) for column in range(size)],
+        axis=-1,
+    )
+    missing = _is_missing(window)
+    ordered = ops.sort(ops.where(missing, float("inf"), window), axis=-1)
+    valid = ops.sum(ops.cast(ops.logical_not(missing), "int32"), axis=-1, keepdims=True)
+    lower = ops.take_along_axis(ordered, ops.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
+    upper = ops.take_along_axis(ordered, ops.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
+    return ops.where(_is_missing(x), float("nan"), (lower + upper) / 2)
+
+
+def _legacy_ratio(stored):
+    """The six per-patch ratios of the widely copied Landslide4Sense U-Net notebook, on stored values, NaN -> 1e-6."""
+    x = ops.where(ops.isnan(stored), 1e-6, stored)
+    column = LANDSLIDE4SENSE.index
+    first = column("blue")
+
+    def half_maximum(bands):
+        return ops.max(bands, axis=(-3, -2, -1), keepdims=True) / 2
+
+    mid_rgb = half_maximum(x[..., first : column("red") + 1])
+    ratios = []
+    for band, middle in (("red", mid_rgb), ("green", mid_rgb), ("blue", mid_rgb)):
+        ratios.append(1 - x[..., column(band), None] / middle)
+    nir, red = x[..., column("nir"), None], x[..., column("red"), None]
+    ratios.append((nir - red) / (nir + red))
+    for band in ("slope", "dem"):
+        values = x[..., column(band), None]
+        ratios.append(1 - values / half_maximum(values))
+    return ops.concatenate(ratios, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class Features(keras.layers.Layer):
+    """Stored bands in, the model's channels out.
+
+    Args:
+        layout: name of the band layout, e.g. ``"landslide4sense"``.
+        channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
+        median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
+        median_bands: the bands to filter; None filters all but none where ``median_size`` is off.
+
+    Call with ``(N, H, W, B)`` values as stored, of any float dtype; gives ``(N, H, W, C)`` float32 in physical units
+    (reflectance 0..1, indices -1..1, degrees, metres), NaN where a value is missing.
+
+    Raises:
+        LandslideError: an unknown layout, recipe, channel or band, or an even filter size.
+
+    Example:
+        >>> features = Features("landslide4sense", "six")
+        >>> features(stored).shape  # stored: (2, 128, 128, 14)
+        (2, 128, 128, 6)
+    """
+
+    def __init__(
+        self,
+        layout: str = LANDSLIDE4SENSE.name,
+        channels: str | Sequence[str] = "six",
+        median_size: int = 0,
+        median_bands: Sequence[str] | None = None,
+        **kwargs,
+    ):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(trainable=False, **kwargs)
+        self.layout = get_layout(layout)
+        self.channels = channel_names(channels, self.layout)
+        if median_size and median_size % 2 == 0:
+            raise LandslideError(f"the median filter's size must be odd, got {median_size}")
+        self.median_size = int(median_size)
+        self.median_bands = tuple(self.layout.names if median_bands is None else median_bands)
+        self._median_mask = [name in self.median_bands for name in self.layout.names]
+        for name in self.median_bands:
+            self.layout.index(name)
+
+    def call(self, stored):
+        stored = ops.cast(stored, "float32")
+        if self.channels == LEGACY_RATIO_CHANNELS:
+            return _legacy_ratio(self._filtered(stored))
+        physical = self._filtered(self._physical(stored))
+        return ops.stack([self._channel(physical, name) for name in self.channels], axis=-1)
+
+    def _physical(self, stored):
+        bands = self.layout.bands
+        physical = stored * ops.array([b.scale for b in bands], "float32")
+        if any(b.offset for b in bands):
+            physical = physical + ops.array([b.offset for b in bands], "float32")
+        if any(b.nodata is not None for b in bands):  # NaN never equals anything: bands without no-data keep all
+            nodata = ops.array([float("nan") if b.nodata is None else b.nodata for b in bands], "float32")
+            physical = ops.where(ops.equal(stored, nodata), float("nan"), physical)
+        return physical
+
+    def _filtered(self, x):
+        if self.median_size <= 1:
+            return x
+        return ops.where(ops.array(self._median_mask), nanmedian_filter(x, self.median_size), x)
+
+    def _channel(self, physical, name):
+        if name in self.layout.names:
+            return physical[..., self.layout.index(name)]
+        a, b = (physical[..., self.layout.index(band)] for band in (INDICES[name].a, INDICES[name].b))
+        total = a + b
+        return ops.where(ops.equal(total, 0.0), float("nan"), (a - b) / total)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], len(self.channels))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "layout": self.layout.name,
+            "channels": list(self.channels),
+            "median_size": self.median_size,
+            "median_bands": list(self.median_bands),
+        }

@@ -1,0 +1,81 @@
+"""Dataset-level metrics for ``compile(metrics=…)``: counts are summed over all pixels first, then divided once.
+
+Averaging a ratio over batches, as much published code does, gives another number. Keras sums its counts in float32,
+exact up to 16.7 million pixels a count; ``evaluation`` judges in integers.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class F1(keras.metrics.Metric):
+    """F1 of the landslide class, ``2 TP / (2 TP + FP + FN)``, from counts summed over all pixels.
+
+    Args:
+        threshold: a pixel is a landslide where its probability is at least this.
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "f1", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.threshold = threshold
+        self.true_positives = self.add_weight(name="true_positives", initializer="zeros")
+        self.marked = self.add_weight(name="marked", initializer="zeros")
+        self.actual = self.add_weight(name="actual", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        truth = ops.cast(ops.convert_to_tensor(y_true), self.dtype)
+        marked = ops.cast(ops.convert_to_tensor(y_pred) >= self.threshold, self.dtype)
+        self.true_positives.assign_add(ops.sum(truth * marked))
+        self.marked.assign_add(ops.sum(marked))
+        self.actual.assign_add(ops.sum(truth))
+
+    def result(self):
+        return self._ratio(2 * self.true_positives, self.marked + self.actual)
+
+    @staticmethod
+    def _ratio(numerator, denominator):
+        return ops.divide_no_nan(numerator, denominator)
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class Precision(F1):
+    """Share of the marked pixels that are landslide, ``TP / (TP + FP)``."""
+
+    def __init__(self, threshold: float = 0.5, name: str = "precision", dtype=None):
+        super().__init__(threshold, name, dtype)
+
+    def result(self):
+        return self._ratio(self.true_positives, self.marked)
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class Recall(F1):
+    """Share of the landslide pixels that are marked, ``TP / (TP + FN)``."""
+
+    def __init__(self, threshold: float = 0.5, name: str = "recall", dtype=None):
+        super().__init__(threshold, name, dtype)
+
+    def result(self):
+        return self._ratio(self.true_positives, self.actual)
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class IoU(F1):
+    """Intersection over union of the landslide class, ``TP / (TP + FP + FN)``."""
+
+    def __init__(self, threshold: float = 0.5, name: str = "iou", dtype=None):
+        super().__init__(threshold, name, dtype)
+
+    def result(self):
+        return self._ratio(self.true_positives, self.marked + self.actual - self.true_positives)
+
+
+def landslide_metrics(threshold: float = 0.5) -> list[keras.metrics.Metric]:
+    """F1, precision, recall and IoU of the landslide class."""
+    return [F1(threshold), Precision(threshold), Recall(threshold), IoU(threshold)]

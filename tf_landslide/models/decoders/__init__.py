@@ -1,0 +1,1 @@
+"""Decoders: a feature pyramid in, a feature map at full resolution out."""

@@ -1,0 +1,41 @@
+"""The U-Net decoder (Ronneberger et al. 2015), as it is used with pretrained-style encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+
+def conv_block(x, filters: int, name: str, *, batch_norm: bool = True):
+    """Two 3 x 3 convolutions, each with batch norm (where asked for) and ReLU."""
+    for i in (1, 2):
+        x = layers.Conv2D(
+            filters, 3, padding="same", use_bias=not batch_norm, kernel_initializer="he_normal", name=f"{name}_conv{i}"
+        )(x)
+        if batch_norm:
+            x = layers.BatchNormalization(name=f"{name}_bn{i}")(x)
+        x = layers.ReLU(name=f"{name}_relu{i}")(x)
+    return x
+
+
+def unet_decoder(pyramid: dict[int, keras.KerasTensor], filters: Sequence[int] = (256, 128, 64, 32, 16)):
+    """Double the resolution from the deepest map up to the input's, joining the encoder's map at each stride.
+
+    Args:
+        pyramid: feature maps by stride, down to stride 2.
+        filters: width of each block, deepest first; one a doubling.
+
+    Returns:
+        (N, H, W, filters[-1]) at the input's resolution.
+    """
+    stride = max(pyramid)
+    x = pyramid[stride]
+    for i, width in enumerate(filters):
+        stride //= 2
+        x = layers.UpSampling2D(2, interpolation="nearest", name=f"decoder{i}_up")(x)
+        if stride in pyramid:
+            x = layers.Concatenate(name=f"decoder{i}_skip")([x, pyramid[stride]])
+        x = conv_block(x, width, f"decoder{i}")
+    return x

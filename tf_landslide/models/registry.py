@@ -1,0 +1,106 @@
+"""One registry: architecture x encoder -> a Keras model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from tf_landslide.errors import LandslideError, nearest
+from tf_landslide.models.decoders.unet import unet_decoder
+from tf_landslide.models.encoders import ENCODERS
+from tf_landslide.models.layers import Normalization
+from tf_landslide.models.plain_unet import plain_unet
+
+BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, which is whole epochs on small datasets
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How features at full resolution come from normalised channels.
+
+    Attributes:
+        features: with an encoder ``(pyramid, **options)``, without one ``(inputs, **options)``.
+        takes_encoder: whether it stands on an encoder's pyramid.
+        head_kernel: side of the last convolution.
+        description: one line for people.
+    """
+
+    features: Callable
+    takes_encoder: bool
+    head_kernel: int
+    description: str
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.features).parameters)[1:]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "unet": Architecture(unet_decoder, True, 3, "U-Net decoder on any encoder (Ronneberger et al. 2015)"),
+    "plain_unet": Architecture(plain_unet, False, 1, "the paper's plain U-Net, configurable in width and depth"),
+}
+
+
+def build_model(
+    architecture: str = "unet",
+    encoder: str | None = None,
+    *,
+    channels: int = 6,
+    adapt_to: Iterable | None = None,
+    name: str | None = None,
+    **options,
+) -> keras.Model:
+    """Build a segmentation model, normalisation inside.
+
+    Args:
+        architecture: a key of ``ARCHITECTURES``.
+        encoder: a key of ``ENCODERS``, for an architecture that takes one.
+        channels: number of input channels C.
+        adapt_to: batches of channels (or the training dataset) whose mean and variance the model normalises by.
+        name: of the model; by default ``architecture_encoder``.
+        **options: the architecture's own, e.g. ``width`` and ``depth`` of ``plain_unet``, ``filters`` of ``unet``.
+
+    Returns:
+        A model from ``channels`` (N, H, W, C) float32 in physical units, NaN where missing, to ``probability``
+        (N, H, W, 1) float32; H and W any multiples of 32.
+
+    Raises:
+        LandslideError: an unknown name or option, or an encoder missing or too many.
+
+    Example:
+        >>> model = build_model("unet", "resnet34", channels=6)
+        >>> model.predict(channels).shape  # channels: (2, 128, 128, 6)
+        (2, 128, 128, 1)
+    """
+    if architecture not in ARCHITECTURES:
+        raise LandslideError(nearest(architecture, ARCHITECTURES, "architecture"))
+    chosen = ARCHITECTURES[architecture]
+    for option in options:
+        if option not in chosen.options:
+            raise LandslideError(nearest(option, chosen.options, f"option of architecture {architecture!r}"))
+    if chosen.takes_encoder and encoder is None:
+        raise LandslideError(f"architecture {architecture!r} needs an encoder; known: {', '.join(sorted(ENCODERS))}")
+    if not chosen.takes_encoder and encoder is not None:
+        raise LandslideError(f"architecture {architecture!r} takes no encoder, got {encoder!r}")
+    if encoder is not None and encoder not in ENCODERS:
+        raise LandslideError(nearest(encoder, ENCODERS, "encoder"))
+    if channels < 1:
+        raise LandslideError(f"a model needs at least one channel, got {channels}")
+
+    inputs = keras.Input((None, None, channels), name="channels")
+    normalization = Normalization(name="normalization")
+    x = normalization(inputs)
+    x = chosen.features(ENCODERS[encoder](x) if encoder else x, **options)
+    logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
+    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = BATCH_NORM_MOMENTUM
+    if adapt_to is not None:
+        normalization.adapt(adapt_to)
+    return model

@@ -1,0 +1,44 @@
+"""Slope and illumination from an elevation grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import correlate
+
+_HORN_X = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+_HORN_Y = _HORN_X.T
+
+
+def gradient(dem: np.ndarray, pixel_size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rise per metre along columns and along rows (Horn 1981, 3 x 3; edges repeat the outermost row and column).
+
+    Args:
+        dem: (H, W) elevation in metres.
+        pixel_size: ground size of a pixel in metres.
+
+    Returns:
+        two (H, W) float64 arrays: towards higher column and towards higher row numbers.
+    """
+    dem = np.asarray(dem, np.float64)
+    return tuple(correlate(dem, kernel, mode="nearest") / pixel_size for kernel in (_HORN_X, _HORN_Y))
+
+
+def slope_degrees(dem: np.ndarray, pixel_size: float) -> np.ndarray:
+    """Slope in degrees, (H, W) float64, by Horn's method (as GDAL's ``gdaldem slope``)."""
+    return np.degrees(np.arctan(np.hypot(*gradient(dem, pixel_size))))
+
+
+def illumination(dem: np.ndarray, pixel_size: float, azimuth: float, altitude: float) -> np.ndarray:
+    """Cosine of the sun's angle to the surface normal, 0..1, (H, W) float64; 0 in self-shadow.
+
+    Args:
+        dem: (H, W) elevation in metres, row 0 in the north.
+        pixel_size: in metres.
+        azimuth: of the sun, degrees clockwise from north.
+        altitude: of the sun, degrees above the horizon.
+    """
+    east, south = gradient(dem, pixel_size)
+    azimuth, altitude = np.radians(azimuth), np.radians(altitude)
+    sun = np.sin(azimuth) * np.cos(altitude), -np.cos(azimuth) * np.cos(altitude), np.sin(altitude)
+    cosine = (-east * sun[0] - south * sun[1] + sun[2]) / np.sqrt(1 + east**2 + south**2)
+    return np.clip(cosine, 0, 1)

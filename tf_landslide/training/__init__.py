@@ -1,0 +1,1 @@
+"""Training by ``keras fit``: the config, the run and its folder."""

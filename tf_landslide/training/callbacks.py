@@ -1,0 +1,102 @@
+"""Callbacks that let a stopped run go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+
+import keras
+
+from tf_landslide.files import replacing
+
+MONITOR = "val_f1"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of a run's ``history.csv``, one an epoch; empty where there is none yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def epochs_backed_up(last: Path) -> int:
+    """How many epochs the state in a run's ``last`` folder has behind it (written by ``BackupAndRestore``)."""
+    path = last / "training_metadata.json"
+    return json.loads(path.read_text())["epoch"] if path.exists() else 0
+
+
+class BestModel(keras.callbacks.Callback):
+    """Keeps the model of the best validation F1; the file is replaced whole, and a resumed run knows its earlier best.
+
+    Args:
+        path: of the ``.keras`` file.
+        earlier: validation F1 of the epochs before a resume.
+        averaging: the callback that validates the averaged weights, where there is one: those are then the ones saved.
+    """
+
+    def __init__(self, path: Path, earlier: list[float], averaging: keras.callbacks.SwapEMAWeights | None = None):
+        super().__init__()
+        self.path, self.best, self.averaging = path, max(earlier, default=-math.inf), averaging
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = logs[MONITOR]
+        if value <= self.best:
+            return
+        self.best = value
+        if self.averaging:
+            self.averaging.on_test_begin()
+        with replacing(self.path) as partial:
+            self.model.save(partial)
+        if self.averaging:
+            self.averaging.on_test_end()
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras's early stopping on validation F1, told what happened before it was resumed."""
+
+    def __init__(self, patience: int, earlier: list[float]):
+        super().__init__(monitor=MONITOR, mode="max", patience=patience)
+        self.earlier = earlier
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the epochs before a resume already ran out of patience."""
+        return bool(self.earlier) and len(self.earlier) - 1 - self._best_earlier >= self.patience
+
+    @property
+    def _best_earlier(self) -> int:
+        return self.earlier.index(max(self.earlier))
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.earlier:
+            self.best, self.best_epoch = max(self.earlier), self._best_earlier
+            self.wait = len(self.earlier) - 1 - self._best_earlier
+
+
+class HistoryLogger(keras.callbacks.Callback):
+    """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row."""
+
+    def __init__(self, path: Path, earlier: list[dict[str, float]]):
+        super().__init__()
+        self.path, self.rows = path, list(earlier)
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+class EpochLines(keras.callbacks.Callback):
+    """One line an epoch, for logs that are not a terminal."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = " ".join(f"{key} {value:.4f}" for key, value in (logs or {}).items())
+        print(f"epoch {epoch + 1}/{self.params['epochs']}: {shown}", file=sys.stderr, flush=True)
