@@ -21,6 +21,7 @@ DEMO_CONFIG = {
     "loss": {"name": "bce_dice"},
     "training": {"epochs": 12, "batch_size": 8, "learning_rate": 3e-3, "seed": 0},
 }
+DEMO_PATCHES = {"train": 192, "valid": 48, "test": 64}
 
 
 def demo_config() -> Config:
@@ -46,7 +47,7 @@ def run_demo(out: str | Path = "demo") -> dict:
 
     say("writing the sample landscape (synthetic)")
     data = out / "data"
-    write_sample(data)
+    write_sample(data, **DEMO_PATCHES)
 
     say("training a small U-Net")
     from tf_landslide.evaluation.baselines import baselines

@@ -160,7 +160,7 @@ class Features(keras.layers.Layer):
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.layout = get_layout(layout)
         self.channels = channel_names(channels, self.layout)
         if median_size and median_size % 2 == 0:

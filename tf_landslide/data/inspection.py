@@ -48,7 +48,7 @@ def checked_readings(
     readings = read_patches(patches, layout, allow_missing=allow_missing)
     for reading in progress(readings, total=len(patches), label=f"reading {split}"):
         errors = list(reading.errors)
-        if reading.image is not None:
+        if reading.image is not None and not errors:
             shape = shape or reading.image.shape
             if reading.image.shape != shape:
                 errors.append(

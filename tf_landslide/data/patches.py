@@ -81,10 +81,10 @@ def find_patches(data_dir: Path, split: str) -> list[Patch]:
     Raises:
         LandslideError: no such split in ``data_dir``, or a file whose name has no number.
     """
+    folders = split_folders(data_dir, split)
     if split not in available_splits(data_dir):
         expected = " or ".join(images for images, _ in _FOLDERS[split])
         raise LandslideError(f"{data_dir}: no {split!r} split; expected a folder {expected}")
-    folders = split_folders(data_dir, split)
     images, masks = (_numbered(folder) for folder in folders)
     if not images and not masks:
         raise LandslideError(f"{folders[0]}: holds no image_N.h5")
@@ -119,9 +119,8 @@ def _read_dataset(path: Path, key: str) -> np.ndarray:
         reason = "truncated HDF5 file" if "truncated" in str(error) else "not a readable HDF5 file"
         raise LandslideError(f"{path}: {reason}; fetch or write it again") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        raise LandslideError(
-            f"{path}: dataset {key!r} holds {getattr(values, 'dtype', type(values))}, expected numbers"
-        )
+        found = getattr(values, "dtype", type(values).__name__)
+        raise LandslideError(f"{path}: dataset {key!r} holds {found}, expected an array of numbers")
     return values
 
 

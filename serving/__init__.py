@@ -1,0 +1,1 @@
+"""What speaks TensorFlow Serving's API."""

@@ -1,0 +1,103 @@
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from tf_landslide.bands import LANDSLIDE4SENSE, MMLS
+from tf_landslide.data.patches import available_splits, find_patches, in_order, read_image, read_mask
+from tf_landslide.errors import LandslideError
+
+
+def write(path, key, values, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset(key, data=values, **options)
+    return path
+
+
+def test_pairs_go_by_number_not_by_order(tmp_path):
+    for n in (2, 10, 1):
+        write(tmp_path / f"TrainData/img/image_{n}.h5", "img", np.full((4, 4, 14), n, float))
+    for n in (10, 3, 1):
+        write(tmp_path / f"TrainData/mask/mask_{n}.h5", "mask", np.zeros((4, 4), np.uint8))
+    found = {p.number: (p.image is not None, p.mask is not None) for p in find_patches(tmp_path, "train")}
+    assert found == {1: (True, True), 2: (True, False), 3: (False, True), 10: (True, True)}
+    assert [p.number for p in find_patches(tmp_path, "train")] == [1, 2, 3, 10]
+    for patch in find_patches(tmp_path, "train"):
+        if patch.image:
+            assert read_image(patch.image).mean() == patch.number
+
+
+def test_both_published_layouts_give_the_same_patches(sample, tmp_path):
+    for released, split in (("TrainData", "train"), ("ValidData", "validation"), ("TestData", "test")):
+        shutil.copytree(sample / released / "img", tmp_path / "images" / split)
+        shutil.copytree(sample / released / "mask", tmp_path / "annotations" / split)
+    assert available_splits(tmp_path) == available_splits(sample) == ["train", "valid", "test"]
+    for split in available_splits(sample):
+        for ours, theirs in zip(find_patches(sample, split), find_patches(tmp_path, split), strict=True):
+            assert ours.number == theirs.number
+            np.testing.assert_array_equal(read_image(ours.image), read_image(theirs.image))
+            np.testing.assert_array_equal(read_mask(ours.mask), read_mask(theirs.mask))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip", "chunks": (8, 8, 1)}])
+def test_any_number_type_compressed_or_contiguous(tmp_path, dtype, options):
+    values = np.arange(8 * 8 * 7).reshape(8, 8, 7).astype(dtype)
+    image = read_image(write(tmp_path / "image_1.h5", "img", values, **options), MMLS)
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, values.astype(np.float32))
+
+
+def test_real_files_of_both_kinds(real_data):
+    samples = sorted((real_data / "landslide4sense_samples" / "img").glob("*.h5"))
+    assert len(samples) == 10
+    assert all(read_image(path, LANDSLIDE4SENSE).shape == (128, 128, 14) for path in samples)
+    assert [len(find_patches(real_data / "mmls", split)) for split in ("train", "valid")] == [275, 31]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("img_1.h5", "expected a name like image_12.h5"), ("image_01.h5", "same number as")],
+)
+def test_unnumbered_and_repeated_names_are_refused(tmp_path, name, said):
+    write(tmp_path / "TrainData/img/image_1.h5", "img", np.zeros((4, 4, 14)))
+    write(tmp_path / "TrainData/img" / name, "img", np.zeros((4, 4, 14)))
+    with pytest.raises(LandslideError, match=said):
+        find_patches(tmp_path, "train")
+
+
+def test_a_folder_without_splits_is_refused(tmp_path):
+    with pytest.raises(LandslideError, match="found neither TrainData"):
+        available_splits(tmp_path)
+    with pytest.raises(LandslideError, match="no such folder"):
+        available_splits(tmp_path / "nowhere")
+    with pytest.raises(LandslideError, match="unknown split 'vald'"):
+        (tmp_path / "TrainData/img").mkdir(parents=True)
+        find_patches(tmp_path, "vald")
+
+
+def test_wrong_band_count_names_the_layout_it_fits(tmp_path):
+    path = write(tmp_path / "image_1.h5", "img", np.zeros((4, 4, 7)))
+    with pytest.raises(LandslideError, match=r"7 bands, layout 'landslide4sense' has 14; that is layout 'mmls'"):
+        read_image(path, LANDSLIDE4SENSE)
+
+
+def test_missing_values_pass_only_where_allowed_and_infinite_ones_never(tmp_path):
+    values = np.ones((4, 4, 14))
+    values[1, 2, 13] = np.nan
+    path = write(tmp_path / "image_1.h5", "img", values)
+    with pytest.raises(LandslideError, match=r"1 values are NaN or infinite \(NaN in dem\)"):
+        read_image(path, LANDSLIDE4SENSE)
+    assert np.isnan(read_image(path, LANDSLIDE4SENSE, allow_missing=True)).sum() == 1
+    values[0, 0, 3] = np.inf
+    path = write(tmp_path / "image_2.h5", "img", values)
+    with pytest.raises(LandslideError, match="infinite in red"):
+        read_image(path, LANDSLIDE4SENSE, allow_missing=True)
+
+
+def test_in_order_keeps_order_and_raises_what_the_function_raises():
+    assert list(in_order(lambda x: x * x, range(50))) == [x * x for x in range(50)]
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda x: 1 / x, [1, 0, 2]))

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_landslide.data.inspection import DuplicateFinder
+from tf_landslide.data.patches import find_patches, read_image, read_mask
+from tf_landslide.data.pipeline import PatchSource, apply_symmetry, dataset_digest, epoch_plan, load_dataset
+from tf_landslide.errors import LandslideError
+from tf_landslide.features import Features
+
+
+@pytest.fixture(scope="module")
+def source(sample):
+    return PatchSource.open(sample, "train", Features("landslide4sense", "six"))
+
+
+def test_batches_are_the_features_of_the_files(sample):
+    dataset = load_dataset(sample, "train", batch_size=4)
+    features = Features("landslide4sense", "six")
+    patches = find_patches(sample, "train")
+    x, y = (np.concatenate(parts) for parts in zip(*dataset.as_numpy_iterator(), strict=True))
+    assert len(dataset) == 3 and x.shape == (10, 128, 128, 6) and y.shape == (10, 128, 128, 1)
+    assert x.dtype == y.dtype == np.float32
+    np.testing.assert_array_equal(x, np.concatenate([features(read_image(p.image)[None]) for p in patches]))
+    np.testing.assert_array_equal(y[..., 0], np.stack([read_mask(p.mask) for p in patches]))
+
+
+@pytest.mark.parametrize("cache", ["disk", "none"])
+def test_every_cache_gives_the_same_batches(sample, tmp_path, cache):
+    options = {"batch_size": 4, "shuffle": True, "augment": True, "seed": 5}
+    plain = load_dataset(sample, "train", **options)
+    cached = load_dataset(sample, "train", cache=cache, cache_dir=tmp_path, **options)
+    for _ in range(2):
+        assert dataset_digest(cached) == dataset_digest(plain)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_broken_file_leaves_no_disk_cache(copy, tmp_path):
+    (copy / "TrainData/img/image_9.h5").write_bytes(b"")
+    cache = tmp_path / "cache"
+    with pytest.raises(LandslideError, match="image_9"):
+        load_dataset(copy, "train", cache="disk", cache_dir=cache)
+    assert not list(cache.iterdir())
+
+
+def test_one_seed_gives_one_sequence_of_batches_and_another_gives_another(source):
+    def epochs(seed, first=0, n=3):
+        dataset = source.dataset(4, shuffle=True, augment=True, seed=seed, first_epoch=first)
+        return [dataset_digest(dataset) for _ in range(n)]
+
+    assert epochs(1) == epochs(1)
+    assert len({*epochs(1), *epochs(2)}) == 6
+    assert epochs(1, first=1, n=2) == epochs(1)[1:]  # what a resumed run sees
+
+
+def test_a_shuffled_epoch_holds_every_patch_once():
+    positions, symmetries = epoch_plan(0, np.zeros(50, bool), 3, shuffle=True, augment=True)
+    assert sorted(positions) == list(range(50)) and list(positions) != list(range(50))
+    assert set(symmetries) == set(range(8))
+    ordered, none = epoch_plan(0, np.zeros(50, bool), 3, shuffle=False, augment=False)
+    assert list(ordered) == list(range(50)) and not none.any()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 0.9, 1.0])
+def test_positive_fraction_oversamples_in_whole_rounds(fraction):
+    positive = np.arange(40) < 8
+    positions, _ = epoch_plan(4, positive, 0, shuffle=True, augment=False, positive_fraction=fraction)
+    drawn = positive[positions]
+    assert len(positions) == 40 and drawn.sum() == round(40 * fraction)
+    for kind in (True, False):
+        counts = np.bincount(positions[drawn == kind], minlength=40)[positive == kind]
+        assert counts.max() - counts.min() <= 1
+
+
+def test_impossible_oversampling_is_refused():
+    with pytest.raises(LandslideError, match="needs patches with landslides"):
+        epoch_plan(0, np.zeros(4, bool), 0, shuffle=True, augment=False, positive_fraction=0.5)
+    with pytest.raises(LandslideError, match="needs shuffle"):
+        epoch_plan(0, np.ones(4, bool), 0, shuffle=False, augment=False, positive_fraction=0.5)
+
+
+def test_symmetries_are_the_eight_of_the_square():
+    square = np.arange(9.0).reshape(1, 3, 3, 1)
+    turned = {apply_symmetry(tf.constant(square), tf.constant([s])).numpy().tobytes() for s in range(8)}
+    rotations = [np.rot90(square, k, (1, 2)) for k in range(4)]
+    expected = {np.ascontiguousarray(a).tobytes() for r in rotations for a in (r, r[:, ::-1])}
+    assert turned == expected and len(expected) == 8
+
+
+def test_image_and_mask_turn_together(source):
+    plain = {y.tobytes(): x for x, y in zip(*source.fetch(np.arange(len(source))), strict=True) if y.any()}
+    seen = 0
+    for x, y in source.dataset(10, shuffle=True, augment=True, seed=2).as_numpy_iterator():
+        for image, mask in zip(x, y, strict=True):
+            for s in range(8):
+                back = apply_symmetry(tf.constant(mask[None]), tf.constant([_inverse(s)]))[0].numpy().astype(np.uint8)
+                if back.tobytes() in plain:
+                    image_back = apply_symmetry(tf.constant(image[None]), tf.constant([_inverse(s)]))[0].numpy()
+                    if np.array_equal(image_back, plain[back.tobytes()]):
+                        seen += 1
+                        break
+    assert seen == len(plain) > 2
+
+
+def _inverse(symmetry: int) -> int:
+    """Transposing exchanges rows and columns, so the flips change places; without it each symmetry undoes itself."""
+    if not symmetry & 1:
+        return symmetry
+    return 1 | (symmetry & 2) << 1 | (symmetry & 4) >> 1
+
+
+def test_twins_across_splits_are_found_while_loading(copy):
+    import shutil
+
+    shutil.copy(copy / "TrainData/img/image_2.h5", copy / "ValidData/img/image_1.h5")
+    features, duplicates = Features(), DuplicateFinder()
+    PatchSource.open(copy, "train", features, duplicates=duplicates)
+    with pytest.raises(LandslideError, match=r"splits 'train' and 'valid'"):
+        PatchSource.open(copy, "valid", features, duplicates=duplicates)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"cache": "ram"}, "unknown cache"),
+        ({"cache": "disk"}, "needs a folder"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"split": "tset"}, "did you mean 'test'"),
+        ({"channels": "sic"}, "did you mean 'six'"),
+    ],
+)
+def test_senseless_arguments_are_refused(sample, arguments, said):
+    with pytest.raises(LandslideError, match=said):
+        load_dataset(sample, **arguments)
+
+
+def test_real_mars_data_gives_six_finite_channels_but_for_no_data(real_data):
+    channels = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
+    dataset = load_dataset(real_data / "mmls", "valid", channels=channels, batch_size=31)
+    x, y = next(dataset.as_numpy_iterator())
+    assert x.shape == (31, 128, 128, 6) and 0.35 < y.mean() < 0.45
+    assert np.isfinite(x[..., [0, 1, 2, 4, 5]]).all()

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_landslide.cli import main
+from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.evaluation.baselines import baselines
+from tf_landslide.evaluation.figures import overlay
+from tf_landslide.evaluation.report import pick_patches
+from tf_landslide.features import Features
+from tf_landslide.predictor import load_predictor
+
+
+def test_best_median_and_worst_leave_out_patches_with_nothing_to_find():
+    assert pick_patches(np.array([np.nan, 0.2, 0.9, 0.5, np.nan])) == {"best": 2, "median": 3, "worst": 1}
+    assert pick_patches(np.array([np.nan])) == {}
+
+
+def test_report_of_a_run_is_whole(run_folder):
+    report = run_folder / "report"
+    names = {path.name for path in report.iterdir()}
+    pictures = {"precision_recall.png", "learning_curve.png", "triptych_best.png"}
+    assert {"report.md", "metrics.json", *pictures} <= names
+    text = (report / "report.md").read_text()
+    for name in names - {"report.md", "metrics.json"}:
+        assert f"]({name})" in text
+        assert min(Image.open(report / name).size) > 200
+    assert "chosen on validation" in text
+    assert json.loads((report / "metrics.json").read_text()).keys() == {"test"}
+
+
+def test_evaluate_agrees_with_what_training_judged(run_folder, sample, tmp_path, capsys):
+    before = json.loads((run_folder / "metrics.json").read_text())
+    out = tmp_path / "report"
+    assert main(["evaluate", str(run_folder), "--data", str(sample), "--out", str(out), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores == before["test"]
+    assert json.loads((run_folder / "metrics.json").read_text()) == before
+    assert (out / "report.md").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_evaluate_counts_equal_a_direct_count(run_folder, sample):
+    predictor = load_predictor(run_folder)
+    source = PatchSource.open(sample, "test", Features("landslide4sense", "six"))
+    channels, masks = source.fetch(np.arange(len(source)))
+    metrics = json.loads((run_folder / "metrics.json").read_text())["test"]
+    marked = predictor(channels) >= np.float32(metrics["threshold"])
+    assert metrics["tp"] == int((marked & (masks == 1)).sum())
+    assert metrics["fp"] == int((marked & (masks == 0)).sum())
+    assert metrics["fn"] == int((~marked & (masks == 1)).sum())
+
+
+@pytest.mark.parametrize(("split", "said"), [("tset", "no 'tset' split"), ("valid", None)])
+def test_evaluate_takes_any_split_there_is(run_folder, sample, tmp_path, capsys, split, said):
+    arguments = ["evaluate", str(run_folder), "--data", str(sample), "--split", split, "--out", str(tmp_path / "r")]
+    assert main(arguments) == (2 if said else 0)
+    if said:
+        assert said in capsys.readouterr().err and not (tmp_path / "r").exists()
+
+
+def test_overlay_marks_the_mask_and_nothing_else():
+    picture = np.full((8, 8, 3), 100, np.uint8)
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 2:6] = True
+    laid = overlay(picture, mask)
+    assert (laid[~mask] == 100).all()
+    assert (laid[mask][:, 0] > 150).all()
+    assert (laid[2, 2] == [255, 40, 40]).all() and (laid[3, 3] != laid[2, 2]).any()
+
+
+def test_baselines_are_what_they_say(sample):
+    features = Features("landslide4sense", "six")
+    sources = {split: PatchSource.open(sample, split, features) for split in ("train", "valid", "test")}
+    rows = baselines(sources)
+    everything, channel, forest = rows.values()
+    _, masks = sources["test"].fetch(np.arange(len(sources["test"])))
+    share = masks.mean()
+    assert everything["f1"] == pytest.approx(2 * share / (1 + share)) and everything["recall"] == 1
+    assert everything["f1"] < channel["f1"] < 0.6 and everything["f1"] < forest["f1"] < 0.65

@@ -1,0 +1,185 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import median_filter
+
+from tf_landslide.bands import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
+from tf_landslide.data.patches import read_image
+from tf_landslide.errors import LandslideError
+from tf_landslide.features import Features, nanmedian_filter
+
+# The published divisors and band positions once more, so that a slip in the library cannot agree with itself.
+RED, GREEN, BLUE, NIR, SLOPE, DEM = 3, 2, 1, 7, 12, 13
+DIVISORS = [
+    *(1111.812, 824.631, 663.416, 445.173, 645.858, 1547.735, 1960.444),
+    *(1941.322, 674.076, 9.048, 1113.983, 519.904, 20.2923, 772.8314),
+]
+
+
+def six_channels_by_numpy(stored):
+    x = stored.astype(np.float64) * DIVISORS
+    red, green, blue, nir = (x[..., band] / 10_000 for band in (RED, GREEN, BLUE, NIR))
+    return np.stack([red, green, blue, (nir - red) / (nir + red), x[..., SLOPE], x[..., DEM]], axis=-1)
+
+
+def legacy_ratio_by_numpy(stored):
+    out = []
+    for x in np.where(np.isnan(stored), 1e-6, stored.astype(np.float64)):
+        mid_rgb, mid_slope, mid_dem = x[..., 1:4].max() / 2, x[..., 12].max() / 2, x[..., 13].max() / 2
+        channels = [1 - x[..., 3] / mid_rgb, 1 - x[..., 2] / mid_rgb, 1 - x[..., 1] / mid_rgb]
+        channels += [(x[..., 7] - x[..., 3]) / (x[..., 7] + x[..., 3])]
+        channels += [1 - x[..., 12] / mid_slope, 1 - x[..., 13] / mid_dem]
+        out.append(np.stack(channels, axis=-1))
+    return np.stack(out)
+
+
+@pytest.fixture
+def stored():
+    return np.random.default_rng(0).uniform(0.2, 3, (2, 16, 24, 14)).astype(np.float32)
+
+
+def test_divisors_are_the_published_ones():
+    assert list(LANDSLIDE4SENSE_DIVISORS) == DIVISORS
+
+
+def test_six_channels_equal_numpy(stored):
+    channels = np.asarray(Features("landslide4sense", "six")(stored))
+    np.testing.assert_allclose(channels, six_channels_by_numpy(stored), rtol=1e-5, atol=1e-5)
+
+
+def test_six_channels_equal_numpy_on_real_patches(real_data):
+    paths = sorted((real_data / "landslide4sense_samples" / "img").glob("*.h5"))
+    stored = np.stack([read_image(path, LANDSLIDE4SENSE) for path in paths])
+    channels = np.asarray(Features("landslide4sense", "six")(stored))
+    np.testing.assert_allclose(channels, six_channels_by_numpy(stored), rtol=1e-5, atol=1e-5)
+    assert np.isfinite(channels).all()
+    red, green, blue, ndvi, slope, dem = np.moveaxis(channels, -1, 0)
+    assert 0.5 < ndvi.mean() < 0.65
+    assert slope.min() >= 0 and slope.max() == pytest.approx(72, abs=1)
+    assert dem.min() == pytest.approx(77, abs=1) and dem.max() == pytest.approx(3399, abs=1)
+    for reflectance in (red, green, blue):
+        assert 0.01 < reflectance.min() and reflectance.max() < 0.5
+    naive = (stored[..., NIR] - stored[..., RED]) / (stored[..., NIR] + stored[..., RED])
+    assert naive.mean() < 0  # what an NDVI on stored values would say of these green hills
+
+
+def test_real_bands_are_whole_numbers_in_original_units(real_data):
+    import h5py
+
+    for path in sorted((real_data / "landslide4sense_samples" / "img").glob("*.h5")):
+        with h5py.File(path) as file:
+            original = file["img"][()] * LANDSLIDE4SENSE_DIVISORS
+        assert np.abs(original - original.round()).max() < 1e-2  # the divisors are published with six digits
+
+
+def test_fourteen_bands_in_physical_units(stored):
+    channels = np.asarray(Features("landslide4sense", "fourteen")(stored))
+    expected = stored.astype(np.float64) * DIVISORS
+    expected[..., :12] /= 10_000
+    np.testing.assert_allclose(channels, expected, rtol=1e-5)
+
+
+def test_legacy_ratio_equals_numpy_and_keeps_its_rule_for_nan(stored):
+    stored[0, 3, 4, RED] = stored[1, 2, 2, DEM] = np.nan
+    channels = np.asarray(Features("landslide4sense", "legacy_ratio")(stored))
+    np.testing.assert_allclose(channels, legacy_ratio_by_numpy(stored), rtol=1e-5, atol=1e-5)
+    assert np.isfinite(channels).all()
+
+
+def test_a_list_of_channels_keeps_its_order():
+    stored = np.random.default_rng(1).uniform(0.1, 1, (1, 8, 8, 7)).astype(np.float32)
+    names = ["slope", "red", "thermal_inertia"]
+    channels = np.asarray(Features("mmls", names)(stored))
+    np.testing.assert_array_equal(channels, stored[..., [5, 0, 4]])
+
+
+def test_missing_values_stay_missing_and_touch_no_neighbour(stored):
+    whole = np.asarray(Features("landslide4sense", "six")(stored))
+    stored[0, 5, 6, NIR] = np.nan
+    channels = np.array(Features("landslide4sense", "six")(stored))
+    assert np.isnan(channels[0, 5, 6]).tolist() == [False, False, False, True, False, False]
+    channels[0, 5, 6, 3] = whole[0, 5, 6, 3]
+    np.testing.assert_array_equal(channels, whole)
+
+
+def test_no_data_becomes_missing():
+    stored = np.full((1, 4, 4, 7), 0.5, np.float32)
+    stored[0, 1, 1, 4] = 0  # thermal inertia 0 is no data; a red of 0 is black
+    stored[0, 1, 1, 0] = 0
+    channels = np.asarray(Features("mmls", ["red", "thermal_inertia"])(stored))
+    assert np.isnan(channels).sum() == 1 and np.isnan(channels[0, 1, 1, 1])
+    assert channels[0, 1, 1, 0] == 0
+
+
+def test_ndvi_of_no_signal_is_missing():
+    stored = np.ones((1, 4, 4, 14), np.float32)
+    stored[0, 0, 0, [RED, NIR]] = 0
+    ndvi = np.asarray(Features("landslide4sense", ["ndvi"])(stored))[..., 0]
+    assert np.isnan(ndvi[0, 0, 0]) and np.isfinite(ndvi).sum() == 15
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_median_filter_equals_scipy(stored, size):
+    filtered = np.asarray(nanmedian_filter(stored, size))
+    expected = np.stack([median_filter(x, size=(size, size, 1), mode="reflect") for x in stored])
+    np.testing.assert_array_equal(filtered, expected)
+
+
+def test_median_filter_skips_missing_values():
+    x = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
+    x[0, 2, 2, 0] = np.nan
+    filtered = np.asarray(nanmedian_filter(x, 3))[0, ..., 0]
+    assert np.isnan(filtered[2, 2]) and np.isfinite(filtered).sum() == 24
+    assert filtered[1, 1] == np.nanmedian(x[0, 0:3, 0:3, 0])
+
+
+def test_median_filters_only_the_chosen_bands(stored):
+    plain = np.asarray(Features("landslide4sense", "fourteen")(stored))
+    filtered = np.asarray(Features("landslide4sense", "fourteen", 3, ["dem"])(stored))
+    np.testing.assert_array_equal(filtered[..., :13], plain[..., :13])
+    expected = np.stack([median_filter(x, size=3, mode="reflect") for x in plain[..., 13]])
+    np.testing.assert_allclose(filtered[..., 13], expected)
+
+
+@pytest.mark.parametrize("recipe", ["six", "fourteen", "legacy_ratio", ["ndmi", "slope"]])
+@pytest.mark.parametrize("median", [0, 3])
+def test_layer_map_model_and_signature_agree(stored, recipe, median, tmp_path):
+    layer = Features("landslide4sense", recipe, median)
+    direct = np.asarray(layer(stored))
+    mapped = next(iter(tf.data.Dataset.from_tensors(stored).map(layer))).numpy()
+
+    inputs = keras.Input((None, None, 14))
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "features.keras")
+    reloaded = keras.saving.load_model(tmp_path / "features.keras", safe_mode=True)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", model, input_signature=[tf.TensorSpec((None, None, None, 14), tf.float32)])
+    archive.write_out(str(tmp_path / "saved"), verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "saved")).serve(stored)
+
+    for other in (mapped, reloaded(stored), served):
+        np.testing.assert_allclose(np.asarray(other), direct, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layout", "channels", "said"),
+    [
+        ("landslide4sens", "six", "did you mean 'landslide4sense'"),
+        ("landslide4sense", "sixx", "did you mean 'six'"),
+        ("landslide4sense", ["red", "slop"], "did you mean 'slope'"),
+        ("mmls", "six", "channel 'ndvi' needs band 'nir'"),
+        ("mmls", "legacy_ratio", "defined on Landslide4Sense bands"),
+        ("landslide4sense", ["red", "red"], "listed twice"),
+        ("landslide4sense", [], "empty"),
+    ],
+)
+def test_impossible_recipes_are_refused(layout, channels, said):
+    with pytest.raises(LandslideError, match=said):
+        Features(layout, channels)
+
+
+def test_even_median_is_refused():
+    with pytest.raises(LandslideError, match="odd"):
+        Features("landslide4sense", "six", 4)

@@ -1,0 +1,182 @@
+import csv
+import hashlib
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from tf_landslide.cli import main
+from tf_landslide.training.callbacks import EarlyStopping
+from tf_landslide.training.config import load_config
+from tf_landslide.training.run import Run, train
+
+
+def weights_hash(run) -> str:
+    digest = hashlib.sha256()
+    for weight in run.load_model().get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def test_a_run_folder_holds_what_the_contract_says(run_folder):
+    names = {path.name for path in run_folder.iterdir()}
+    contract = {"config.yaml", "model.keras", "last", "history.csv", "logs", "metrics.json", "environment.json"}
+    assert contract <= names and not [name for name in names if name.startswith(".")]
+    config = yaml.safe_load((run_folder / "config.yaml").read_text())
+    assert config["training"]["epochs"] == 2 and config["data"]["channels"] == "six"
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    assert list(metrics) == ["train", "valid", "test"]
+    for row in metrics.values():
+        assert {"f1", "precision", "recall", "iou", "threshold", "interval"} <= row.keys()
+        assert row["threshold"] == metrics["valid"]["threshold"]
+        assert row["interval"]["f1"][0] <= row["f1"] <= row["interval"]["f1"][1]
+    environment = json.loads((run_folder / "environment.json").read_text())
+    assert environment["seed"] == 3 and environment["packages"]["tensorflow"].startswith("2.21")
+    assert "git_revision" in environment
+    with (run_folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert {"loss", "f1", "val_loss", "val_f1", "learning_rate"} <= rows[0].keys()
+    assert list((run_folder / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_the_best_epoch_is_kept(run_folder):
+    run = Run.open(run_folder)
+    best = max(row["val_f1"] for row in run.history)
+    assert run.metrics()["valid"]["at_0.5"]["f1"] == pytest.approx(best, abs=1e-4)
+
+
+def test_normalisation_comes_from_the_training_split_and_is_saved(run_folder, sample):
+    from tf_landslide.data.pipeline import load_dataset
+
+    x = np.concatenate([x for x, _ in load_dataset(sample, "train").as_numpy_iterator()])
+    layer = Run.open(run_folder).load_model().get_layer("normalization")
+    np.testing.assert_allclose(layer.mean.numpy(), x.mean((0, 1, 2), dtype=np.float64), rtol=1e-5)
+    np.testing.assert_allclose(layer.variance.numpy() ** 0.5, x.std((0, 1, 2), dtype=np.float64), rtol=1e-5)
+
+
+def test_two_runs_with_one_seed_give_the_same_weights(sample, config_file, tmp_path):
+    """In a process of its own: deterministic mode cannot be left again."""
+    import subprocess
+    import sys
+
+    script = """
+import sys
+from tf_landslide.cli import main
+config, data, *outs = sys.argv[1:]
+for out, seed in zip(outs, (3, 3, 4)):
+    settings = ["training.deterministic=true", f"training.seed={seed}", "data.positive_fraction=0.7"]
+    assert main(["train", config, *settings, "--data", data, "--out", out]) == 0
+"""
+    outs = [str(tmp_path / name) for name in "abc"]
+    subprocess.run([sys.executable, "-c", script, str(config_file), str(sample), *outs], check=True)
+    first, again, other = (weights_hash(Run.open(out)) for out in outs)
+    assert first == again != other
+
+
+@pytest.mark.parametrize("ema", ["null", "0.9"])
+def test_a_stopped_run_resumes_as_if_it_had_never_stopped(sample, config_file, tmp_path, capsys, ema):
+    settings = ["training.epochs=4", f"training.ema={ema}", "training.early_stopping=4"]
+    config = load_config(config_file, settings)
+    whole = train(config, sample, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    class StopAfterTwo(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise Stop
+
+    import tf_landslide.training.run as module
+
+    original = module.BestModel
+    module.BestModel = lambda *a: _Both(original(*a), StopAfterTwo())
+    try:
+        with pytest.raises(Stop):
+            train(config, sample, tmp_path / "stopped")
+    finally:
+        module.BestModel = original
+    assert len(Run.open(tmp_path / "stopped").history) == 2
+    arguments = ["train", str(config_file), *settings, "--data", str(sample), "--out", str(tmp_path / "stopped")]
+    assert main(arguments) == 2
+    assert "already exists; name another folder, or go on with it with --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 0
+    resumed = Run.open(tmp_path / "stopped")
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-4)
+    for ours, theirs in zip(resumed.load_model().get_weights(), whole.load_model().get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3)
+
+
+class _Both(keras.callbacks.CallbackList):
+    """Two callbacks where one is expected."""
+
+    def __init__(self, *callbacks):
+        super().__init__(list(callbacks), add_history=False, add_progbar=False)
+
+
+def test_resuming_with_another_config_or_nothing_is_refused(run_folder, sample, config_file, tmp_path, capsys):
+    arguments = ["train", str(config_file), "--data", str(sample), "--resume", "--out"]
+    assert main([*arguments, str(tmp_path / "none")]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+    assert main([*arguments, str(run_folder), "training.epochs=9"]) == 2
+    assert "was started with another config" in capsys.readouterr().err
+
+
+def test_a_finished_run_resumes_to_itself(run_folder, sample, config_file, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "again")
+    before = (folder / "model.keras").read_bytes(), (folder / "history.csv").read_text()
+    assert main(["train", str(config_file), "--data", str(sample), "--out", str(folder), "--resume"]) == 0
+    assert ((folder / "model.keras").read_bytes(), (folder / "history.csv").read_text()) == before
+
+
+def test_early_stopping_remembers_what_came_before():
+    stopping = EarlyStopping(3, [0.2, 0.5, 0.4, 0.3])
+    stopping.on_train_begin()
+    assert (stopping.best, stopping.best_epoch, stopping.wait, stopping.exhausted) == (0.5, 1, 2, False)
+    assert EarlyStopping(2, [0.2, 0.5, 0.4, 0.3]).exhausted
+    assert not EarlyStopping(2, []).exhausted
+
+
+def test_a_diverging_run_is_told_so(sample, config_file, tmp_path, capsys):
+    arguments = ["train", str(config_file), "training.learning_rate=1e30", "--data", str(sample)]
+    assert main([*arguments, "--out", str(tmp_path / "r")]) == 2
+    assert "the loss is no longer a number; lower training.learning_rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["TrainData", "ValidData"])
+def test_training_needs_train_and_valid(copy, config_file, tmp_path, capsys, missing):
+    shutil.rmtree(copy / missing)
+    assert main(["train", str(config_file), "--data", str(copy), "--out", str(tmp_path / "r")]) == 2
+    assert "split" in capsys.readouterr().err and not (tmp_path / "r").exists()
+
+
+def test_the_other_published_layout_and_no_test_split_train_too(sample, config_file, tmp_path):
+    for split, name in (("TrainData", "train"), ("ValidData", "validation")):
+        shutil.copytree(sample / split / "img", tmp_path / "data/images" / name)
+        shutil.copytree(sample / split / "mask", tmp_path / "data/annotations" / name)
+    out = tmp_path / "run"
+    settings = ["training.epochs=1", "data.cache=disk", "data.median.size=3", "loss.name=bce", "data.channels=fourteen"]
+    assert main(["train", str(config_file), *settings, "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
+    assert list(json.loads((out / "metrics.json").read_text())) == ["train", "valid"]
+    assert Run.open(out).load_model().input_shape[-1] == 14
+
+
+def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, capsys):
+    def damaged(change):
+        folder = shutil.copytree(run_folder, tmp_path / "damaged", dirs_exist_ok=True)
+        change(folder)
+        assert main(["evaluate", str(folder), "--data", str(sample)]) == 2
+        error = capsys.readouterr().err.strip()
+        shutil.rmtree(folder)
+        assert error.count("\n") == 0 and str(folder) in error
+        return error
+
+    assert "cannot be loaded" in damaged(lambda f: (f / "model.keras").write_bytes(b"broken"))
+    assert "holds no model.keras yet" in damaged(lambda f: (f / "model.keras").unlink())
+    assert "has no metrics.json" in damaged(lambda f: (f / "metrics.json").unlink())
+    assert "not valid YAML" in damaged(lambda f: (f / "config.yaml").write_text("a: ["))
