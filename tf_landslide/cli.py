@@ -192,13 +192,17 @@ def _inspection_text(found) -> str:
             "",
         ]
         rows = [
-            (b.name, b.unit, *(f"{v:.4g}" for v in (b.mean, b.std, b.minimum, b.maximum, b.stored_mean)), b.missing)
+            (b.name, b.unit, *map(_number, (b.mean, b.std, b.minimum, b.maximum, b.stored_mean)), b.missing)
             for b in s.bands
         ]
         header = ("  band", "unit", "mean", "std", "min", "max", "stored mean", "missing")
         lines += [_table(header, [(f"  {row[0]}", *row[1:]) for row in rows])]
     lines += ["", *(f"problem: {problem}" for problem in found.problems)] if found.problems else ["", "no problems"]
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _train(a) -> None:

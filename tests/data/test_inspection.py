@@ -1,4 +1,4 @@
-"""Everything broken that ``inspect`` names is refused by ``train`` and ``predict`` too, in one line, nothing written."""
+"""Everything broken that ``inspect`` names is refused by ``train`` and ``predict`` too, in one line."""
 
 import json
 import shutil
@@ -134,7 +134,7 @@ def test_a_sound_dataset_has_no_problems_and_right_numbers(sample):
     assert summary.bands[3].stored_mean == pytest.approx(images[..., 3].mean())
 
 
-def test_missing_values_can_be_allowed(copy, capsys):
+def test_missing_values_can_be_allowed(copy):
     rewrite(copy / TRAIN_IMAGE, "img", with_value(np.nan, slice(0, 4), slice(0, 4), 13))
     assert inspect_data(copy).problems
     found = inspect_data(copy, allow_missing=True)

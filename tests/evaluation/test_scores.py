@@ -78,7 +78,7 @@ def test_curve_equals_scikit_learn(patches, histograms):
         assert (ours["precision"][k], ours["recall"][k]) == pytest.approx((p, r), abs=2e-3)
 
 
-def test_scores_are_summed_counts_not_means_of_patches(patches, histograms):
+def test_scores_are_summed_counts_not_means_of_patches(histograms):
     found = judge(histograms, 0.5)
     assert found["f1"] != pytest.approx(np.nanmean(patch_f1(histograms, 0.5)), abs=1e-3)
 

@@ -180,3 +180,21 @@ def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, caps
     assert "holds no model.keras yet" in damaged(lambda f: (f / "model.keras").unlink())
     assert "has no metrics.json" in damaged(lambda f: (f / "metrics.json").unlink())
     assert "not valid YAML" in damaged(lambda f: (f / "config.yaml").write_text("a: ["))
+
+
+def test_patches_of_a_size_that_no_model_takes_are_refused(sample, config_file, tmp_path, capsys):
+    from tests.data.test_patches import write
+    from tf_landslide.data.patches import find_patches, read_image, read_mask
+
+    for split, folder in (("train", "TrainData"), ("valid", "ValidData")):
+        for patch in find_patches(sample, split)[:2]:
+            write(tmp_path / f"data/{folder}/img/{patch.image.name}", "img", read_image(patch.image)[:100, :100])
+            write(tmp_path / f"data/{folder}/mask/{patch.mask.name}", "mask", read_mask(patch.mask)[:100, :100])
+    assert main(["train", str(config_file), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "r")]) == 2
+    assert "patches are 100 x 100; training needs" in capsys.readouterr().err and not (tmp_path / "r").exists()
+
+
+def test_duplicates_can_be_allowed(copy, config_file, tmp_path):
+    shutil.copy(copy / "TrainData/img/image_1.h5", copy / "TrainData/img/image_2.h5")
+    settings = ["training.epochs=1", "data.allow_duplicates=true"]
+    assert main(["train", str(config_file), *settings, "--data", str(copy), "--out", str(tmp_path / "r")]) == 0

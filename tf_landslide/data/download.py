@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import ssl
 import sys
 import time
 import urllib.error
@@ -25,6 +26,7 @@ RECORD = "10463239"
 _CHUNK = 1 << 20
 _ATTEMPTS = 5
 _TIMEOUT = 30  # seconds without a byte
+_NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,7 @@ def _retried(url: str, pause: float, action: Callable):
             last = f"the server answers {error.code} {error.reason}"
             if error.code < 500 and error.code != 429:
                 raise LandslideError(f"{url}: {last}; check --mirror") from None
-        except (OSError, HTTPException) as error:
-            if getattr(error, "filename", None):
-                raise LandslideError(f"{error.filename}: {error.strerror}") from None
+        except _NETWORK_ERRORS as error:
             last = str(getattr(error, "reason", error)) or type(error).__name__
         if k + 1 < _ATTEMPTS:
             time.sleep(pause * 2**k)

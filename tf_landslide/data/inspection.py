@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_landslide.bands import LAYOUTS, BandLayout, get_layout, layout_with
+from tf_landslide.bands import LAYOUTS, Band, BandLayout, get_layout, layout_with
 from tf_landslide.data.patches import Reading, available_splits, find_patches, read_patches
 from tf_landslide.errors import LandslideError
 from tf_landslide.progress import progress
@@ -38,11 +38,14 @@ def checked_readings(
     data_dir: Path,
     split: str,
     layout: BandLayout,
-    duplicates: DuplicateFinder,
+    duplicates: DuplicateFinder | None,
     *,
     allow_missing: bool = False,
 ) -> Iterator[tuple[Reading, list[LandslideError]]]:
-    """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins."""
+    """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins.
+
+    Twins are looked for where ``duplicates`` is given.
+    """
     shape = None
     patches = find_patches(data_dir, split)
     readings = read_patches(patches, layout, allow_missing=allow_missing)
@@ -56,7 +59,7 @@ def checked_readings(
                         f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others {shape}"
                     )
                 )
-            elif (twin := duplicates.error(split, reading)) is not None:
+            elif duplicates and (twin := duplicates.error(split, reading)):
                 errors.append(twin)
         yield reading, errors
 
@@ -85,16 +88,16 @@ def detect_layout(data_dir: Path) -> BandLayout:
 
 @dataclass
 class BandStatistics:
-    """Statistics of one band over a split, in stored and in physical values; missing values are skipped."""
+    """Statistics of one band over a split, physical but for ``stored_mean``; None where every value is missing."""
 
     name: str
     unit: str
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    stored_mean: float
     missing: int
+    mean: float | None = None
+    std: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    stored_mean: float | None = None
 
 
 @dataclass
@@ -228,23 +231,13 @@ class _Moments:
             self.low[i], self.high[i] = min(self.low[i], valid.min()), max(self.high[i], valid.max())
 
     def statistics(self) -> list[BandStatistics]:
-        rows = []
-        for i, band in enumerate(self.layout.bands):
-            if not self.count[i]:
-                rows.append(BandStatistics(band.name, band.unit, *([float("nan")] * 5), int(self.missing[i])))
-                continue
-            std = float(np.sqrt(self.m2[i] / self.count[i]) * band.scale)
-            mean, low, high = (v * band.scale + band.offset for v in (self.mean[i], self.low[i], self.high[i]))
-            rows.append(
-                BandStatistics(
-                    band.name,
-                    band.unit,
-                    float(mean),
-                    std,
-                    float(low),
-                    float(high),
-                    float(self.mean[i]),
-                    int(self.missing[i]),
-                )
-            )
-        return rows
+        return [self._statistics_of(i, band) for i, band in enumerate(self.layout.bands)]
+
+    def _statistics_of(self, i: int, band: Band) -> BandStatistics:
+        row = BandStatistics(band.name, band.unit, int(self.missing[i]))
+        if self.count[i]:
+            physical = [float(v[i] * band.scale + band.offset) for v in (self.mean, self.low, self.high)]
+            row.mean, row.minimum, row.maximum = physical
+            row.std = float(np.sqrt(self.m2[i] / self.count[i]) * band.scale)
+            row.stored_mean = float(self.mean[i])
+        return row

@@ -68,7 +68,7 @@ class PatchSource:
                 memory-mapped) or ``none`` (read again each time).
             cache_dir: folder for ``cache="disk"``.
             allow_missing: take NaN as a missing value rather than as a fault.
-            duplicates: shared by the splits of one run, to find an image that stands in two of them.
+            duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
             LandslideError: the first fault found, by file.
@@ -77,7 +77,6 @@ class PatchSource:
             raise LandslideError(f"unknown cache {cache!r}; known: {', '.join(CACHES)}")
         if cache == "disk" and cache_dir is None:
             raise LandslideError("cache 'disk' needs a folder to write to (cache_dir)")
-        duplicates = duplicates if duplicates is not None else DuplicateFinder()
         patches = find_patches(data_dir, split)
         store: _Store | None = None
         positive = np.zeros(len(patches), bool)
@@ -169,6 +168,7 @@ def load_dataset(
     cache: str = "memory",
     cache_dir: str | Path | None = None,
     allow_missing: bool = False,
+    allow_duplicates: bool = False,
 ) -> tf.data.Dataset:
     """A split of HDF5 patches as a ``tf.data.Dataset``, ready for ``model.fit``.
 
@@ -188,6 +188,7 @@ def load_dataset(
         cache: ``memory``, ``disk`` (in ``cache_dir``) or ``none``.
         cache_dir: folder for ``cache="disk"``.
         allow_missing: take NaN as a missing value rather than as a fault.
+        allow_duplicates: take a split in which an image occurs twice.
 
     Returns:
         A dataset of known cardinality that gives ``((N, H, W, C) float32 channels in physical units, NaN where missing;
@@ -202,7 +203,15 @@ def load_dataset(
     """
     band_layout = get_layout(layout) if layout else detect_layout(Path(data_dir))
     features = Features(band_layout.name, channels, median_size, median_bands)
-    source = PatchSource.open(data_dir, split, features, cache=cache, cache_dir=cache_dir, allow_missing=allow_missing)
+    source = PatchSource.open(
+        data_dir,
+        split,
+        features,
+        cache=cache,
+        cache_dir=cache_dir,
+        allow_missing=allow_missing,
+        duplicates=None if allow_duplicates else DuplicateFinder(),
+    )
     return source.dataset(batch_size, shuffle=shuffle, augment=augment, positive_fraction=positive_fraction, seed=seed)
 
 

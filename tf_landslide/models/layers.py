@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_landslide.errors import LandslideError
+
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
 class Normalization(keras.layers.Layer):
@@ -35,7 +37,7 @@ class Normalization(keras.layers.Layer):
             batches: arrays (N, H, W, C), or (channels, mask) pairs as a dataset gives them.
 
         Raises:
-            ValueError: a channel has no valid value at all.
+            LandslideError: a channel has no valid value at all.
         """
         count = mean = squares = np.zeros(self.mean.shape[0])
         for batch in batches:
@@ -51,7 +53,7 @@ class Normalization(keras.layers.Layer):
             count = count + new
         if not np.all(count):
             empty = np.flatnonzero(count == 0).tolist()
-            raise ValueError(f"channels {empty} hold no valid value; their mean is unknown")
+            raise LandslideError(f"channels {empty} (from 0) hold no valid value at all; leave them out")
         self.mean.assign(mean.astype(np.float32))
         self.variance.assign((squares / count).astype(np.float32))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -43,6 +43,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture(unet_decoder, True, 3, "U-Net decoder on any encoder (Ronneberger et al. 2015)"),
     "plain_unet": Architecture(plain_unet, False, 1, "the paper's plain U-Net, configurable in width and depth"),
 }
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
 
 
 def build_model(
@@ -98,7 +107,7 @@ def build_model(
     logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     if adapt_to is not None:

@@ -6,6 +6,7 @@ wrong values are refused by name. Field descriptions are the documentation of th
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +35,11 @@ class DataConfig(_Section):
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
-    cache: Literal["memory", "disk", "none"] = Field("memory", description="where the channels are kept")
+    cache: Literal["memory", "disk", "none"] = Field(
+        "memory", description="where the channels are kept: memory, disk (RUN.cache/) or none"
+    )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
+    allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
 
 
 class ModelConfig(_Section):
@@ -49,7 +53,7 @@ class ModelConfig(_Section):
 class LossConfig(_Section):
     """(1 - alpha) * weighted BCE + alpha * Dice, or one of the two."""
 
-    name: Literal["bce", "dice", "bce_dice"] = "bce_dice"
+    name: Literal["bce", "dice", "bce_dice"] = Field("bce_dice", description="bce, dice or bce_dice")
     alpha: float = Field(0.5, ge=0, le=1, description="share of Dice")
     positive_weight: float = Field(1.0, gt=0, description="weight of a landslide pixel in the cross-entropy")
 
@@ -57,16 +61,16 @@ class LossConfig(_Section):
 class TrainingConfig(_Section):
     """How it is trained. The optimiser is Adam."""
 
-    epochs: int = Field(50, ge=1)
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(50, ge=1, description="at most; early stopping may end sooner")
+    batch_size: int = Field(16, ge=1, description="patches a step")
+    learning_rate: float = Field(1e-3, gt=0, description="at its highest")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="cosine decays to zero over all epochs")
     warmup_epochs: float = Field(0, ge=0, description="linear warm-up before the schedule")
     weight_decay: float = Field(0, ge=0, description="decoupled weight decay (AdamW); 0 for plain Adam")
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
     early_stopping: int | None = Field(None, ge=1, description="epochs without a better validation F1 before stopping")
     jit_compile: bool = Field(False, description="XLA: faster steps after a long first one")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of weights, order, oversampling and flips")
     deterministic: bool = Field(False, description="the same weights, bit for bit, from the same seed; slower")
 
 
@@ -74,7 +78,7 @@ class Config(_Section):
     """A whole run."""
 
     name: str = Field("landslide", pattern=r"^[A-Za-z0-9_-]+$", description="names the model when it is exported")
-    description: str = ""
+    description: str = Field("", description="one line for people")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
@@ -157,3 +161,19 @@ def _merged(base: dict, over: dict) -> dict:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merged(merged[key], value) if both and key != "options" else value
     return merged
+
+
+def config_table() -> str:
+    """The keys of a config as a Markdown table, for the docs."""
+    lines = ["| key | default | |", "|---|---|---|"]
+
+    def add(section: type[BaseModel], prefix: str) -> None:
+        for name, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                add(field.annotation, f"{prefix}{name}.")
+            else:
+                default = json.dumps(field.default)
+                lines.append(f"| `{prefix}{name}` | `{default}` | {field.description or ''} |")
+
+    add(Config, "")
+    return "\n".join(lines)

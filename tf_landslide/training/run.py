@@ -34,7 +34,7 @@ from tf_landslide.files import write_json, write_text
 from tf_landslide.losses import get_loss
 from tf_landslide.metrics import landslide_metrics
 from tf_landslide.models import build_model
-from tf_landslide.predictor import ModelCard
+from tf_landslide.predictor import STRIDE, ModelCard
 from tf_landslide.training.callbacks import (
     MONITOR,
     BestModel,
@@ -152,6 +152,7 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         **config.model.options,
     )
     sources = open_sources(config, data_dir, cache_dir=run.path.with_name(f"{run.path.name}.cache"))
+    _check_size(sources["train"], data_dir)
     model.get_layer("normalization").adapt(sources["train"].dataset(settings.batch_size))
 
     run.path.mkdir(parents=True, exist_ok=True)
@@ -175,6 +176,15 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     return Run(path, config)
 
 
+def _check_size(source: PatchSource, data_dir: str | Path) -> None:
+    height, width, _ = source.shape
+    if height % STRIDE or width % STRIDE:
+        raise LandslideError(
+            f"{data_dir}: patches are {height} x {width}; training needs heights and widths that are multiples of "
+            f"{STRIDE} (predict takes any size)"
+        )
+
+
 def open_sources(
     config: Config, data_dir: str | Path, *, splits: Sequence[str] | None = None, cache_dir: Path | None = None
 ) -> dict[str, PatchSource]:
@@ -194,7 +204,7 @@ def open_sources(
         if needed not in found:
             raise LandslideError(f"{data_dir}: has no {needed!r} split (found: {', '.join(found)})")
     features = Features(data.layout, data.channels, data.median.size, data.median.bands)
-    duplicates = DuplicateFinder()
+    duplicates = None if data.allow_duplicates else DuplicateFinder()
     return {
         split: PatchSource.open(
             data_dir,

@@ -1,0 +1,26 @@
+"""The README's script and the docs' table of keys are true."""
+
+import re
+import runpy
+
+import keras
+import numpy as np
+
+from tests.conftest import ROOT
+from tf_landslide.training.config import config_table
+
+
+def test_the_readmes_script_runs(sample, tmp_path, monkeypatch):
+    script = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    assert "model.compile" in script and "model.fit" in script and len(script.splitlines()) <= 18
+    (tmp_path / "sample").symlink_to(sample)
+    (tmp_path / "script.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    names = runpy.run_path("script.py")
+    assert np.isfinite(names["model"].evaluate(names["valid"], verbose=0)).all()
+    model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert model.input_shape == (None, None, None, 6)
+
+
+def test_the_docs_list_every_key_of_the_config():
+    assert config_table() in (ROOT / "docs" / "training.md").read_text()
