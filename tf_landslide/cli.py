@@ -68,8 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("dir", metavar="DIR", help="a folder of HDF5 patches")
     inspect.add_argument("--layout", help="band layout (default: by the number of bands)")
     inspect.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
-    inspect.add_argument("--figure", metavar="FILE.png", help="draw every band of a patch, the mask outlined in red")
-    inspect.add_argument("--patch", metavar="SPLIT/N", help="the patch to draw (default: the first with a landslide)")
+    inspect.add_argument("--figure", metavar="OUT", help="folder for pictures of every band, the mask outlined in red")
+    inspect.add_argument(
+        "--patch", nargs="+", metavar="SPLIT/N", help="patches to draw (default: the first with a landslide)"
+    )
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
     train = command("train", _train, "train a model from a config, choose its threshold, judge it")
@@ -166,7 +168,7 @@ def _download(a) -> None:
 
 
 def _inspect(a) -> None:
-    from tf_landslide.data.inspection import draw_patch, inspect_data
+    from tf_landslide.data.inspection import draw_patches, inspect_data
 
     found = inspect_data(a.dir, a.layout, allow_missing=a.allow_missing)
     if a.json:
@@ -174,8 +176,8 @@ def _inspect(a) -> None:
     else:
         print(_inspection_text(found))
     if a.figure:
-        drawn = draw_patch(a.dir, found.layout, a.figure, a.patch)
-        print(f"{a.figure}: {drawn}", file=sys.stderr)
+        for picture in draw_patches(a.dir, found.layout, a.figure, a.patch):
+            print(f"drawn: {picture}", file=sys.stderr)
     if found.problems:
         raise LandslideError(f"{a.dir}: {len(found.problems)} problems, listed above")
 

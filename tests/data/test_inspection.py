@@ -146,14 +146,14 @@ def test_missing_values_can_be_allowed(copy):
 def test_text_and_figure(sample, tmp_path, capsys):
     from PIL import Image
 
-    figure = tmp_path / "bands.png"
-    assert main(["inspect", str(sample), "--figure", str(figure), "--patch", "valid/2"]) == 0
+    assert main(["inspect", str(sample), "--figure", str(tmp_path), "--patch", "valid/2", "train/4"]) == 0
     output = capsys.readouterr()
     assert "no problems" in output.out and "valid: 6 images" in output.out
-    assert "valid/2" in output.err
-    picture = np.asarray(Image.open(figure).convert("RGB")).astype(int)
-    assert min(picture.shape[:2]) > 600
-    assert main(["inspect", str(sample), "--figure", str(figure), "--patch", "valid/99"]) == 2
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [path.name for path in pictures] == ["train_4.png", "valid_2.png"]
+    assert all(str(path) in output.err and min(Image.open(path).size) > 600 for path in pictures)
+    assert main(["inspect", str(sample), "--figure", str(tmp_path), "--patch", "valid/99"]) == 2
+    assert "no patch 'valid/99'" in capsys.readouterr().err
 
 
 def test_mmls_is_sound(real_data):

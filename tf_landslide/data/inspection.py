@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -164,36 +164,47 @@ def inspect_data(data_dir: Path, layout: str | BandLayout | None = None, *, allo
     return Inspection(str(data_dir), layout.name, summaries, problems)
 
 
-def draw_patch(data_dir: str | Path, layout: str | BandLayout, path: str | Path, patch: str | None = None) -> str:
-    """Draw every band of one patch with the mask's outline in red.
+def draw_patches(
+    data_dir: str | Path, layout: str | BandLayout, out: str | Path, patches: Sequence[str] | None = None
+) -> list[Path]:
+    """Draw every band of some patches with the mask's outline in red, one picture ``SPLIT_N.png`` each.
 
     Args:
         data_dir: a folder in either published layout.
         layout: of its bands.
-        path: of the PNG to write.
-        patch: ``SPLIT/N``; None takes the first patch that holds a landslide, else the first.
+        out: folder for the pictures.
+        patches: ``SPLIT/N`` each; None takes the first patch that holds a landslide, else the first.
 
     Returns:
-        what was drawn, as ``SPLIT/N``.
+        the pictures' paths.
+
+    Raises:
+        LandslideError: no such patch, or one whose image cannot be read.
     """
     from tf_landslide.evaluation.figures import all_bands
 
-    layout = get_layout(layout)
-    split, reading = _chosen_patch(Path(data_dir), layout, patch)
+    data_dir, layout = Path(data_dir), get_layout(layout)
+    chosen = [_named(data_dir, layout, name) for name in patches] if patches else [_first(data_dir, layout)]
+    pictures = []
+    for split, reading in chosen:
+        number = reading.patch.number
+        pictures.append(Path(out) / f"{split}_{number}.png")
+        all_bands(pictures[-1], reading.image, reading.mask, layout, f"{layout.name} {split}/{number}")
+    return pictures
+
+
+def _named(data_dir: Path, layout: BandLayout, name: str) -> tuple[str, Reading]:
+    split, _, number = name.partition("/")
+    found = {str(patch.number): patch for patch in find_patches(data_dir, split)}
+    if number not in found:
+        raise LandslideError(f"{data_dir}: no patch {name!r}; expected SPLIT/N, e.g. {split}/{next(iter(found))}")
+    reading = next(read_patches([found[number]], layout, allow_missing=True))
     if reading.image is None:
         raise reading.errors[0]
-    name = f"{split}/{reading.patch.number}"
-    all_bands(Path(path), reading.image, reading.mask, layout, f"{layout.name} {name}")
-    return name
+    return split, reading
 
 
-def _chosen_patch(data_dir: Path, layout: BandLayout, wanted: str | None) -> tuple[str, Reading]:
-    if wanted:
-        split, _, number = wanted.partition("/")
-        found = {str(patch.number): patch for patch in find_patches(data_dir, split)}
-        if number not in found:
-            raise LandslideError(f"{data_dir}: no patch {wanted!r}; expected SPLIT/N, e.g. train/{next(iter(found))}")
-        return split, next(read_patches([found[number]], layout, allow_missing=True))
+def _first(data_dir: Path, layout: BandLayout) -> tuple[str, Reading]:
     first = None
     for split in available_splits(data_dir):
         for reading in read_patches(find_patches(data_dir, split), layout, allow_missing=True):
