@@ -2,6 +2,8 @@
 
 import re
 import runpy
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -24,3 +26,11 @@ def test_the_readmes_script_runs(sample, tmp_path, monkeypatch):
 
 def test_the_docs_list_every_key_of_the_config():
     assert config_table() in (ROOT / "docs" / "training.md").read_text()
+
+
+def test_a_runs_model_loads_in_a_fresh_process_as_the_docs_say(run_folder):
+    script = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL).group(1)
+    script = script.replace("RUN", str(run_folder)) + "print(model.input_shape, model.optimizer is not None)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(None, None, None, 6) True"

@@ -19,7 +19,7 @@ DEMO_CONFIG = {
     "data": {"layout": "landslide4sense", "channels": "six"},
     "model": {"architecture": "plain_unet", "encoder": None, "options": {"width": 16, "depth": 4, "batch_norm": True}},
     "loss": {"name": "bce_dice"},
-    "training": {"epochs": 12, "batch_size": 8, "learning_rate": 3e-3, "seed": 0},
+    "training": {"epochs": 10, "batch_size": 8, "learning_rate": 3e-3, "seed": 0},
 }
 DEMO_PATCHES = {"train": 192, "valid": 48, "test": 64}
 

@@ -4,7 +4,7 @@ import pytest
 
 from tf_landslide.errors import LandslideError
 from tf_landslide.losses import BCEDice
-from tf_landslide.models import ENCODERS, build_model
+from tf_landslide.models import build_model
 from tf_landslide.models.layers import Normalization
 from tf_landslide.models.registry import all_layers
 
@@ -92,26 +92,6 @@ def test_plain_unet_has_the_papers_layers():
     normalization = 2 * 6
     assert model.count_params() == down + up + 64 + 1 + normalization
     assert not [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def test_resnet34_encoder_is_segmentation_models_own():
-    import segmentation_models
-
-    inputs = keras.Input((None, None, 3))
-    pyramid = ENCODERS["resnet34"](inputs)
-    encoder = keras.Model(inputs, pyramid)
-    options = {"backend": keras.backend, "layers": keras.layers, "models": keras.models, "utils": keras.utils}
-    source = segmentation_models.Backbones.get_backbone(
-        "resnet34", input_shape=(64, 96, 3), weights=None, include_top=False, **options
-    )
-    assert encoder.count_params() == source.count_params()
-    encoder.get_layer("resnet34").set_weights(source.get_weights())
-    x = np.random.default_rng(0).normal(size=(1, 64, 96, 3)).astype(np.float32)
-    ours = encoder(x, training=False)
-    deepest = keras.ops.convert_to_numpy(source(x, training=False))
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(ours[32]), deepest, atol=1e-4)
-    for stride, features in ours.items():
-        assert features.shape[1:3] == (64 // stride, 96 // stride)
 
 
 def test_normalization_skips_missing_values_in_its_statistics():

@@ -17,7 +17,7 @@ def plain_unet(inputs, width: int = 64, depth: int = 4, batch_norm: bool = False
         batch_norm: batch norm after each convolution (the paper's has none).
 
     Returns:
-        (N, H, W, width) features.
+        (N, H, W, width) and its stride, 1.
     """
     x, skips = inputs, []
     for level in range(depth):
@@ -29,4 +29,4 @@ def plain_unet(inputs, width: int = 64, depth: int = 4, batch_norm: bool = False
         x = layers.Conv2DTranspose(width * 2**level, 2, strides=2, name=f"up{level}_transpose")(x)
         x = layers.Concatenate(name=f"up{level}_skip")([x, skips[level]])
         x = conv_block(x, width * 2**level, f"up{level}", batch_norm=batch_norm)
-    return x
+    return x, 1

@@ -10,6 +10,8 @@ import keras
 from keras import layers
 
 from tf_landslide.errors import LandslideError, nearest
+from tf_landslide.models.decoders.deeplab import deeplab_decoder
+from tf_landslide.models.decoders.segformer import segformer_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.layers import Normalization
@@ -20,19 +22,24 @@ BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, which i
 
 @dataclass(frozen=True)
 class Architecture:
-    """How features at full resolution come from normalised channels.
+    """How features come from normalised channels.
 
     Attributes:
-        features: with an encoder ``(pyramid, **options)``, without one ``(inputs, **options)``.
+        features: with an encoder ``(pyramid, **options)``, without one ``(inputs, **options)``, to features and their
+            stride.
         takes_encoder: whether it stands on an encoder's pyramid.
-        head_kernel: side of the last convolution.
+        head_kernel: side of the convolution that gives the logits.
         description: one line for people.
+        paper: where it was published.
+        output_stride: of the encoder's deepest map.
     """
 
     features: Callable
     takes_encoder: bool
     head_kernel: int
     description: str
+    paper: str
+    output_stride: int = 32
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -40,8 +47,27 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "unet": Architecture(unet_decoder, True, 3, "U-Net decoder on any encoder (Ronneberger et al. 2015)"),
-    "plain_unet": Architecture(plain_unet, False, 1, "the paper's plain U-Net, configurable in width and depth"),
+    "unet": Architecture(
+        unet_decoder, True, 3, "U-Net decoder on any encoder", "Ronneberger et al. 2015, arXiv:1505.04597"
+    ),
+    "deeplabv3plus": Architecture(
+        deeplab_decoder,
+        True,
+        1,
+        "DeepLabV3+ on any encoder, dilated to stride 16",
+        "Chen et al. 2018, arXiv:1802.02611",
+        16,
+    ),
+    "segformer": Architecture(
+        segformer_decoder, True, 1, "SegFormer's MLP head on any encoder", "Xie et al. 2021, arXiv:2105.15203"
+    ),
+    "plain_unet": Architecture(
+        plain_unet,
+        False,
+        1,
+        "plain U-Net, configurable in width and depth",
+        "Ronneberger et al. 2015, arXiv:1505.04597",
+    ),
 }
 
 
@@ -103,8 +129,12 @@ def build_model(
     inputs = keras.Input((None, None, channels), name="channels")
     normalization = Normalization(name="normalization")
     x = normalization(inputs)
-    x = chosen.features(ENCODERS[encoder](x) if encoder else x, **options)
+    if encoder:
+        x = ENCODERS[encoder].pyramid(x, chosen.output_stride)
+    x, stride = chosen.features(x, **options)
     logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
+    if stride > 1:
+        logits = layers.UpSampling2D(stride, interpolation="bilinear", dtype="float32", name="logits_up")(logits)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
     for layer in all_layers(model):

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tf_landslide.errors import LandslideError, nearest
+from tf_landslide.models.decoders.context import CONTEXTS
+
 
 def conv_block(x, filters: int, name: str, *, batch_norm: bool = True):
     """Two 3 x 3 convolutions, each with batch norm (where asked for) and ReLU."""
@@ -20,22 +23,36 @@ def conv_block(x, filters: int, name: str, *, batch_norm: bool = True):
     return x
 
 
-def unet_decoder(pyramid: dict[int, keras.KerasTensor], filters: Sequence[int] = (256, 128, 64, 32, 16)):
+def unet_decoder(
+    pyramid: dict[int, keras.KerasTensor],
+    filters: Sequence[int] = (256, 128, 64, 32, 16),
+    context: str | None = None,
+):
     """Double the resolution from the deepest map up to the input's, joining the encoder's map at each stride.
 
     Args:
-        pyramid: feature maps by stride, down to stride 2.
+        pyramid: feature maps by stride.
         filters: width of each block, deepest first; one a doubling.
+        context: module on the deepest map: ``ppm`` (pyramid pooling), ``aspp``, or None.
 
     Returns:
-        (N, H, W, filters[-1]) at the input's resolution.
+        (N, H, W, filters[-1]) and its stride, 1.
+
+    Raises:
+        LandslideError: an unknown context module, or another number of filters than doublings.
     """
     stride = max(pyramid)
-    x = pyramid[stride]
+    if 2 ** len(filters) != stride:
+        raise LandslideError(
+            f"option filters: {len(filters)} widths given, one is needed for each halving up to {stride}"
+        )
+    if context is not None and context not in CONTEXTS:
+        raise LandslideError(nearest(context, CONTEXTS, "context module"))
+    x = CONTEXTS[context](pyramid[stride]) if context else pyramid[stride]
     for i, width in enumerate(filters):
         stride //= 2
         x = layers.UpSampling2D(2, interpolation="nearest", name=f"decoder{i}_up")(x)
         if stride in pyramid:
             x = layers.Concatenate(name=f"decoder{i}_skip")([x, pyramid[stride]])
         x = conv_block(x, width, f"decoder{i}")
-    return x
+    return x, 1

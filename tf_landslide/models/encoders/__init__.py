@@ -1,16 +1,127 @@
 """Encoders: normalised channels in, a feature pyramid out.
 
-An encoder is a function ``(inputs) -> {stride: tensor}`` with strides 2, 4, 8, 16 and 32, each aligned to the input
-(a map at stride s has ceil(H / s) rows). Adding one is a file here and an entry in ``ENCODERS``.
+Every encoder is a functional model from (N, H, W, C), any C, H and W, to one map for each of its strides, aligned with
+the input: the map at stride s has H / s rows for H a multiple of 32. Adding one is a file here and an entry in
+``ENCODERS``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from tf_landslide.models.encoders.segmentation_models import backbone
+import keras
 
-ENCODERS: dict[str, Callable] = {
-    "resnet34": partial(backbone, "resnet34"),
+from tf_landslide.models.encoders import (
+    inception_v4,
+    keras_applications,
+    mix_transformer,
+    residual,
+    segmentation_models,
+)
+from tf_landslide.models.encoders.dilation import with_output_stride
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How an encoder is built and where it comes from.
+
+    Attributes:
+        build: ``(channels) -> keras.Model`` with one output for each stride.
+        description: one line for people.
+        paper: where it was published.
+        strides: of the outputs.
+    """
+
+    build: Callable[[int], keras.Model]
+    description: str
+    paper: str
+    strides: tuple[int, ...] = (2, 4, 8, 16, 32)
+
+    def pyramid(self, inputs, output_stride: int = 32) -> dict[int, keras.KerasTensor]:
+        """Apply the encoder.
+
+        Args:
+            inputs: (N, H, W, C) normalised channels.
+            output_stride: 8 or 16 dilate instead of striding on, so that the deepest map is that fine.
+
+        Returns:
+            feature maps by stride; the deepest is at ``output_stride``.
+        """
+        model = self.build(inputs.shape[-1])
+        if output_stride < 32:
+            model = with_output_stride(model, output_stride)
+        maps = dict(zip(self.strides, model(inputs), strict=True))
+        return {
+            **{stride: x for stride, x in maps.items() if stride < output_stride},
+            output_stride: maps[max(maps)],
+        }
+
+
+def _applications(name: str, description: str, paper: str, **options) -> Encoder:
+    return Encoder(partial(keras_applications.network, name), description, paper, **options)
+
+
+def _residual(name: str, description: str, paper: str) -> Encoder:
+    return Encoder(partial(residual.residual_network, spec=residual.SPECS[name], name=name), description, paper)
+
+
+_RESNET = "He et al. 2016, arXiv:1512.03385"
+_VGG = "Simonyan & Zisserman 2015, arXiv:1409.1556"
+_DENSENET = "Huang et al. 2017, arXiv:1608.06993"
+_EFFICIENTNET = "Tan & Le 2019, arXiv:1905.11946"
+_RESNEXT = "Xie et al. 2017, arXiv:1611.05431"
+_SENET = "Hu et al. 2018, arXiv:1709.01507"
+_SEGFORMER = "Xie et al. 2021, arXiv:2105.15203"
+
+ENCODERS: dict[str, Encoder] = {
+    **{
+        f"resnet{n}": Encoder(
+            partial(segmentation_models.network, f"resnet{n}"),
+            f"ResNet-{n}, activation first (segmentation-models)",
+            _RESNET,
+        )
+        for n in (18, 34)
+    },
+    **{f"resnet{n}": _applications(f"resnet{n}", f"ResNet-{n} (keras.applications)", _RESNET) for n in (50, 101, 152)},
+    **{
+        f"vgg{n}": _applications(f"vgg{n}", f"VGG-{n} (keras.applications)", _VGG, strides=(1, 2, 4, 8, 16, 32))
+        for n in (16, 19)
+    },
+    **{
+        f"densenet{n}": _applications(f"densenet{n}", f"DenseNet-{n} (keras.applications)", _DENSENET)
+        for n in (121, 169, 201)
+    },
+    **{
+        f"efficientnetb{n}": _applications(
+            f"efficientnetb{n}", f"EfficientNet-B{n} (keras.applications)", _EFFICIENTNET
+        )
+        for n in range(8)
+    },
+    "mobilenetv2": _applications(
+        "mobilenetv2", "MobileNetV2 (keras.applications)", "Sandler et al. 2018, arXiv:1801.04381"
+    ),
+    "inceptionresnetv2": _applications(
+        "inceptionresnetv2",
+        "Inception-ResNet-v2, same-padded (keras.applications)",
+        "Szegedy et al. 2017, arXiv:1602.07261",
+    ),
+    "inceptionv4": Encoder(
+        partial(inception_v4.inception_v4, spec=inception_v4.InceptionV4Spec(), name="inceptionv4"),
+        "Inception-v4, same-padded",
+        "Szegedy et al. 2017, arXiv:1602.07261",
+    ),
+    "seresnet50": _residual("seresnet50", "SE-ResNet-50", _SENET),
+    "resnext50": _residual("resnext50", "ResNeXt-50 32x4d", _RESNEXT),
+    "seresnext50": _residual("seresnext50", "SE-ResNeXt-50 32x4d", _SENET),
+    **{
+        name: Encoder(
+            partial(mix_transformer.mix_transformer, spec=spec, name=name),
+            f"Mix Transformer {name[-2:].upper()}",
+            _SEGFORMER,
+            strides=(4, 8, 16, 32),
+        )
+        for name, spec in mix_transformer.SPECS.items()
+    },
 }

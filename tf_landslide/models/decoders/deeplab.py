@@ -1,0 +1,39 @@
+"""The DeepLabV3+ decoder (Chen et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from tf_landslide.models.decoders.context import aspp, conv_norm_relu
+
+
+def deeplab_decoder(
+    pyramid: dict[int, keras.KerasTensor],
+    filters: int = 256,
+    skip_filters: int = 48,
+    rates: Sequence[int] = (6, 12, 18),
+    dropout: float = 0.1,
+):
+    """Atrous spatial pyramid pooling on the deepest map, joined with the map at stride 4.
+
+    Args:
+        pyramid: feature maps by stride, with 4 among them.
+        filters: width of the pyramid pooling and of the decoder.
+        skip_filters: width of the reduced map at stride 4.
+        rates: dilations of the pyramid pooling, meant for a deepest map at stride 16.
+        dropout: after the pyramid pooling.
+
+    Returns:
+        (N, H / 4, W / 4, filters) and its stride, 4.
+    """
+    deepest = max(pyramid)
+    x = aspp(pyramid[deepest], filters, rates, dropout)
+    x = layers.UpSampling2D(deepest // 4, interpolation="bilinear", name="decoder_up")(x)
+    skip = conv_norm_relu(pyramid[4], skip_filters, 1, "decoder_skip")
+    x = layers.Concatenate(name="decoder_join")([x, skip])
+    for i in (1, 2):
+        x = conv_norm_relu(x, filters, 3, f"decoder{i}")
+    return x, 4

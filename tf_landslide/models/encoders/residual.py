@@ -1,0 +1,111 @@
+"""SE-ResNet, ResNeXt and SE-ResNeXt from one residual builder.
+
+Layer by layer those of the ``image-classifiers`` package (which segmentation-models uses), so that its published
+ImageNet weights fit; without its Lambda layers, so that models reload, and with grouped convolutions whose gradient is
+fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from tf_landslide.models.layers import GroupedConv2D
+
+
+@dataclass(frozen=True)
+class ResidualSpec:
+    """What sets one bottleneck residual network apart from another.
+
+    Attributes:
+        blocks: units of each of the four stages.
+        groups: of the 3 x 3 convolution.
+        base_width: width of the 3 x 3 convolution in the first stage, over all groups; doubles each stage.
+        squeeze: reduction of the squeeze-and-excitation block (Hu et al. 2018), or None for none.
+        stride_first: the first 1 x 1 convolution of a stage strides (as in Caffe), else the 3 x 3 one.
+        input_norm: a batch norm without scale before the stem.
+        epsilon: of the batch norms.
+        width: output width of the first stage; doubles each stage.
+    """
+
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    groups: int = 1
+    base_width: int = 64
+    squeeze: int | None = None
+    stride_first: bool = False
+    input_norm: bool = False
+    epsilon: float = 1e-5
+    width: int = 256
+
+
+SPECS = {
+    "seresnet50": ResidualSpec(squeeze=16, stride_first=True),  # Hu et al. 2018
+    "resnext50": ResidualSpec(groups=32, base_width=128, input_norm=True, epsilon=2e-5),  # Xie et al. 2017, 32x4d
+    "seresnext50": ResidualSpec(groups=32, base_width=128, squeeze=16),  # Hu et al. 2018, 32x4d
+}
+
+
+def residual_network(channels: int, spec: ResidualSpec, name: str) -> keras.Model:
+    """Build the network without its classifier.
+
+    Args:
+        channels: number of input channels.
+        spec: which network.
+        name: of the model.
+
+    Returns:
+        A model from (N, H, W, channels) to the maps at stride 2, 4, 8, 16 and 32.
+    """
+
+    def batch_norm(x, name, **options):
+        return layers.BatchNormalization(epsilon=spec.epsilon, name=name, **options)(x)
+
+    def conv(x, filters, size, name, strides=1):
+        if size > 1:  # pad as the published weights were trained: alike on both sides
+            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+        options = {"strides": strides, "use_bias": False, "kernel_initializer": "he_uniform", "name": name}
+        if spec.groups > 1 and size == 3:
+            return GroupedConv2D(filters, size, spec.groups, **options)(x)
+        return layers.Conv2D(filters, size, **options)(x)
+
+    def squeeze_and_excite(x, name):
+        filters = x.shape[-1]
+        s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+        s = layers.Conv2D(filters // spec.squeeze, 1, activation="relu", name=f"{name}_reduce")(s)
+        s = layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_expand")(s)
+        return layers.Multiply(name=f"{name}_excite")([x, s])
+
+    def unit(x, stage, index):
+        name = f"stage{stage + 1}_unit{index + 1}"
+        strides = 2 if stage and not index else 1
+        first, second = (strides, 1) if spec.stride_first else (1, strides)
+        shortcut = x
+        y = conv(x, spec.base_width * 2**stage, 1, f"{name}_conv1", first)
+        y = layers.ReLU(name=f"{name}_relu1")(batch_norm(y, f"{name}_bn1"))
+        y = conv(y, spec.base_width * 2**stage, 3, f"{name}_conv2", second)
+        y = layers.ReLU(name=f"{name}_relu2")(batch_norm(y, f"{name}_bn2"))
+        y = batch_norm(conv(y, spec.width * 2**stage, 1, f"{name}_conv3"), f"{name}_bn3")
+        if not index:
+            shortcut = conv(x, spec.width * 2**stage, 1, f"{name}_shortcut", strides)
+            shortcut = batch_norm(shortcut, f"{name}_shortcut_bn")
+        if spec.squeeze:
+            y = squeeze_and_excite(y, f"{name}_se")
+        return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, shortcut]))
+
+    inputs = keras.Input((None, None, channels), name="channels")
+    x = batch_norm(inputs, "input_bn", scale=False) if spec.input_norm else inputs
+    x = layers.ZeroPadding2D(3, name="stem_pad")(x)
+    x = layers.Conv2D(spec.width // 4, 7, strides=2, use_bias=False, kernel_initializer="he_uniform", name="stem_conv")(
+        x
+    )
+    x = layers.ReLU(name="stem_relu")(batch_norm(x, "stem_bn"))
+    pyramid = [x]
+    x = layers.ZeroPadding2D(1, name="pool_pad")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pool")(x)
+    for stage, units in enumerate(spec.blocks):
+        for index in range(units):
+            x = unit(x, stage, index)
+        pyramid.append(x)
+    return keras.Model(inputs, pyramid, name=name)
