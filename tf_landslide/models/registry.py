@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -80,11 +80,23 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
+def _channel_names(channels: int | Sequence[str], encoder: str | None, weights: str | None) -> Sequence[str]:
+    names = [""] * channels if isinstance(channels, int) else list(channels)
+    if not names:
+        raise LandslideError(f"a model needs at least one channel, got {channels}")
+    if weights and not encoder:
+        raise LandslideError("encoder_weights are for an encoder, and this architecture takes none")
+    if weights and isinstance(channels, int):
+        raise LandslideError("pretrained weights go by channel name: pass channels as a list, e.g. ['red', 'green', …]")
+    return names
+
+
 def build_model(
     architecture: str = "unet",
     encoder: str | None = None,
     *,
-    channels: int = 6,
+    channels: int | Sequence[str] = 6,
+    encoder_weights: str | None = None,
     adapt_to: Iterable | None = None,
     name: str | None = None,
     **options,
@@ -94,7 +106,8 @@ def build_model(
     Args:
         architecture: a key of ``ARCHITECTURES``.
         encoder: a key of ``ENCODERS``, for an architecture that takes one.
-        channels: number of input channels C.
+        channels: number of input channels C, or their names in order, which pretrained weights go by.
+        encoder_weights: ``imagenet`` (downloaded once), the path of a published weight file, or None for random ones.
         adapt_to: batches of channels (or the training dataset) whose mean and variance the model normalises by.
         name: of the model; by default ``architecture_encoder``.
         **options: the architecture's own, e.g. ``width`` and ``depth`` of ``plain_unet``, ``filters`` of ``unet``.
@@ -104,7 +117,7 @@ def build_model(
         (N, H, W, 1) float32; H and W any multiples of 32.
 
     Raises:
-        LandslideError: an unknown name or option, or an encoder missing or too many.
+        LandslideError: an unknown name or option, an encoder missing or too many, or weights that cannot be had.
 
     Example:
         >>> model = build_model("unet", "resnet34", channels=6)
@@ -123,14 +136,13 @@ def build_model(
         raise LandslideError(f"architecture {architecture!r} takes no encoder, got {encoder!r}")
     if encoder is not None and encoder not in ENCODERS:
         raise LandslideError(nearest(encoder, ENCODERS, "encoder"))
-    if channels < 1:
-        raise LandslideError(f"a model needs at least one channel, got {channels}")
+    names = _channel_names(channels, encoder, encoder_weights)
 
-    inputs = keras.Input((None, None, channels), name="channels")
+    inputs = keras.Input((None, None, len(names)), name="channels")
     normalization = Normalization(name="normalization")
     x = normalization(inputs)
     if encoder:
-        x = ENCODERS[encoder].pyramid(x, chosen.output_stride)
+        x = ENCODERS[encoder].pyramid(x, chosen.output_stride, encoder_weights, names)
     x, stride = chosen.features(x, **options)
     logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
     if stride > 1:

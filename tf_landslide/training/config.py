@@ -47,6 +47,7 @@ class ModelConfig(_Section):
 
     architecture: str = Field("unet", description="see tf_landslide.models")
     encoder: str | None = Field("resnet34", description="for architectures that take one, else null")
+    encoder_weights: str = Field("none", description="none, imagenet (downloaded once), or a published file's path")
     options: dict[str, Any] = Field({}, description="the architecture's own options, e.g. width and depth")
 
 

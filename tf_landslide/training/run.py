@@ -147,7 +147,8 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
     model = build_model(
         config.model.architecture,
         config.model.encoder,
-        channels=len(features.channels),
+        channels=features.channels,
+        encoder_weights=None if config.model.encoder_weights == "none" else config.model.encoder_weights,
         name=config.name,
         **config.model.options,
     )

@@ -7,12 +7,13 @@ the input: the map at stride s has H / s rows for H a multiple of 32. Adding one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import keras
 
+from tf_landslide.errors import LandslideError
 from tf_landslide.models.encoders import (
     inception_v4,
     keras_applications,
@@ -21,6 +22,7 @@ from tf_landslide.models.encoders import (
     segmentation_models,
 )
 from tf_landslide.models.encoders.dilation import with_output_stride
+from tf_landslide.models.encoders.weights import CAFFE, RAW, RGB, SYMMETRIC, TORCH, Pretrained, transfer
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,45 @@ class Encoder:
         description: one line for people.
         paper: where it was published.
         strides: of the outputs.
+        pretrained: ``(weights) -> keras.Model``, the same network for three channels with published weights, where
+            ``weights`` is ``imagenet`` or the path of their file; None where nobody publishes any.
+        expects: the scale and order of channels that those weights were trained with.
     """
 
     build: Callable[[int], keras.Model]
     description: str
     paper: str
     strides: tuple[int, ...] = (2, 4, 8, 16, 32)
+    pretrained: Callable[[str], keras.Model] | None = None
+    expects: Pretrained | None = None
 
-    def pyramid(self, inputs, output_stride: int = 32) -> dict[int, keras.KerasTensor]:
+    def pyramid(
+        self, inputs, output_stride: int = 32, weights: str | None = None, channel_names: Sequence[str] = RGB
+    ) -> dict[int, keras.KerasTensor]:
         """Apply the encoder.
 
         Args:
             inputs: (N, H, W, C) normalised channels.
             output_stride: 8 or 16 dilate instead of striding on, so that the deepest map is that fine.
+            weights: ``imagenet``, the path of a file of published weights, or None for random ones.
+            channel_names: of the C channels; red, green and blue take their own kernels.
 
         Returns:
             feature maps by stride; the deepest is at ``output_stride``.
+
+        Raises:
+            LandslideError: weights that nobody publishes, that cannot be downloaded, or that do not fit.
         """
         model = self.build(inputs.shape[-1])
+        if weights:
+            if self.pretrained is None:
+                having = ", ".join(name for name, encoder in ENCODERS.items() if encoder.pretrained)
+                raise LandslideError(
+                    f"nobody publishes weights for {model.name!r} that fit; there are some for: {having}"
+                )
+            transfer(self.pretrained(weights), model, channel_names, self.expects.order)
+            scale, offset = self.expects.input_scale(channel_names)
+            inputs = keras.layers.Rescaling(scale, offset, name="pretrained_scale")(inputs)
         if output_stride < 32:
             model = with_output_stride(model, output_stride)
         maps = dict(zip(self.strides, model(inputs), strict=True))
@@ -59,12 +82,26 @@ class Encoder:
         }
 
 
-def _applications(name: str, description: str, paper: str, **options) -> Encoder:
-    return Encoder(partial(keras_applications.network, name), description, paper, **options)
+def _applications(name: str, description: str, paper: str, expects: Pretrained, **options) -> Encoder:
+    module = keras_applications
+    return Encoder(
+        partial(module.network, name),
+        f"{description} (keras.applications)",
+        paper,
+        pretrained=partial(module.pretrained, name),
+        expects=expects,
+        **options,
+    )
 
 
-def _residual(name: str, description: str, paper: str) -> Encoder:
-    return Encoder(partial(residual.residual_network, spec=residual.SPECS[name], name=name), description, paper)
+def _residual(name: str, description: str, paper: str, expects: Pretrained) -> Encoder:
+    return Encoder(
+        partial(residual.residual_network, spec=residual.SPECS[name], name=name),
+        description,
+        paper,
+        pretrained=partial(residual.pretrained, name),
+        expects=expects,
+    )
 
 
 _RESNET = "He et al. 2016, arXiv:1512.03385"
@@ -73,6 +110,7 @@ _DENSENET = "Huang et al. 2017, arXiv:1608.06993"
 _EFFICIENTNET = "Tan & Le 2019, arXiv:1905.11946"
 _RESNEXT = "Xie et al. 2017, arXiv:1611.05431"
 _SENET = "Hu et al. 2018, arXiv:1709.01507"
+_INCEPTION = "Szegedy et al. 2017, arXiv:1602.07261"
 _SEGFORMER = "Xie et al. 2021, arXiv:2105.15203"
 
 ENCODERS: dict[str, Encoder] = {
@@ -81,40 +119,28 @@ ENCODERS: dict[str, Encoder] = {
             partial(segmentation_models.network, f"resnet{n}"),
             f"ResNet-{n}, activation first (segmentation-models)",
             _RESNET,
+            pretrained=partial(segmentation_models.pretrained, f"resnet{n}"),
+            expects=RAW,
         )
         for n in (18, 34)
     },
-    **{f"resnet{n}": _applications(f"resnet{n}", f"ResNet-{n} (keras.applications)", _RESNET) for n in (50, 101, 152)},
+    **{f"resnet{n}": _applications(f"resnet{n}", f"ResNet-{n}", _RESNET, CAFFE) for n in (50, 101, 152)},
+    **{f"vgg{n}": _applications(f"vgg{n}", f"VGG-{n}", _VGG, CAFFE, strides=(1, 2, 4, 8, 16, 32)) for n in (16, 19)},
+    **{f"densenet{n}": _applications(f"densenet{n}", f"DenseNet-{n}", _DENSENET, TORCH) for n in (121, 169, 201)},
     **{
-        f"vgg{n}": _applications(f"vgg{n}", f"VGG-{n} (keras.applications)", _VGG, strides=(1, 2, 4, 8, 16, 32))
-        for n in (16, 19)
-    },
-    **{
-        f"densenet{n}": _applications(f"densenet{n}", f"DenseNet-{n} (keras.applications)", _DENSENET)
-        for n in (121, 169, 201)
-    },
-    **{
-        f"efficientnetb{n}": _applications(
-            f"efficientnetb{n}", f"EfficientNet-B{n} (keras.applications)", _EFFICIENTNET
-        )
+        f"efficientnetb{n}": _applications(f"efficientnetb{n}", f"EfficientNet-B{n}", _EFFICIENTNET, TORCH)
         for n in range(8)
     },
-    "mobilenetv2": _applications(
-        "mobilenetv2", "MobileNetV2 (keras.applications)", "Sandler et al. 2018, arXiv:1801.04381"
-    ),
-    "inceptionresnetv2": _applications(
-        "inceptionresnetv2",
-        "Inception-ResNet-v2, same-padded (keras.applications)",
-        "Szegedy et al. 2017, arXiv:1602.07261",
-    ),
+    "mobilenetv2": _applications("mobilenetv2", "MobileNetV2", "Sandler et al. 2018, arXiv:1801.04381", SYMMETRIC),
+    "inceptionresnetv2": _applications("inceptionresnetv2", "Inception-ResNet-v2, same-padded", _INCEPTION, SYMMETRIC),
     "inceptionv4": Encoder(
         partial(inception_v4.inception_v4, spec=inception_v4.InceptionV4Spec(), name="inceptionv4"),
         "Inception-v4, same-padded",
-        "Szegedy et al. 2017, arXiv:1602.07261",
+        _INCEPTION,
     ),
-    "seresnet50": _residual("seresnet50", "SE-ResNet-50", _SENET),
-    "resnext50": _residual("resnext50", "ResNeXt-50 32x4d", _RESNEXT),
-    "seresnext50": _residual("seresnext50", "SE-ResNeXt-50 32x4d", _SENET),
+    "seresnet50": _residual("seresnet50", "SE-ResNet-50", _SENET, TORCH),
+    "resnext50": _residual("resnext50", "ResNeXt-50 32x4d", _RESNEXT, RAW),
+    "seresnext50": _residual("seresnext50", "SE-ResNeXt-50 32x4d", _SENET, TORCH),
     **{
         name: Encoder(
             partial(mix_transformer.mix_transformer, spec=spec, name=name),

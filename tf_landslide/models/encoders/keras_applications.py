@@ -6,6 +6,8 @@ import warnings
 
 import keras
 
+from tf_landslide.models.encoders.weights import explained
+
 _EFFICIENTNET = (
     "block2a_expand_activation",
     "block3a_expand_activation",
@@ -44,11 +46,31 @@ NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def source(name: str, channels: int, weights: str | None = None) -> keras.Model:
-    """The untouched network of ``keras.applications``, without its classifier, for any image size."""
+    """The untouched network of ``keras.applications``, without its classifier, for any image size.
+
+    ``weights`` is ``imagenet`` or the path of a file of that network; both need three channels.
+
+    Raises:
+        LandslideError: weights that cannot be downloaded or do not fit.
+    """
     build = getattr(keras.applications, NETWORKS[name][0])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This model usually expects 1 or 3 input channels")
-        return build(include_top=False, weights=weights, input_shape=(None, None, channels))
+        if weights is None:
+            return build(include_top=False, weights=None, input_shape=(None, None, channels))
+        with explained(weights):
+            return build(include_top=False, weights=weights, input_shape=(None, None, channels))
+
+
+def pretrained(name: str, weights: str) -> keras.Model:
+    """The three-channel ``network`` with published weights (``imagenet``, or the path of their file)."""
+    model = network(name, 3)
+    given = source(name, 3, weights)
+    scaling = [
+        w for layer in given.layers if isinstance(layer, keras.layers.Normalization) for w in layer.get_weights()
+    ]
+    model.set_weights(given.get_weights()[len(scaling) :])  # a network that scales pixels itself does so first
+    return model
 
 
 def network(name: str, channels: int, padding: str = "same") -> keras.Model:

@@ -7,11 +7,15 @@ fast.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers
 
+from tf_landslide.models.encoders.segmentation_models import published_arrays
+from tf_landslide.models.encoders.weights import set_layer
 from tf_landslide.models.layers import GroupedConv2D
 
 
@@ -109,3 +113,65 @@ def residual_network(channels: int, spec: ResidualSpec, name: str) -> keras.Mode
             x = unit(x, stage, index)
         pyramid.append(x)
     return keras.Model(inputs, pyramid, name=name)
+
+
+def pretrained(name: str, weights: str) -> keras.Model:
+    """The three-channel network with published weights (``imagenet``, or the path of their file)."""
+    model = residual_network(3, SPECS[name], name)
+    load_published(model, SPECS[name], published_arrays(name, weights), weights)
+    return model
+
+
+def load_published(model: keras.Model, spec: ResidualSpec, arrays: dict[str, list], source: str) -> None:
+    """Load weights as ``image-classifiers`` names them.
+
+    Most of its layers have generated names (``conv2d_17``) that count their creation, so the next of its kind belongs
+    to our next layer in the order in which it creates them; a grouped convolution is ``groups`` layers in a row.
+    ResNeXt's other layers are named.
+
+    Args:
+        model: of three channels.
+        spec: what it was built by.
+        arrays: by layer name.
+        source: whose they are, for errors.
+
+    Raises:
+        LandslideError: they do not fit.
+    """
+    generated = {
+        kind: iter(sorted((n for n in arrays if re.fullmatch(rf"{kind}(_\d+)?", n)), key=_creation))
+        for kind in ("conv2d", "batch_normalization")
+    }
+
+    def take(kind, named):
+        name = named if named in arrays else next(generated[kind], None)
+        return arrays.get(name, [])
+
+    for layer in _creation_order(model, spec):
+        kind = "batch_normalization" if isinstance(layer, layers.BatchNormalization) else "conv2d"
+        if isinstance(layer, GroupedConv2D):
+            kernels = [take("conv2d", None) for _ in range(layer.groups)]
+            set_layer(layer, [np.concatenate(parts, axis=-1) for parts in zip(*kernels, strict=True)], source)
+        else:
+            set_layer(layer, take(kind, _published_name(layer.name)), source)
+
+
+def _creation(name: str) -> int:
+    number = name.rpartition("_")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _published_name(name: str) -> str:
+    """ResNeXt's name for a layer of ours."""
+    fixed = {"input_bn": "bn_data", "stem_conv": "conv0", "stem_bn": "bn0"}
+    return fixed.get(name, name.replace("_shortcut", "_sc"))
+
+
+def _creation_order(model: keras.Model, spec: ResidualSpec):
+    """Our layers with weights, in the order in which ``image-classifiers`` creates its own."""
+    names = ["input_bn", "stem_conv", "stem_bn"]
+    parts = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "shortcut", "shortcut_bn", "se_reduce", "se_expand")
+    for stage, units in enumerate(spec.blocks, 1):
+        names += [f"stage{stage}_unit{unit}_{part}" for unit in range(1, units + 1) for part in parts]
+    present = {layer.name: layer for layer in model.layers}
+    return [present[name] for name in names if name in present]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from pathlib import Path
 
 import keras
+
+from tf_landslide.errors import LandslideError
+from tf_landslide.models.encoders.weights import fetch, read_h5_arrays, set_layer
 
 PYRAMID_LAYERS = ("relu0", "stage2_unit1_relu1", "stage3_unit1_relu1", "stage4_unit1_relu1", "relu1")
 """The layers of its ResNets at stride 2, 4, 8, 16 and 32. These activate before they convolve, so a stage's output is
@@ -32,6 +36,31 @@ def source(name: str, channels: int, **options) -> keras.Model:
             **options,
         },
     )
+
+
+def published_file(name: str) -> tuple[str, str]:
+    """Address and MD5 of the ImageNet weights, without classifier, that the package publishes for a network."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        from classification_models.weights import WEIGHTS_COLLECTION
+
+    for entry in WEIGHTS_COLLECTION:
+        if entry["model"] == name and entry["dataset"] == "imagenet" and not entry["include_top"]:
+            return entry["url"], entry["md5"]
+    raise LandslideError(f"segmentation-models publishes no ImageNet weights for {name!r}")
+
+
+def published_arrays(name: str, weights: str) -> dict[str, list]:
+    """Arrays by layer of the published file of a network (``imagenet``), or of a file of that format (its path)."""
+    return read_h5_arrays(fetch(*published_file(name)) if weights == "imagenet" else Path(weights))
+
+
+def pretrained(name: str, weights: str) -> keras.Model:
+    """The three-channel ``network`` with published weights (``imagenet``, or the path of their file)."""
+    arrays, model = published_arrays(name, weights), network(name, 3)
+    for layer in model.layers:
+        if layer.weights:
+            set_layer(layer, arrays.get(layer.name, []), weights)
+    return model
 
 
 def network(name: str, channels: int) -> keras.Model:
