@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tf_landslide.cli import main
 
-COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "demo"]
+COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "models", "demo"]
 
 
 def python(*arguments):
@@ -42,6 +43,21 @@ def test_help_answers_at_once_and_imports_no_tensorflow():
     for heavy in ("tensorflow", "keras", "numpy", "h5py"):
         assert f"'{heavy}'" not in modules
     assert min(times) < 1
+
+
+def test_models_are_listed_at_once_without_tensorflow():
+    script = (
+        "import sys, tf_landslide.cli as c; c.main(['models', '--json']); print(sorted(sys.modules), file=sys.stderr)"
+    )
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = python("-c", script)
+        times.append(time.monotonic() - start)
+    assert min(times) < 1 and "'tensorflow'" not in done.stderr and "'numpy'" not in done.stderr
+    listed = json.loads(done.stdout)
+    assert len(listed["models"]) == 14 and {"resnet34", "mit_b5"} <= {row["name"] for row in listed["encoders"]}
+    assert "| unet_resnet34 | unet | resnet34 |" in python("-m", "tf_landslide", "models").stdout
 
 
 def test_importing_the_package_does_nothing():
@@ -113,8 +129,6 @@ def test_a_terminal_command_prints_no_start_up_noise(sample, run_folder, tmp_pat
 
 
 def test_the_demo_runs_through(tmp_path, capsys, monkeypatch):
-    import json
-
     from tf_landslide import demo
 
     small = {**demo.DEMO_CONFIG, "training": {"epochs": 1, "batch_size": 4}}

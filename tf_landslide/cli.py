@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--name", help="of the model (default: the config's)")
     export.add_argument("--json", action="store_true", help="print JSON")
 
+    models = command("models", _models, "list architectures, encoders and the paper's models with their sizes")
+    models.add_argument("--json", action="store_true", help="print JSON (default: Markdown)")
+
     demo = command("demo", _demo, "all of it on the synthetic sample landscape")
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to make (default demo)")
     demo.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -274,6 +277,16 @@ def _export(a) -> None:
         _print_json({"model": str(version)})
     else:
         print(f"{version}: equal to the live model")
+
+
+def _models(a) -> None:
+    from tf_landslide.catalogue import catalogue_markdown, load_catalogue
+
+    catalogue = load_catalogue()
+    if a.json:
+        _print_json(catalogue)
+    else:
+        print(catalogue_markdown(catalogue))
 
 
 def _demo(a) -> None:

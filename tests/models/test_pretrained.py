@@ -192,7 +192,7 @@ def published(tmp_path, monkeypatch):
 
 def test_published_weights_are_fetched_verified_and_cached(published, monkeypatch):
     url, md5, server = published
-    monkeypatch.setattr(segmentation_models, "published_file", lambda name: (url, md5))
+    monkeypatch.setattr(segmentation_models, "published_file", lambda _: (url, md5))
     first = segmentation_models.pretrained("resnet18", "imagenet")
     server.shutdown()
     server.server_close()

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from tf_landslide.errors import LandslideError
-from tf_landslide.models import build_model
+from tf_landslide.features import Features
+from tf_landslide.models import ARCHITECTURES, ENCODERS
 from tf_landslide.training.config import Config, load_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -25,8 +26,11 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
     if path.stem == "base":
         return
     assert config.name == path.stem
-    small = {"width": 4} if config.model.architecture == "plain_unet" else {}
-    build_model(config.model.architecture, config.model.encoder, channels=3, **{**config.model.options, **small})
+    assert config.model.architecture in ARCHITECTURES
+    assert set(config.model.options) <= set(ARCHITECTURES[config.model.architecture].options)
+    assert config.model.encoder is None or config.model.encoder in ENCODERS
+    features = Features(config.data.layout, config.data.channels)
+    assert len(features.channels) == (14 if path.stem == "unet_mit_b1" else 6)
 
 
 def test_a_base_is_overridden_key_by_key_and_the_command_line_wins(write):
