@@ -104,6 +104,8 @@ def test_usage_mistakes_are_one_line_and_status_2(arguments, capsys):
         ["predict", "/nowhere", "a.h5", "--out", "/nowhere/out"],
         ["export", "/nowhere", "--to", "/nowhere/models"],
         ["synth", "/proc/cannot/write"],
+        ["download", "/nowhere/l4s", "--mirror", "example.com"],
+        ["inspect", "/nowhere", "--patch", "train/1"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -111,6 +113,17 @@ def test_what_is_not_there_is_one_line_and_status_2(arguments, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_the_current_folder_is_a_folder_like_any_other(sample, config_file, tmp_path, monkeypatch):
+    for name in ("data", "run"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "data")
+    assert main(["synth", ".", "--train", "1", "--valid", "0", "--test", "0"]) == 0
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["SYNTHETIC.txt", "TrainData"]
+    monkeypatch.chdir(tmp_path / "run")
+    assert main(["train", str(config_file), "--data", str(sample), "--out", ".", "training.epochs=1"]) == 0
+    assert main(["evaluate", ".", "--data", str(sample), "--out", "report"]) == 0
 
 
 def test_settings_may_stand_anywhere_on_the_line(sample, config_file, tmp_path, capsys):
@@ -141,6 +154,7 @@ def test_the_demo_runs_through(tmp_path, capsys, monkeypatch):
         result = json.loads(capsys.readouterr().out)
     assert "U-Net" in result["scores"] and len(result["scores"]) == 4
     assert len(result["pictures"]) >= 6 and all((ROOT / path).exists() for path in result["pictures"])
-    (out / "mine.txt").write_text("keep")
-    assert main(["demo", "--out", str(out)]) == 2
-    assert "holds something that no demo wrote" in capsys.readouterr().err and (out / "mine.txt").exists()
+    mine = tmp_path / "mine"
+    (mine / "data").mkdir(parents=True)
+    assert main(["demo", "--out", str(mine)]) == 2
+    assert "holds something that no demo wrote" in capsys.readouterr().err and (mine / "data").exists()

@@ -72,6 +72,11 @@ def test_metrics_are_of_the_whole_dataset_not_the_mean_of_batches():
     expected = [f1_score(y, p), precision_score(y, p), recall_score(y, p), jaccard_score(y, p)]
     np.testing.assert_allclose([float(m.result()) for m in metrics], expected, rtol=1e-6)
     assert [m.name for m in metrics] == ["f1", "precision", "recall", "iou"]
+    weighted = landslide_metrics(0.3)[0]
+    weights = rng.random(truth.shape[0])
+    weighted.update_state(truth[..., None, None], probability[..., None, None], sample_weight=weights)
+    pixel_weights = np.repeat(weights, truth.shape[1])
+    assert float(weighted.result()) == pytest.approx(f1_score(y, p, sample_weight=pixel_weights), rel=1e-5)
     for metric in metrics:
         metric.reset_state()
         assert float(metric.result()) == 0

@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("error: interrupted; a training goes on from its last epoch with --resume", file=sys.stderr)
+        hint = "; it goes on from its last epoch with --resume" if arguments.run is _train else ""
+        print(f"error: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 
@@ -173,6 +174,8 @@ def _download(a) -> None:
 def _inspect(a) -> None:
     from tf_landslide.data.inspection import draw_patches, inspect_data
 
+    if a.patch and not a.figure:
+        raise LandslideError("--patch chooses what to draw; say where with --figure OUT")
     found = inspect_data(a.dir, a.layout, allow_missing=a.allow_missing)
     if a.json:
         _print_json(found.as_dict())

@@ -42,7 +42,7 @@ def run_demo(out: str | Path = "demo") -> dict:
     """
     out = Path(out)
     started = time.monotonic()
-    _clear_earlier(out)
+    _start_afresh(out)
     say = partial(_say, started)
 
     say("writing the sample landscape (synthetic)")
@@ -82,13 +82,15 @@ def run_demo(out: str | Path = "demo") -> dict:
     }
 
 
-def _clear_earlier(out: Path) -> None:
-    if not out.exists():
-        return
-    ours = {"data", "run", "predictions", "models"}
-    if not out.is_dir() or not {child.name for child in out.iterdir()} <= ours:
+def _start_afresh(out: Path) -> None:
+    """Make the folder, or empty the one that an earlier demo marked as its own."""
+    marker = out / ".tf_landslide_demo"
+    if marker.is_file():
+        shutil.rmtree(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: holds something that no demo wrote; name another folder with --out")
-    shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _say(started: float, what: str) -> None:

@@ -8,6 +8,11 @@ class LandslideError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, on one line."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def nearest(name: str, known, what: str) -> str:
     """One line refusing ``name``, with the nearest known name where one is close, else all of them."""
     from difflib import get_close_matches

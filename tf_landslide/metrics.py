@@ -28,9 +28,13 @@ class F1(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         truth = ops.cast(ops.convert_to_tensor(y_true), self.dtype)
         marked = ops.cast(ops.convert_to_tensor(y_pred) >= self.threshold, self.dtype)
-        self.true_positives.assign_add(ops.sum(truth * marked))
-        self.marked.assign_add(ops.sum(marked))
-        self.actual.assign_add(ops.sum(truth))
+        weight = 1.0
+        if sample_weight is not None:
+            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
+            weight = ops.reshape(weight, ops.shape(weight) + (1,) * (len(truth.shape) - len(weight.shape)))
+        self.true_positives.assign_add(ops.sum(weight * truth * marked))
+        self.marked.assign_add(ops.sum(weight * marked))
+        self.actual.assign_add(ops.sum(weight * truth))
 
     def result(self):
         return self._ratio(2 * self.true_positives, self.marked + self.actual)

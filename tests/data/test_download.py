@@ -147,12 +147,25 @@ def test_a_server_that_is_no_zenodo_is_refused(zenodo, tmp_path):
         download(tmp_path / "data", mirror=zenodo.url, pause=0)
 
 
-def test_an_archive_cannot_write_outside_the_folder(zenodo, tmp_path):
+def test_a_damaged_copy_of_an_archive_and_a_deleted_split_are_fetched_again(zenodo, tmp_path):
+    import shutil
+
+    out = tmp_path / "data"
+    out.mkdir()
+    (out / "TrainData.zip").write_bytes(b"cut off")
+    download(out, mirror=zenodo.url, pause=0)
+    shutil.rmtree(out / "ValidData")
+    assert download(out, mirror=zenodo.url, pause=0) == {"train": 3, "valid": 2, "test": 2}
+    assert [path.split("/")[-2] for path in fetched(zenodo)].count("ValidData.zip") == 2
+
+
+@pytest.mark.parametrize("path", ["../../evil/img/image_1.h5", "/img/image_1.h5", "TrainData/img/evil.h5"])
+def test_an_archive_cannot_write_outside_the_folder(zenodo, tmp_path, path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("../../evil/img/image_1.h5", b"x")
+        archive.writestr(path, b"x")
     zenodo.archives["TrainData.zip"] = buffer.getvalue()
     zenodo.md5["TrainData.zip"] = hashlib.md5(buffer.getvalue()).hexdigest()
     with pytest.raises(LandslideError, match="unexpected path"):
         download(tmp_path / "a/b/data", mirror=zenodo.url, pause=0)
-    assert not list(tmp_path.rglob("evil"))
+    assert not list(tmp_path.rglob("evil*")) and not list(tmp_path.rglob("image_1.h5"))

@@ -134,6 +134,49 @@ def test_a_sound_dataset_has_no_problems_and_right_numbers(sample):
     assert summary.bands[3].stored_mean == pytest.approx(images[..., 3].mean())
 
 
+def test_the_odd_one_is_named_even_where_it_comes_first(copy):
+    for file, key in ((copy / "TrainData/img/image_1.h5", "img"), (copy / "TrainData/mask/mask_1.h5", "mask")):
+        rewrite(file, key, lambda a: a[:64])
+    (problem,) = inspect_data(copy).problems
+    assert "image_1.h5: 'img' has shape (64, 128, 14), the split's others have (128, 128, 14)" in problem
+
+
+def test_every_fault_is_listed_even_several_of_one_patch(copy):
+    (copy / "TrainData/mask/mask_2.h5").unlink()
+    shutil.copy(copy / "TrainData/img/image_2.h5", copy / "TestData/img/image_1.h5")
+    (copy / "TrainData/img/image_x.h5").touch()
+    shutil.rmtree(copy / "ValidData/img")
+    problems = inspect_data(copy).problems
+    for said in ("has no mask_2.h5", "duplicate in splits", "image_x.h5: expected a name like"):
+        assert len([p for p in problems if said in p]) == 1, said
+    assert len([p for p in problems if "to go with it" in p and "ValidData" in p]) == 6
+
+
+def test_unreadable_images_are_named(copy, capsys):
+    for image in copy.glob("*/img/*.h5"):
+        image.write_bytes(b"")
+    assert main(["inspect", str(copy)]) == 2
+    assert "image_1.h5: not a readable HDF5 file" in capsys.readouterr().err
+
+
+def test_a_damaged_header_never_ends_in_a_traceback(sample, tmp_path):
+    from tf_landslide.errors import LandslideError
+
+    original = (sample / TRAIN_IMAGE).read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(original)
+        damaged[rng.integers(2048)] ^= int(rng.integers(1, 256))
+        (tmp_path / "image_1.h5").write_bytes(damaged)
+        try:
+            read_image(tmp_path / "image_1.h5")
+        except LandslideError as error:
+            refused += 1
+            assert "image_1.h5" in str(error)
+    assert refused > 20
+
+
 def test_missing_values_can_be_allowed(copy):
     rewrite(copy / TRAIN_IMAGE, "img", with_value(np.nan, slice(0, 4), slice(0, 4), 13))
     assert inspect_data(copy).problems

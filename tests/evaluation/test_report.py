@@ -39,6 +39,13 @@ def test_evaluate_agrees_with_what_training_judged(run_folder, sample, tmp_path,
     assert scores == before["test"]
     assert json.loads((run_folder / "metrics.json").read_text()) == before
     assert (out / "report.md").exists() and not list(tmp_path.glob(".*"))
+    other = tmp_path / "other"
+    assert main(["synth", str(other), "--train", "1", "--valid", "0", "--test", "2", "--seed", "99"]) == 0
+    assert main(["evaluate", str(run_folder), "--data", str(other), "--out", str(out)]) == 0
+    assert json.loads((run_folder / "metrics.json").read_text()) == before  # what training judged stays
+    assert str(other) in (out / "report.md").read_text()
+    (tmp_path / "file").touch()
+    assert main(["evaluate", str(run_folder), "--data", str(other), "--out", str(tmp_path / "file")]) == 2
 
 
 def test_evaluate_counts_equal_a_direct_count(run_folder, sample):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_recall_curve, precision_score, recall_score
 
+from tf_landslide.errors import LandslideError
 from tf_landslide.evaluation.scores import (
     BINS,
     Histograms,
@@ -119,6 +120,11 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_nothing_to_divide_by_gives_zero():
     assert {k: float(v) for k, v in scores(0, 0, 0).items()} == {"f1": 0, "precision": 0, "recall": 0, "iou": 0}
+
+
+def test_a_model_that_gives_nan_is_not_judged():
+    with pytest.raises(LandslideError, match="NaN"):
+        Histograms.of([(np.array([[0.1, np.nan]]), np.array([[0, 1]]))])
 
 
 def test_off_grid_threshold_is_refused(histograms):

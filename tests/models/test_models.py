@@ -130,6 +130,12 @@ def test_unknown_models_are_refused_by_name(arguments, said):
         build_model(*arguments)
 
 
+@pytest.mark.parametrize("options", [{"width": "abc"}, {"width": 0}, {"depth": 6}, {"width": 2.5}])
+def test_senseless_options_are_refused(options):
+    with pytest.raises(LandslideError):
+        build_model("plain_unet", **options)
+
+
 def test_unknown_options_and_no_channels_are_refused():
     with pytest.raises(LandslideError, match="did you mean 'width'"):
         build_model("plain_unet", widht=3)

@@ -42,6 +42,14 @@ def test_a_base_is_overridden_key_by_key_and_the_command_line_wins(write):
     assert config.model.options == {"width": 8}
 
 
+def test_options_add_up_but_not_over_another_architecture(write):
+    path = write("model: {architecture: plain_unet, encoder: null, options: {width: 64, depth: 4}}")
+    assert load_config(path, ["model.options.width=8"]).model.options == {"width": 8, "depth": 4}
+    assert load_config(path, ["model.architecture=unet", "model.options.context=ppm"]).model.options == {
+        "context": "ppm"
+    }
+
+
 def test_the_resolved_config_reads_back_the_same(write):
     config = load_config(write("name: x\ntraining: {epochs: 3, ema: 0.9}"))
     assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
@@ -62,6 +70,7 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("base: nowhere.yaml", [], "nowhere.yaml: no such config"),
         ("base: c.yaml", [], "is its own base"),
         ("name: a/b", [], "name: string should match pattern"),
+        ("training: {seed: 4294967296}", [], "training.seed: input should be less than"),
         ("{}", ["training.epochs"], "expected key=value"),
         ("{}", ["training.epohs=3"], "did you mean 'epochs'"),
         ("{}", ["training.epochs=[3"], "is not a YAML value"),

@@ -144,8 +144,10 @@ def test_early_stopping_remembers_what_came_before():
 
 def test_a_diverging_run_is_told_so(sample, config_file, tmp_path, capsys):
     arguments = ["train", str(config_file), "training.learning_rate=1e30", "--data", str(sample)]
-    assert main([*arguments, "--out", str(tmp_path / "r")]) == 2
-    assert "the loss is no longer a number; lower training.learning_rate" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "r"), "training.epochs=1"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error == "error: the loss is no longer a number in epoch 1; train again with a lower learning_rate"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("missing", ["TrainData", "ValidData"])
@@ -176,7 +178,13 @@ def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, caps
         assert error.count("\n") == 0 and str(folder) in error
         return error
 
+    def flip_a_byte(folder):
+        data = bytearray((folder / "model.keras").read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        (folder / "model.keras").write_bytes(data)
+
     assert "cannot be loaded" in damaged(lambda f: (f / "model.keras").write_bytes(b"broken"))
+    assert "cannot be loaded" in damaged(flip_a_byte)
     assert "holds no model.keras yet" in damaged(lambda f: (f / "model.keras").unlink())
     assert "has no metrics.json" in damaged(lambda f: (f / "metrics.json").unlink())
     assert "not valid YAML" in damaged(lambda f: (f / "config.yaml").write_text("a: ["))
@@ -192,6 +200,25 @@ def test_patches_of_a_size_that_no_model_takes_are_refused(sample, config_file, 
             write(tmp_path / f"data/{folder}/mask/{patch.mask.name}", "mask", read_mask(patch.mask)[:100, :100])
     assert main(["train", str(config_file), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "r")]) == 2
     assert "patches are 100 x 100; training needs" in capsys.readouterr().err and not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("folder", ["TrainData", "ValidData"])
+def test_what_cannot_be_drawn_or_sized_is_refused_before_a_run_is_made(copy, config_file, tmp_path, capsys, folder):
+    from tests.data.test_patches import write
+    from tf_landslide.data.patches import read_image, read_mask
+
+    arguments = ["train", str(config_file), "--data", str(copy), "--out", str(tmp_path / "r")]
+    for mask in (copy / "TrainData/mask").iterdir():
+        write(mask, "mask", np.ones((128, 128), np.uint8))
+    assert main([*arguments, "data.positive_fraction=0.5", "data.cache=disk"]) == 2
+    assert "needs patches without landslides" in capsys.readouterr().err
+    for image in (copy / folder / "img").iterdir():
+        mask = copy / folder / "mask" / image.name.replace("image", "mask")
+        write(mask, "mask", read_mask(mask)[:, :48])
+        write(image, "img", read_image(image)[:, :48])
+    assert main(arguments) == 2
+    assert "patches are 128 x 48" in capsys.readouterr().err
+    assert [path for path in tmp_path.iterdir() if path != copy] == []
 
 
 def test_duplicates_can_be_allowed(copy, config_file, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import ssl
 import sys
@@ -25,6 +26,7 @@ ZENODO = "https://zenodo.org"
 RECORD = "10463239"
 _CHUNK = 1 << 20
 _ATTEMPTS = 5
+_MEMBER = re.compile(r"(TrainData|ValidData|TestData)/(img|mask)/((?:image|mask)_\d+\.h5)$")
 _TIMEOUT = 30  # seconds without a byte
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
 
@@ -59,17 +61,20 @@ def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> di
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder to download into")
+    if not mirror.startswith(("http://", "https://")):
+        raise LandslideError(f"mirror {mirror!r}: expected an address that begins with http:// or https://")
     files = _record(mirror.rstrip("/"), pause)
     out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        done = out / f".{file.name}.unpacked"
-        if done.exists() and done.read_text().strip() == file.md5:
+        done = out / f".{file.name}.unpacked"  # the archive's MD5 and the folders it filled
+        known, *folders = done.read_text().split() if done.exists() else [""]
+        if known == file.md5 and all((out / folder).is_dir() for folder in folders):
             continue
         archive = out / file.name
         _fetch(file, archive, pause)
-        _unpack(archive, out)
+        folders = _unpack(archive, out)
         archive.unlink()
-        write_text(done, file.md5 + "\n")
+        write_text(done, " ".join([file.md5, *sorted(folders)]) + "\n")
     return {split: len(find_patches(out, split)) for split in available_splits(out)}
 
 
@@ -88,7 +93,7 @@ def _record(mirror: str, pause: float) -> list[RemoteFile]:
             for entry in entries
             if entry["key"].endswith(".zip")
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise LandslideError(f"{url}: did not answer with a Zenodo record; check --mirror") from None
     if not files:
         raise LandslideError(f"{url}: the record lists no .zip file; check --mirror")
@@ -123,7 +128,7 @@ def _fetch(file: RemoteFile, archive: Path, pause: float) -> None:
     """Fetch into ``archive``, through ``archive.part``, resuming what is there; verify size and MD5."""
     from tqdm import tqdm
 
-    if archive.exists():  # fetched and verified earlier, but not unpacked to the end
+    if archive.exists() and _md5(archive) == file.md5:  # fetched earlier, but not unpacked to the end
         return
     part = archive.with_name(f"{file.name}.part")
     with tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
@@ -162,17 +167,19 @@ def _md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _unpack(archive: Path, out: Path) -> None:
-    """Unpack into the released layout; an archive may or may not carry its own top folder."""
+def _unpack(archive: Path, out: Path) -> set[str]:
+    """Unpack into the released layout, with or without a top folder of its own. Returns the split folders filled."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.infolist() if m.filename.endswith(".h5") and "__MACOSX" not in m.filename]
             if not members:
                 raise LandslideError(f"{archive}: holds no .h5 file; is this Landslide4Sense?")
-            for member in members:
-                target = out / _released_path(member.filename, archive)
+            targets = {member: _released_path(member.filename, archive) for member in members}
+            for member, released in targets.items():
+                target = out / released
                 with replacing(target) as partial, opened.open(member) as source, partial.open("wb") as copy:
                     shutil.copyfileobj(source, copy, _CHUNK)
+            return {released.parts[0] for released in targets.values()}
     except zipfile.BadZipFile:
         archive.unlink()
         raise LandslideError(f"{archive}: is not a ZIP archive; it was removed, run the same command again") from None
@@ -180,8 +187,7 @@ def _unpack(archive: Path, out: Path) -> None:
 
 def _released_path(member: str, archive: Path) -> Path:
     """``…/TrainData/img/image_1.h5`` -> ``TrainData/img/image_1.h5``; the archive's name stands in for TrainData."""
-    parts = PurePosixPath(member).parts
-    if ".." in parts or len(parts) < 2:
-        raise LandslideError(f"{archive}: holds the unexpected path {member!r}")
-    folder, kind, name = parts[-3] if len(parts) > 2 else archive.stem, parts[-2], parts[-1]
-    return Path(folder, kind, name)
+    match = _MEMBER.search(f"{archive.stem}/{member}")
+    if not match:
+        raise LandslideError(f"{archive}: holds the unexpected path {member!r}; nothing of it was unpacked")
+    return Path(*match.groups())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_landslide.bands import LAYOUTS, Band, BandLayout, get_layout, layout_with
-from tf_landslide.data.patches import Reading, available_splits, find_patches, read_patches
+from tf_landslide.data.patches import Patch, Reading, available_splits, find_patches, read_patches
 from tf_landslide.errors import LandslideError
 from tf_landslide.progress import progress
 
@@ -35,7 +35,7 @@ class DuplicateFinder:
 
 
 def checked_readings(
-    data_dir: Path,
+    patches: Sequence[Patch],
     split: str,
     layout: BandLayout,
     duplicates: DuplicateFinder | None,
@@ -46,38 +46,49 @@ def checked_readings(
 
     Twins are looked for where ``duplicates`` is given.
     """
-    shape = None
-    patches = find_patches(data_dir, split)
+    usual = _usual_shape(patches, layout)
     readings = read_patches(patches, layout, allow_missing=allow_missing)
     for reading in progress(readings, total=len(patches), label=f"reading {split}"):
         errors = list(reading.errors)
-        if reading.image is not None and not errors:
-            shape = shape or reading.image.shape
-            if reading.image.shape != shape:
-                errors.append(
-                    LandslideError(
-                        f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others {shape}"
-                    )
+        if reading.image is not None and not errors and reading.image.shape != usual:
+            errors.append(
+                LandslideError(
+                    f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others have {usual}"
                 )
-            elif duplicates and (twin := duplicates.error(split, reading)):
-                errors.append(twin)
+            )
+        if duplicates and (twin := duplicates.error(split, reading)):
+            errors.append(twin)
         yield reading, errors
 
 
+def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
+    """A few patches with an image, from all over a split."""
+    having = [patch for patch in patches if patch.image is not None]
+    return having[:: max(1, len(having) // most)]
+
+
+def _usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
+    """The commonest image shape among a few patches of a split."""
+    sample = read_patches(_spread(patches), layout, allow_missing=True)
+    shapes = Counter(reading.image.shape for reading in sample if reading.image is not None)
+    return shapes.most_common(1)[0][0] if shapes else None
+
+
 def detect_layout(data_dir: Path) -> BandLayout:
-    """The layout most of the readable images of ``data_dir`` have, judged by their number of bands.
+    """The layout that most of a few images of each split have, judged by their number of bands.
 
     Raises:
-        LandslideError: no image can be read, or no known layout has that many bands.
+        LandslideError: none of them can be read, or no known layout has that many bands.
     """
     counts: Counter[int] = Counter()
+    errors: list[LandslideError] = []
     for split in available_splits(data_dir):
-        sample = [patch for patch in find_patches(data_dir, split) if patch.image is not None][:8]
-        for reading in read_patches(sample, allow_missing=True):
+        for reading in read_patches(_spread(find_patches(data_dir, split, problems=[])), allow_missing=True):
+            errors += reading.errors
             if reading.image is not None:
                 counts[reading.image.shape[-1]] += 1
     if not counts:
-        raise LandslideError(f"{data_dir}: none of the first images can be read")
+        raise errors[0] if errors else LandslideError(f"{data_dir}: holds no image")
     bands = counts.most_common(1)[0][0]
     layout = layout_with(bands)
     if layout is None:
@@ -146,7 +157,8 @@ def inspect_data(data_dir: Path, layout: str | BandLayout | None = None, *, allo
     for split in splits:
         summary, moments = SplitSummary(), _Moments(layout)
         landslide_pixels = pixels = 0
-        for reading, errors in checked_readings(data_dir, split, layout, duplicates, allow_missing=allow_missing):
+        patches = find_patches(data_dir, split, problems)
+        for reading, errors in checked_readings(patches, split, layout, duplicates, allow_missing=allow_missing):
             problems += [str(error) for error in errors]
             summary.images += reading.patch.image is not None
             summary.masks += reading.patch.mask is not None

@@ -57,7 +57,7 @@ def split_folders(data_dir: Path, split: str) -> tuple[Path, Path] | None:
     if split not in SPLITS:
         raise LandslideError(nearest(split, SPLITS, "split"))
     for images, masks in _FOLDERS[split]:
-        if (Path(data_dir) / images).is_dir():
+        if (Path(data_dir) / images).is_dir() or (Path(data_dir) / masks).is_dir():
             return Path(data_dir) / images, Path(data_dir) / masks
     return None
 
@@ -75,32 +75,42 @@ def available_splits(data_dir: Path) -> list[str]:
     return splits
 
 
-def find_patches(data_dir: Path, split: str) -> list[Patch]:
+def find_patches(data_dir: Path, split: str, problems: list[str] | None = None) -> list[Patch]:
     """The numbered patches of a split, by number; a patch whose image or mask is missing has None there.
 
+    Args:
+        data_dir: a folder in either published layout.
+        split: ``train``, ``valid`` or ``test``.
+        problems: takes what is wrong with the files' names, in place of an exception.
+
     Raises:
-        LandslideError: no such split in ``data_dir``, or a file whose name has no number.
+        LandslideError: no such split in ``data_dir``, or a file whose name has no number or that of another.
     """
     folders = split_folders(data_dir, split)
     if split not in available_splits(data_dir):
         expected = " or ".join(images for images, _ in _FOLDERS[split])
         raise LandslideError(f"{data_dir}: no {split!r} split; expected a folder {expected}")
-    images, masks = (_numbered(folder) for folder in folders)
+    found: list[LandslideError] = []
+    images, masks = (_numbered(folder, found) for folder in folders)
+    if found and problems is None:
+        raise found[0]
+    if problems is not None:
+        problems += map(str, found)
     if not images and not masks:
         raise LandslideError(f"{folders[0]}: holds no image_N.h5")
     return [Patch(n, images.get(n), masks.get(n)) for n in sorted(images.keys() | masks.keys())]
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
+def _numbered(folder: Path, problems: list[LandslideError]) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for path in sorted(folder.glob("*.h5")):
         match = _NUMBERED.match(path.name)
         if not match:
-            raise LandslideError(f"{path}: expected a name like image_12.h5 or mask_12.h5")
-        number = int(match.group(1))
-        if number in files:
-            raise LandslideError(f"{path}: has the same number as {files[number].name}")
-        files[number] = path
+            problems.append(LandslideError(f"{path}: expected a name like image_12.h5 or mask_12.h5"))
+        elif (number := int(match.group(1))) in files:
+            problems.append(LandslideError(f"{path}: has the same number as {files[number].name}"))
+        else:
+            files[number] = path
     return files
 
 
@@ -115,7 +125,9 @@ def _read_dataset(path: Path, key: str) -> np.ndarray:
         raise LandslideError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise LandslideError(f"{path}: is a folder, expected an HDF5 file") from None
-    except OSError as error:
+    except PermissionError:
+        raise LandslideError(f"{path}: may not be read; check its permissions") from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         reason = "truncated HDF5 file" if "truncated" in str(error) else "not a readable HDF5 file"
         raise LandslideError(f"{path}: {reason}; fetch or write it again") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
@@ -148,9 +160,10 @@ def read_image(path: Path, layout: BandLayout | None = None, *, allow_missing: b
         raise LandslideError(
             f"{path}: 'img' has {values.shape[-1]} bands, layout {layout.name!r} has {len(layout.bands)}{hint}"
         )
-    if values.dtype.kind == "f":
-        _refuse_missing(path, values, layout, allow_missing)
-    return values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    _refuse_missing(path, values, layout, allow_missing)
+    return values
 
 
 def _refuse_missing(path: Path, values: np.ndarray, layout: BandLayout | None, allow_missing: bool) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class PatchSource:
         patches = find_patches(data_dir, split)
         store: _Store | None = None
         positive = np.zeros(len(patches), bool)
-        readings = checked_readings(data_dir, split, features.layout, duplicates, allow_missing=allow_missing)
+        readings = checked_readings(patches, split, features.layout, duplicates, allow_missing=allow_missing)
         try:
             for i, (reading, errors) in enumerate(readings):
                 if errors:
@@ -118,11 +119,18 @@ class PatchSource:
         if augment and height != width:
             raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
         epochs = count(first_epoch)
+        plan_of = partial(
+            epoch_plan,
+            positive=self.positive,
+            seed=seed,
+            shuffle=shuffle,
+            augment=augment,
+            positive_fraction=positive_fraction,
+        )
+        plan_of(first_epoch)  # what cannot be drawn is refused here, not inside a running pipeline
 
         def next_plan():
-            return epoch_plan(
-                next(epochs), self.positive, seed, shuffle=shuffle, augment=augment, positive_fraction=positive_fraction
-            )
+            return plan_of(next(epochs))
 
         def plan(_):
             positions, symmetries = tf.numpy_function(next_plan, [], (tf.int64, tf.int64))
@@ -248,9 +256,11 @@ def epoch_plan(
             raise LandslideError(f"positive_fraction must lie in 0..1, got {positive_fraction}")
         wanted = round(positive_fraction * n)
         parts = []
-        for kind, size in ((np.flatnonzero(positive), wanted), (np.flatnonzero(~positive), n - wanted)):
+        for what, kind, size in (
+            ("with", np.flatnonzero(positive), wanted),
+            ("without", np.flatnonzero(~positive), n - wanted),
+        ):
             if size and not len(kind):
-                what = "with" if size == wanted else "without"
                 raise LandslideError(f"positive_fraction {positive_fraction} needs patches {what} landslides")
             rounds = [rng.permutation(kind) for _ in range(-(-size // len(kind)))] if size else []
             parts.append(np.concatenate([*rounds, np.empty(0, np.int64)])[:size])
@@ -305,18 +315,18 @@ class _Store:
             folder = Path(cache_dir)
             folder.mkdir(parents=True, exist_ok=True)
             final = folder / f"{split}_{name}.npy"
-            partial = final.with_suffix(f".{os.getpid()}.partial")
-            arrays.append(np.lib.format.open_memmap(partial, "w+", dtype, full))
-            self._files.append((partial, final))
+            unfinished = final.with_suffix(f".{os.getpid()}.partial")
+            arrays.append(np.lib.format.open_memmap(unfinished, "w+", dtype, full))
+            self._files.append((unfinished, final))
         self.channels, self.masks = arrays
 
     def keep(self) -> None:
-        for partial, final in self._files:
-            partial.replace(final)
+        for unfinished, final in self._files:
+            unfinished.replace(final)
 
     def discard(self) -> None:
-        for partial, _ in self._files:
-            partial.unlink(missing_ok=True)
+        for unfinished, _ in self._files:
+            unfinished.unlink(missing_ok=True)
 
     def fetch(self, positions):
         return self.channels[positions], self.masks[positions]

@@ -9,6 +9,7 @@ Whatever is trained or scored on it says nothing about real landslides.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from scipy.ndimage import gaussian_filter
 from tf_landslide.bands import LANDSLIDE4SENSE_DIVISORS
 from tf_landslide.data.patches import IMAGE_KEY, MASK_KEY, SPLITS
 from tf_landslide.errors import LandslideError
-from tf_landslide.files import replacing
 from tf_landslide.progress import progress
 from tf_landslide.terrain import gradient, illumination, slope_degrees
 
@@ -237,9 +237,10 @@ def write_sample(
         raise LandslideError(f"the seed must not be negative, got {seed}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: already holds something; name an empty or new folder")
-    with replacing(out) as partial:
-        if out.exists():
-            out.rmdir()
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / ".partial"
+    try:
         steps = progress(_numbered_patches(sizes, seed), total=sum(sizes.values()), label="sample landscape")
         for split, number, stored, mask in steps:
             folder = partial / _SPLIT_FOLDERS[split]
@@ -248,6 +249,12 @@ def write_sample(
         (partial / "SYNTHETIC.txt").write_text(
             f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
         )
+        for child in partial.iterdir():
+            child.rename(out / child.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if made and not any(out.iterdir()):
+            out.rmdir()
     return sizes
 
 

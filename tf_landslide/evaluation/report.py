@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import numpy as np
 from tf_landslide.bands import get_layout
 from tf_landslide.data.patches import read_image
 from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.errors import LandslideError
 from tf_landslide.evaluation import figures
 from tf_landslide.evaluation.scores import SCORES, Histograms, best_threshold, curve, judge, patch_f1
-from tf_landslide.files import write_json
+from tf_landslide.files import replacing, write_json
 from tf_landslide.predictor import Predictor, predictor_of
 from tf_landslide.progress import progress
 
@@ -41,46 +44,50 @@ def judge_run(run, sources: dict[str, PatchSource]) -> dict:
 
 
 def evaluate_split(run, source: PatchSource, split: str, out: Path) -> dict:
-    """Judge one split with the run's own threshold; write a report to ``out`` and the scores to ``metrics.json``.
+    """Judge one split of any dataset with the run's own threshold, and write a report to ``out``.
+
+    The run's ``metrics.json`` stays what training judged, on the data it trained with.
 
     Returns:
         the scores of the split.
     """
+    if out.exists() and not out.is_dir():
+        raise LandslideError(f"{out}: is a file; name a folder for the report")
     predictor = predictor_of(run.load_model(), run.card())
     histograms = Histograms.of(predictions(predictor, source, split))
-    metrics = {**run.metrics(), split: judge(histograms, run.threshold)}
-    write_report(run, predictor, split, source, histograms, metrics, out)
-    write_json(run.path / "metrics.json", metrics)
-    return metrics[split]
+    scores = judge(histograms, run.threshold)
+    write_report(run, predictor, split, source, histograms, {split: scores}, out)
+    return scores
 
 
 def write_report(run, predictor, split, source, histograms, metrics, out: Path) -> None:
-    """Write figures, the split's ``metrics.json`` and ``report.md`` into ``out``, whole or not at all."""
+    """Write figures, the split's ``metrics.json`` and ``report.md`` into ``out``, in place of an earlier report."""
     scores = metrics[split]
     threshold = scores["threshold"]
-    chosen = pick_patches(patch_f1(histograms, threshold))
-    staging = out.with_name(f".{out.name}.partial")
-    staging.mkdir(parents=True, exist_ok=True)
+    f1 = patch_f1(histograms, threshold)
     pictures = []
-    for label, position in chosen.items():
-        channels, mask = source.fetch(np.array([position]))
-        patch = source.patches[position]
-        rgb = figures.rgb(read_image(patch.image, allow_missing=True), get_layout(run.config.data.layout))
-        probability = predictor(channels)[0, ..., 0]
-        f1 = patch_f1(histograms, threshold)[position]
-        name = f"triptych_{label}.png"
-        title = f"{patch.image.name}: {label} of {split}, F1 {f1:.3f}"
-        figures.triptych(staging / name, rgb, mask[0, ..., 0], probability, title)
-        pictures.append(name)
-    figures.precision_recall(staging / "precision_recall.png", curve(histograms), scores, f"{run.config.name}, {split}")
-    figures.learning_curve(staging / "learning_curve.png", run.history, run.config.name)
-    pictures += ["precision_recall.png", "learning_curve.png"]
-    write_json(staging / "metrics.json", {split: scores})
-    (staging / "report.md").write_text(report_text(run, split, metrics, pictures))
-    out.mkdir(parents=True, exist_ok=True)
-    for path in staging.iterdir():
-        path.replace(out / path.name)
-    staging.rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        staging = Path(folder)
+        for label, position in pick_patches(f1).items():
+            channels, mask = source.fetch(np.array([position]))
+            patch = source.patches[position]
+            rgb = figures.rgb(read_image(patch.image, allow_missing=True), get_layout(run.config.data.layout))
+            probability = predictor(channels)[0, ..., 0]
+            name = f"triptych_{label}.png"
+            title = f"{patch.image.name}: {label} of {split}, F1 {f1[position]:.3f}"
+            figures.triptych(staging / name, rgb, mask[0, ..., 0], probability, title)
+            pictures.append(name)
+        title = f"{run.config.name}, {split}"
+        figures.precision_recall(staging / "precision_recall.png", curve(histograms), scores, title)
+        figures.learning_curve(staging / "learning_curve.png", run.history, run.config.name)
+        pictures += ["precision_recall.png", "learning_curve.png"]
+        write_json(staging / "metrics.json", {split: scores})
+        data_dir = source.patches[0].image.parents[2]
+        (staging / "report.md").write_text(report_text(run, split, metrics, pictures, data_dir))
+        out.mkdir(parents=True, exist_ok=True)
+        for path in staging.iterdir():
+            with replacing(out / path.name) as partial:
+                shutil.copyfile(path, partial)
 
 
 def pick_patches(f1: np.ndarray) -> dict[str, int]:
@@ -100,7 +107,8 @@ def scores_table(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def report_text(run, split: str, metrics: dict, pictures: list[str]) -> str:
+def report_text(run, split: str, metrics: dict, pictures: list[str], data_dir: Path) -> str:
+    """The report as Markdown."""
     config = run.config
     model = " + ".join(filter(None, (config.model.architecture, config.model.encoder)))
     layout = get_layout(config.data.layout)
@@ -108,7 +116,7 @@ def report_text(run, split: str, metrics: dict, pictures: list[str]) -> str:
         [
             f"# {config.name}: {split}",
             "",
-            f"{model} on {', '.join(run.features().channels)}; data: {layout.title}.",
+            f"{model} on {', '.join(run.features().channels)}; data: {layout.title}, in `{data_dir}`.",
             "",
             scores_table(metrics),
             "",

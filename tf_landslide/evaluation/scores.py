@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tf_landslide.errors import LandslideError
+
 BINS = 1000
 THRESHOLDS = np.arange(BINS + 1) / BINS
 SCORES = ("f1", "precision", "recall", "iou")
@@ -45,7 +47,13 @@ class Histograms:
 
 
 def probability_bins(probability: np.ndarray) -> np.ndarray:
-    """The bin of each probability, such that ``bin >= k`` is exactly ``probability >= float32(k / BINS)``."""
+    """The bin of each probability, such that ``bin >= k`` is exactly ``probability >= float32(k / BINS)``.
+
+    Raises:
+        LandslideError: a probability is NaN.
+    """
+    if np.isnan(probability).any():
+        raise LandslideError("the model gives NaN for a probability; its training diverged, train it again")
     return np.searchsorted(THRESHOLDS.astype(np.float32), probability.astype(np.float32), side="right") - 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras import layers
 
+from tf_landslide.errors import LandslideError
 from tf_landslide.models.decoders.unet import conv_block
 
 
@@ -18,7 +19,12 @@ def plain_unet(inputs, width: int = 64, depth: int = 4, batch_norm: bool = False
 
     Returns:
         (N, H, W, width) and its stride, 1.
+
+    Raises:
+        LandslideError: no such width or depth (5 poolings are what a size that is a multiple of 32 allows).
     """
+    if width < 1 or not 1 <= depth <= 5:
+        raise LandslideError(f"plain_unet takes a width of at least 1 and a depth of 1 to 5, got {width} and {depth}")
     x, skips = inputs, []
     for level in range(depth):
         x = conv_block(x, width * 2**level, f"down{level}", batch_norm=batch_norm)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from tf_landslide.errors import LandslideError, nearest
+from tf_landslide.errors import LandslideError, first_line, nearest
 from tf_landslide.models.decoders.deeplab import deeplab_decoder
 from tf_landslide.models.decoders.segformer import segformer_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
@@ -108,7 +108,8 @@ def build_model(
         encoder: a key of ``ENCODERS``, for an architecture that takes one.
         channels: number of input channels C, or their names in order, which pretrained weights go by.
         encoder_weights: ``imagenet`` (downloaded once), the path of a published weight file, or None for random ones.
-        adapt_to: batches of channels (or the training dataset) whose mean and variance the model normalises by.
+        adapt_to: batches of channels (or a dataset) whose mean and variance the model normalises by: the training
+            split in order, since a shuffled dataset leaves out what does not fill its last batch.
         name: of the model; by default ``architecture_encoder``.
         **options: the architecture's own, e.g. ``width`` and ``depth`` of ``plain_unet``, ``filters`` of ``unet``.
 
@@ -143,7 +144,10 @@ def build_model(
     x = normalization(inputs)
     if encoder:
         x = ENCODERS[encoder].pyramid(x, chosen.output_stride, encoder_weights, names)
-    x, stride = chosen.features(x, **options)
+    try:
+        x, stride = chosen.features(x, **options)
+    except (TypeError, ValueError) as error:
+        raise LandslideError(f"options {options} of architecture {architecture!r}: {first_line(error)}") from None
     logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
     if stride > 1:
         logits = layers.UpSampling2D(stride, interpolation="bilinear", dtype="float32", name="logits_up")(logits)

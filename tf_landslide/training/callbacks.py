@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 
+from tf_landslide.errors import LandslideError
 from tf_landslide.files import replacing
 
 MONITOR = "val_f1"
@@ -27,6 +28,19 @@ def epochs_backed_up(last: Path) -> int:
     """How many epochs the state in a run's ``last`` folder has behind it (written by ``BackupAndRestore``)."""
     path = last / "training_metadata.json"
     return json.loads(path.read_text())["epoch"] if path.exists() else 0
+
+
+class RefuseNaN(keras.callbacks.Callback):
+    """Ends a run whose loss is no longer a number, before anything of that epoch is kept."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise LandslideError(
+                f"the loss is no longer a number in epoch {self.epoch + 1}; train again with a lower learning_rate"
+            )
 
 
 class BestModel(keras.callbacks.Callback):

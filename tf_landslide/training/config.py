@@ -36,7 +36,7 @@ class DataConfig(_Section):
     augment: bool = Field(True, description="the eight flips and rotations")
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
     cache: Literal["memory", "disk", "none"] = Field(
-        "memory", description="where the channels are kept: memory, disk (RUN.cache/) or none"
+        "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
     )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
@@ -71,7 +71,7 @@ class TrainingConfig(_Section):
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
     early_stopping: int | None = Field(None, ge=1, description="epochs without a better validation F1 before stopping")
     jit_compile: bool = Field(False, description="XLA: faster steps after a long first one")
-    seed: int = Field(0, ge=0, description="of weights, order, oversampling and flips")
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, oversampling and flips")
     deterministic: bool = Field(False, description="the same weights, bit for bit, from the same seed; slower")
 
 
@@ -157,10 +157,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
 
 
 def _merged(base: dict, over: dict) -> dict:
+    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before."""
     merged = dict(base)
+    if over.get("architecture", base.get("architecture")) != base.get("architecture"):
+        merged.pop("options", None)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both and key != "options" else value
+        merged[key] = _merged(merged[key], value) if both else value
     return merged
 
 

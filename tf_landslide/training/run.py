@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +30,7 @@ import yaml
 from tf_landslide.data.inspection import DuplicateFinder
 from tf_landslide.data.patches import available_splits
 from tf_landslide.data.pipeline import PatchSource
-from tf_landslide.errors import LandslideError
+from tf_landslide.errors import LandslideError, first_line
 from tf_landslide.features import Features
 from tf_landslide.files import write_json, write_text
 from tf_landslide.losses import get_loss
@@ -41,6 +43,7 @@ from tf_landslide.training.callbacks import (
     EarlyStopping,
     EpochLines,
     HistoryLogger,
+    RefuseNaN,
     epochs_backed_up,
     read_history,
 )
@@ -63,7 +66,7 @@ class Run:
             raise LandslideError(f"{path}: is not a run folder (it has no config.yaml)")
         try:
             values = yaml.safe_load(config.read_text())
-        except (OSError, yaml.YAMLError):
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
             raise LandslideError(f"{config}: is not valid YAML") from None
         return cls(path, check_config(values, str(config)))
 
@@ -81,8 +84,8 @@ class Run:
             raise LandslideError(f"{self.path}: holds no model.keras yet; let its training finish an epoch")
         try:
             return keras.saving.load_model(self.model_path, compile=False, safe_mode=True)
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            raise LandslideError(f"{self.model_path}: cannot be loaded ({str(error).splitlines()[0]})") from None
+        except Exception as error:  # a damaged file makes Keras raise almost anything
+            raise LandslideError(f"{self.model_path}: cannot be loaded ({first_line(error)})") from None
 
     def metrics(self) -> dict:
         """The scores of each judged split. Raises ``LandslideError`` where the run was not judged yet."""
@@ -138,8 +141,8 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
     Raises:
         LandslideError: bad config or data, a run folder in the way, or a loss that is no longer a number.
     """
-    run = _prepared(config, Path(run_dir), resume)
-    settings = config.training
+    run = _prepared(config, Path(run_dir).absolute(), resume)
+    settings, data = config.training, config.data
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -152,19 +155,44 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         name=config.name,
         **config.model.options,
     )
-    sources = open_sources(config, data_dir, cache_dir=run.path.with_name(f"{run.path.name}.cache"))
-    _check_size(sources["train"], data_dir)
-    model.get_layer("normalization").adapt(sources["train"].dataset(settings.batch_size))
+    cache_dir = run.path.with_name(f".{run.path.name}.cache")
+    try:
+        sources = open_sources(config, data_dir, cache_dir=cache_dir)
+        for split in ("train", "valid"):
+            _check_size(sources[split], split, data_dir)
+        train_set = sources["train"].dataset(
+            settings.batch_size,
+            shuffle=True,
+            augment=data.augment,
+            positive_fraction=data.positive_fraction,
+            seed=settings.seed,
+            first_epoch=epochs_backed_up(run.path / "last"),
+        )
+        model.get_layer("normalization").adapt(sources["train"].dataset(settings.batch_size))
+        with _run_folder(run):
+            _fit(model, run, train_set, sources["valid"].dataset(settings.batch_size))
 
-    run.path.mkdir(parents=True, exist_ok=True)
-    write_text(run.path / "config.yaml", config.to_yaml())
-    write_json(run.path / "environment.json", _environment(settings.seed))
-    _fit(model, run, sources)
+        from tf_landslide.evaluation.report import judge_run
 
-    from tf_landslide.evaluation.report import judge_run
-
-    judge_run(run, sources)
+        judge_run(run, sources)
+    finally:
+        shutil.rmtree(cache_dir, ignore_errors=True)
     return run
+
+
+@contextmanager
+def _run_folder(run: Run) -> Iterator[None]:
+    """Make the run folder; take it away again where training ends before anything is worth resuming."""
+    existed = run.path.exists()
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_text(run.path / "config.yaml", run.config.to_yaml())
+    write_json(run.path / "environment.json", _environment(run.config.training.seed))
+    try:
+        yield
+    except BaseException:
+        if not run.history and not existed:
+            shutil.rmtree(run.path)
+        raise
 
 
 def _prepared(config: Config, path: Path, resume: bool) -> Run:
@@ -177,12 +205,12 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     return Run(path, config)
 
 
-def _check_size(source: PatchSource, data_dir: str | Path) -> None:
+def _check_size(source: PatchSource, split: str, data_dir: str | Path) -> None:
     height, width, _ = source.shape
     if height % STRIDE or width % STRIDE:
         raise LandslideError(
-            f"{data_dir}: patches are {height} x {width}; training needs heights and widths that are multiples of "
-            f"{STRIDE} (predict takes any size)"
+            f"{data_dir}: {split} patches are {height} x {width}; training needs heights and widths that are multiples "
+            f"of {STRIDE} (predict takes any size)"
         )
 
 
@@ -220,31 +248,23 @@ def open_sources(
     }
 
 
-def _fit(model: keras.Model, run: Run, sources: dict[str, PatchSource]) -> None:
-    settings, data = run.config.training, run.config.data
+def _fit(model: keras.Model, run: Run, train_set: tf.data.Dataset, valid_set: tf.data.Dataset) -> None:
+    settings = run.config.training
     history = run.history[: epochs_backed_up(run.path / "last")]
-    train_set = sources["train"].dataset(
-        settings.batch_size,
-        shuffle=True,
-        augment=data.augment,
-        positive_fraction=data.positive_fraction,
-        seed=settings.seed,
-        first_epoch=len(history),
-    )
+    earlier = [row[MONITOR] for row in history]
+    stopping = EarlyStopping(settings.early_stopping, earlier) if settings.early_stopping else None
+    if len(history) >= settings.epochs or (stopping and stopping.exhausted):
+        return
     model.compile(
         optimizer=_optimizer(settings, len(train_set)),
         loss=get_loss(**run.config.loss.model_dump()),
         metrics=landslide_metrics(),
         jit_compile=settings.jit_compile,
     )
-    earlier = [row[MONITOR] for row in history]
-    stopping = EarlyStopping(settings.early_stopping, earlier) if settings.early_stopping else None
-    if len(history) >= settings.epochs or (stopping and stopping.exhausted):
-        return
     on_terminal = sys.stderr.isatty()
     averaging = keras.callbacks.SwapEMAWeights() if settings.ema else None
     callbacks = [
-        keras.callbacks.TerminateOnNaN(),
+        RefuseNaN(),
         averaging,
         BestModel(run.model_path, earlier, averaging),
         HistoryLogger(run.path / "history.csv", history),
@@ -256,14 +276,12 @@ def _fit(model: keras.Model, run: Run, sources: dict[str, PatchSource]) -> None:
     ]
     model.fit(
         train_set,
-        validation_data=sources["valid"].dataset(settings.batch_size),
+        validation_data=valid_set,
         epochs=settings.epochs,
         callbacks=[callback for callback in callbacks if callback is not None],
         verbose=1 if on_terminal else 0,
         shuffle=False,  # the dataset shuffles itself
     )
-    if len(run.history) < settings.epochs and not (stopping and stopping.stopped_epoch):
-        raise LandslideError("the loss is no longer a number; lower training.learning_rate and train again")
 
 
 def _optimizer(settings, steps: int) -> keras.optimizers.Optimizer:
