@@ -1,9 +1,9 @@
-# make venv · make demo · make test · make lint: each sets up .venv where it is missing or stale, then does it.
+# make venv · make demo · make test · make test-models · make lint: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: venv demo test lint lock clean
+.PHONY: venv demo test test-models lint lock clean
 
 venv: $(STAMP)
 
@@ -11,7 +11,7 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name another with make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --quiet --no-deps --editable .
 	$(BIN)/python -m pip check
 	@touch $@
 
@@ -19,7 +19,10 @@ demo: $(STAMP)
 	$(BIN)/tf-landslide demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
+
+test-models: $(STAMP) # the paper's models at full size
+	$(BIN)/python -m pytest -m full tests/models
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -159,3 +159,45 @@ class GroupedConv2D(keras.layers.Layer):
             **{key: getattr(self, key) for key in keys},
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class BilinearUpsampling(keras.layers.Layer):
+    """Bilinear upsampling by a whole factor, pixel centres aligned, for maps of any size.
+
+    ``UpSampling2D(interpolation="bilinear")`` wants to know the size when it is exported. Each output pixel is a mix of
+    the two nearest pixels along an axis, with weights that repeat every ``factor`` pixels.
+
+    Args:
+        factor: of height and width.
+
+    Call with (N, H, W, C); gives (N, factor * H, factor * W, C).
+    """
+
+    def __init__(self, factor: int, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return self._along(self._along(x, 1), 2)
+
+    def _along(self, x, axis: int):
+        def cut(start, stop):
+            return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+
+        before = ops.concatenate([cut(0, 1), cut(0, -1)], axis=axis)
+        after = ops.concatenate([cut(1, None), cut(-1, None)], axis=axis)
+        phases = []
+        for phase in range(self.factor):
+            shift = (phase + 0.5) / self.factor - 0.5
+            phases.append((1 - abs(shift)) * x + abs(shift) * (before if shift < 0 else after))
+        shape = list(ops.shape(x))
+        shape[axis], shape[-1] = shape[axis] * self.factor, x.shape[-1]
+        return ops.reshape(ops.stack(phases, axis=axis + 1), shape)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, filters = input_shape
+        return (batch, *(n and n * self.factor for n in (height, width)), filters)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}

@@ -14,7 +14,7 @@ from tf_landslide.models.decoders.deeplab import deeplab_decoder
 from tf_landslide.models.decoders.segformer import segformer_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
 from tf_landslide.models.encoders import ENCODERS
-from tf_landslide.models.layers import Normalization
+from tf_landslide.models.layers import BilinearUpsampling, Normalization
 from tf_landslide.models.plain_unet import plain_unet
 
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, which is whole epochs on small datasets
@@ -150,7 +150,7 @@ def build_model(
         raise LandslideError(f"options {options} of architecture {architecture!r}: {first_line(error)}") from None
     logits = layers.Conv2D(1, chosen.head_kernel, padding="same", dtype="float32", name="logits")(x)
     if stride > 1:
-        logits = layers.UpSampling2D(stride, interpolation="bilinear", dtype="float32", name="logits_up")(logits)
+        logits = BilinearUpsampling(stride, dtype="float32", name="logits_up")(logits)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
     for layer in all_layers(model):

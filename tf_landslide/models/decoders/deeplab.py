@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tf_landslide.models.decoders.context import aspp, conv_norm_relu
+from tf_landslide.models.layers import BilinearUpsampling
 
 
 def deeplab_decoder(
@@ -31,7 +32,7 @@ def deeplab_decoder(
     """
     deepest = max(pyramid)
     x = aspp(pyramid[deepest], filters, rates, dropout)
-    x = layers.UpSampling2D(deepest // 4, interpolation="bilinear", name="decoder_up")(x)
+    x = BilinearUpsampling(deepest // 4, name="decoder_up")(x)
     skip = conv_norm_relu(pyramid[4], skip_filters, 1, "decoder_skip")
     x = layers.Concatenate(name="decoder_join")([x, skip])
     for i in (1, 2):

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from tf_landslide.models.decoders.context import conv_norm_relu
+from tf_landslide.models.layers import BilinearUpsampling
 
 
 def segformer_decoder(pyramid: dict[int, keras.KerasTensor], filters: int = 256, dropout: float = 0.1):
@@ -23,7 +24,7 @@ def segformer_decoder(pyramid: dict[int, keras.KerasTensor], filters: int = 256,
     for stride in sorted((s for s in pyramid if s >= 4), reverse=True):
         x = layers.Dense(filters, name=f"mlp{stride}")(pyramid[stride])
         if stride > 4:
-            x = layers.UpSampling2D(stride // 4, interpolation="bilinear", name=f"mlp{stride}_up")(x)
+            x = BilinearUpsampling(stride // 4, name=f"mlp{stride}_up")(x)
         maps.append(x)
     x = conv_norm_relu(layers.Concatenate(name="mlp_join")(maps), filters, 1, "mlp_fuse")
     return layers.Dropout(dropout, name="mlp_dropout")(x), 4

@@ -1,0 +1,73 @@
+"""Training step and inference of the paper's models on this machine, as a Markdown table.
+
+    python benchmarks/models.py [--batch 8] [--steps 5] [NAME …]
+
+A training step is forward, backward and Adam at 128 x 128 x 6 in graph mode without XLA; inference is the predictor's.
+Both are medians, after one call that compiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+from tf_landslide.catalogue import PAPER_MODELS
+from tf_landslide.losses import BCEDice
+from tf_landslide.models import build_model
+from tf_landslide.predictor import ModelCard, predictor_of
+
+# Beside the paper's models: what ResNeXt's step is measured against.
+MODELS = {**PAPER_MODELS, "unet_resnet50": ("unet", "resnet50", {})}
+
+
+def median_seconds(call, times: int) -> float:
+    call()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
+    """Seconds a training step, patches a second of inference, megabytes of the ``.keras`` file."""
+    architecture, encoder, options = MODELS[name]
+    model = build_model(architecture, encoder, channels=6, **options)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, 128, 128, 6)).astype(np.float32)
+    y = (rng.random((batch, 128, 128, 1)) < 0.02).astype(np.float32)
+    predictor = predictor_of(model, ModelCard(name, architecture, encoder, "", tuple("abcdef"), 0.5), batch)
+    inference = batch / median_seconds(lambda: predictor(x), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "m.keras")
+        megabytes = (Path(folder) / "m.keras").stat().st_size / 1e6
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    step = median_seconds(lambda: model.train_on_batch(x, y), steps)
+    return step, inference, megabytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5)
+    arguments = parser.parse_args()
+    print(f"| model | s a step of {arguments.batch} | patches/s | .keras MB |\n|---|---|---|---|")
+    for name in arguments.names:
+        step, inference, megabytes = measure(name, arguments.batch, arguments.steps)
+        print(f"| {name} | {step:.2f} | {inference:.1f} | {megabytes:.0f} |", flush=True)
+        keras.backend.clear_session()
+
+
+if __name__ == "__main__":
+    main()

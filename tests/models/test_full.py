@@ -1,0 +1,206 @@
+"""The paper's models at full size (``make test-models``; a quarter of an hour and more)."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.models.test_encoders import arrays, difference, image, randomise_statistics
+from tests.models.test_pretrained import write_published
+from tf_landslide.catalogue import PAPER_MODELS
+from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.export import save_model, verify
+from tf_landslide.features import Features
+from tf_landslide.losses import BCEDice
+from tf_landslide.metrics import F1
+from tf_landslide.models import ENCODERS, build_model
+from tf_landslide.models.encoders import (
+    inception_v4,
+    keras_applications,
+    mix_transformer,
+    residual,
+    segmentation_models,
+)
+from tf_landslide.models.encoders.dilation import with_output_stride
+from tf_landslide.predictor import ModelCard
+
+pytestmark = pytest.mark.full
+MARS = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
+
+
+@pytest.fixture(scope="module")
+def two_patches(real_data):
+    source = PatchSource.open(real_data / "mmls", "train", Features("mmls", MARS))
+    x, y = source.fetch(np.arange(2))
+    return x, y.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+def test_overfits_two_real_patches_then_reloads_and_exports_the_same(name, two_patches, tmp_path):
+    architecture, encoder, options = PAPER_MODELS[name]
+    x, y = two_patches
+    keras.utils.set_random_seed(0)
+    model = build_model(architecture, encoder, channels=6, adapt_to=[x], **options)
+    loss = BCEDice(0.0) if name == "unet" else BCEDice(0.5)
+    model.compile(optimizer=keras.optimizers.Adam(3e-4), loss=loss, metrics=[F1()], jit_compile=False)
+    first, best = None, 0.0
+    for step in range(120):
+        loss, _ = model.train_on_batch(x, y)
+        first = first or loss
+        if step % 10 == 9:
+            best = float(keras.ops.convert_to_numpy(_f1(model(x, training=True), y)))
+            if best > 0.9:
+                break
+    assert best > 0.9 and loss < first
+    for height, width in ((32, 32), (96, 160)):
+        assert model(x[:1, :height, :width][:, : x.shape[1]], training=False).shape[-1] == 1
+    big = np.concatenate([x, x], axis=2)
+    before = keras.ops.convert_to_numpy(model(big, training=False))
+    assert before.shape == (*big.shape[:3], 1)
+    model.save(tmp_path / "m.keras")
+    reloaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    np.testing.assert_allclose(reloaded(big, training=False), before, atol=1e-5)
+    save_model(model, ModelCard("m", architecture, encoder, "mmls", tuple(MARS), 0.5), tmp_path / "saved")
+    assert verify(model, tmp_path / "saved") < 1e-5
+
+
+def _f1(probability, truth):
+    metric = F1()
+    metric.update_state(truth, probability)
+    return metric.result()
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+def test_builds_for_fourteen_channels(name):
+    architecture, encoder, options = PAPER_MODELS[name]
+    model = build_model(architecture, encoder, channels=14, **options)
+    assert model(image(14), training=False).shape == (1, 64, 96, 1)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_is_aligned_and_dilates(name):
+    model = ENCODERS[name].build(3)
+    x = image(3)
+    maps = arrays(model(x, training=False))
+    assert [y.shape[1:3] for y in maps] == [(64 // s, 96 // s) for s in ENCODERS[name].strides]
+    dilated = with_output_stride(model, 16)
+    assert dilated.count_params() == model.count_params()
+    assert dilated(x, training=False)[-1].shape[1:3] == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["seresnet50", "resnext50", "seresnext50"])
+def test_residual_networks_equal_segmentation_models(name, tmp_path):
+    import tensorflow as tf
+
+    modules = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
+    source = segmentation_models.source(name, 3, input_shape=(64, 96, 3), **modules)
+    randomise_statistics(source)
+    file = write_published(source, tmp_path / "w.h5")
+    ours = residual.pretrained(name, file)
+    x = image(3)
+    assert difference(arrays(ours(x, training=False))[-1], arrays(source(x, training=False))[0]) < 1e-4
+
+
+def test_inception_resnet_with_valid_padding_is_keras_own():
+    source = keras_applications.source("inceptionresnetv2", 3)
+    weights = randomise_statistics(source)
+    ours = keras_applications.network("inceptionresnetv2", 3, padding="valid")
+    ours.set_weights(weights)
+    x = image(3, 128, 128)
+    names = keras_applications.inception_resnet_outputs(source)
+    named = keras.Model(source.inputs[0], [source.get_layer(name).output for name in names])
+    for mine, theirs in zip(arrays(ours(x, training=False)), arrays(named(x, training=False)), strict=True):
+        assert difference(mine, theirs) < 1e-4
+    same = keras_applications.network("inceptionresnetv2", 3)
+    assert [w.shape for w in same.get_weights()] == [w.shape for w in ours.get_weights()]
+
+
+@pytest.mark.parametrize("name", ["mit_b1", "mit_b2"])
+def test_mix_transformer_equals_keras_cv_but_for_its_shuffled_pixels(name, monkeypatch):
+    keras_cv = pytest.importorskip("keras_cv", reason="keras-cv is the oracle: pip install -r requirements-dev.txt")
+    from keras_cv.src.layers.segformer_multihead_attention import SegFormerMultiheadAttention
+
+    monkeypatch.setattr(SegFormerMultiheadAttention, "call", _attention_in_order)
+    spec = mix_transformer.SPECS[name]
+    source = keras_cv.models.MiTBackbone(
+        include_rescaling=False, depths=list(spec.depths), embedding_dims=list(spec.widths), input_shape=(64, 64, 3)
+    )
+    ours = mix_transformer.mix_transformer(3, spec, name)
+    assert ours.count_params() == source.count_params()
+    transplant_mit(source, ours, spec)
+    x = image(3, 64, 64)
+    levels = keras.Model(source.inputs[0], [source.get_layer(f"output_level_{i}").output for i in range(4)])
+    for mine, theirs in zip(arrays(ours(x, training=False)), arrays(levels(x, training=False)), strict=True):
+        assert difference(mine, theirs) < 1e-4
+
+
+def _attention_in_order(self, x):
+    """keras-cv's attention, but that tokens become a map, and a map tokens, without exchanging axes."""
+    from keras import ops
+
+    _, tokens, width = x.shape
+    side = int(tokens**0.5)
+    heads, each = self.num_heads, width // self.num_heads
+
+    def split(y):
+        return ops.transpose(ops.reshape(y, (-1, y.shape[1], heads, each)), (0, 2, 1, 3))
+
+    q = split(self.q(x))
+    if self.sr_ratio > 1:
+        reduced = self.sr(ops.reshape(x, (-1, side, side, width)))
+        x = self.norm(ops.reshape(reduced, (-1, reduced.shape[1] * reduced.shape[2], width)))
+    attention = ops.softmax((q @ ops.transpose(split(self.k(x)), (0, 1, 3, 2))) * self.scale, axis=-1)
+    y = ops.transpose(attention @ split(self.v(x)), (0, 2, 1, 3))
+    return self.proj(ops.reshape(y, (-1, tokens, width)))
+
+
+def transplant_mit(source, ours, spec):
+    rng = np.random.default_rng(0)
+
+    def give(mine, theirs):
+        values = [rng.normal(0.5 if "gamma" in w.name else 0, 0.08, w.shape) for w in theirs.weights]
+        theirs.set_weights(values)
+        mine.set_weights(values)
+
+    norms = [layer for layer in source.layers if isinstance(layer, keras.layers.LayerNormalization)]
+    for stage, depth in enumerate(spec.depths):
+        embed = source.get_layer(f"patch_and_embed_{stage}")
+        give(ours.get_layer(f"stage{stage + 1}_embed"), embed.proj)
+        give(ours.get_layer(f"stage{stage + 1}_embed_norm"), embed.norm)
+        give(ours.get_layer(f"stage{stage + 1}_norm"), norms[stage])
+        for index in range(depth):
+            block = source.get_layer(f"hierarchical_encoder_{stage}_{index}")
+            name = f"stage{stage + 1}_block{index + 1}"
+            attention = ours.get_layer(f"{name}_attention")
+            pairs = [("norm1", block.norm1), ("norm2", block.norm2)]
+            pairs += [("expand", block.mlp.fc1), ("mix", block.mlp.dwconv), ("shrink", block.mlp.fc2)]
+            for part, theirs in pairs:
+                give(ours.get_layer(f"{name}_{part}"), theirs)
+            parts = [(attention.query, block.attn.q), (attention.key, block.attn.k), (attention.value, block.attn.v)]
+            parts.append((attention.projection, block.attn.proj))
+            if attention.reduction > 1:
+                parts += [(attention.reduce, block.attn.sr), (attention.norm, block.attn.norm)]
+            for mine, theirs in parts:
+                give(mine, theirs)
+
+
+def test_inception_v4_equals_timm():
+    timm = pytest.importorskip("timm", reason="timm is the oracle: pip install -r benchmarks/requirements.txt")
+    import torch
+
+    source = timm.create_model("inception_v4", pretrained=False).eval()
+    ours = inception_v4.inception_v4(3, inception_v4.InceptionV4Spec(), "inceptionv4", padding="valid")
+    rng = np.random.default_rng(0)
+    convs = [m for m in source.features.modules() if isinstance(m, torch.nn.Conv2d)]
+    norms = [m for m in source.features.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(convs) == len(norms) == 149
+    for n, (conv, norm) in enumerate(zip(convs, norms, strict=True), 1):
+        with torch.no_grad():
+            norm.running_mean.copy_(torch.from_numpy(rng.uniform(-0.2, 0.2, norm.running_mean.shape)))
+            norm.running_var.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, norm.running_var.shape)))
+        ours.get_layer(f"conv{n}").set_weights([conv.weight.detach().numpy().transpose(2, 3, 1, 0)])
+        values = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        ours.get_layer(f"bn{n}").set_weights([v.detach().numpy() for v in values])
+    x = image(3, 160, 192)
+    with torch.no_grad():
+        theirs = source.features(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
+    assert difference(arrays(ours(x, training=False))[-1], theirs) < 1e-4
