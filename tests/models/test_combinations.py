@@ -11,7 +11,7 @@ from tf_landslide.losses import BCEDice
 from tf_landslide.models import ENCODERS, build_model
 from tf_landslide.models.decoders.context import AdaptivePooling, ResizeLike
 from tf_landslide.models.encoders import Encoder
-from tf_landslide.models.layers import BilinearUpsampling
+from tf_landslide.models.layers import AtrousConv2D, BilinearUpsampling
 from tf_landslide.predictor import ModelCard
 
 OPTIONS = {
@@ -80,6 +80,18 @@ def test_bilinear_upsampling_equals_keras_own(factor):
     x = image(3, 5, 7)
     theirs = keras.layers.UpSampling2D(factor, interpolation="bilinear")(x)
     np.testing.assert_allclose(BilinearUpsampling(factor)(x), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [2, 6, 18])
+def test_atrous_convolution_equals_keras_own(rate):
+    x = image(5, 12, 7)
+    theirs = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=rate, use_bias=False)
+    ours = AtrousConv2D(4, 3, rate)
+    expected = theirs(x)
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours(x), expected, atol=1e-5)
+    assert AtrousConv2D.from_config(ours.get_config()).get_config() == ours.get_config()
 
 
 @pytest.mark.parametrize("size", [(12, 7), (6, 6), (2, 3)])

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from tf_landslide.models.encoders.mix_transformer import EfficientAttention
-from tf_landslide.models.layers import GroupedConv2D
+from tf_landslide.models.layers import AtrousConv2D, GroupedConv2D
 
 
 def multiply_adds(model: keras.Model, height: int = 128, width: int = 128) -> int:
@@ -65,6 +65,7 @@ _COUNTERS = {
     layers.DepthwiseConv2D: _by_output,
     layers.Dense: _by_output,
     GroupedConv2D: _by_output,
+    AtrousConv2D: _by_output,
     layers.Conv2DTranspose: _transposed,
     EfficientAttention: _attention,
 }

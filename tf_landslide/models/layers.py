@@ -201,3 +201,64 @@ class BilinearUpsampling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class AtrousConv2D(keras.layers.Layer):
+    """A dilated convolution, same-padded, whose cost does not grow with its rate.
+
+    ``Conv2D(dilation_rate=18)`` on an 8 x 8 map spends on CPUs twenty times what it spends undilated, nearly all on
+    padding. Here each tap of the window is one matrix product, shifted into place: the same numbers at the price of an
+    undilated convolution. The kernel is stored as ``Conv2D`` stores it.
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the window, odd.
+        rate: pixels between its taps.
+        kernel_initializer: as Keras has them.
+    """
+
+    def __init__(self, filters: int, kernel_size: int, rate: int, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.rate = filters, kernel_size, rate
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
+
+    def call(self, x):
+        reach = self.kernel_size // 2
+        taps = [
+            _shifted(_shifted(ops.matmul(x, self.kernel[i, j]), (i - reach) * self.rate, 1), (j - reach) * self.rate, 2)
+            for i in range(self.kernel_size)
+            for j in range(self.kernel_size)
+        ]
+        return sum(taps[1:], taps[0])
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "rate": self.rate,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _shifted(x, by: int, axis: int):
+    """``y[i] = x[i + by]`` along a spatial axis, zero where that lies outside the map."""
+    if not by:
+        return x
+    length = ops.shape(x)[axis]
+    lost = ops.minimum(abs(by), length)
+
+    def cut(start, stop):
+        return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+
+    if by > 0:
+        return ops.concatenate([cut(lost, length), ops.zeros_like(cut(0, lost))], axis=axis)
+    return ops.concatenate([ops.zeros_like(cut(0, lost)), cut(0, length - lost)], axis=axis)

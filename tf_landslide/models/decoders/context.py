@@ -7,18 +7,16 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from tf_landslide.models.layers import AtrousConv2D
+
 
 def conv_norm_relu(x, filters: int, size: int, name: str, dilation: int = 1):
     """A convolution without bias, batch norm, ReLU."""
-    x = layers.Conv2D(
-        filters,
-        size,
-        padding="same",
-        dilation_rate=dilation,
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
+    options = {"kernel_initializer": "he_normal", "name": f"{name}_conv"}
+    if dilation > 1:
+        x = AtrousConv2D(filters, size, dilation, **options)(x)
+    else:
+        x = layers.Conv2D(filters, size, padding="same", use_bias=False, **options)(x)
     return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_bn")(x))
 
 
