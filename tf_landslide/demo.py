@@ -74,9 +74,9 @@ def run_demo(out: str | Path = "demo") -> dict:
         "scores": rows,
         "threshold": run.threshold,
         "seconds": round(time.monotonic() - started, 1),
-        "run": str(run.path),
-        "report": str(run.path / "report" / "report.md"),
-        "pictures": [str(path) for path in sorted((run.path / "report").glob("*.png"))]
+        "run": str(out / "run"),
+        "report": str(out / "run" / "report" / "report.md"),
+        "pictures": [str(path) for path in sorted((out / "run" / "report").glob("*.png"))]
         + [prediction.overlay for prediction in predictions],
         "model": str(version),
     }
