@@ -1,12 +1,23 @@
+import hashlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_landslide.data.inspection import DuplicateFinder
 from tf_landslide.data.patches import find_patches, read_image, read_mask
-from tf_landslide.data.pipeline import PatchSource, apply_symmetry, dataset_digest, epoch_plan, load_dataset
+from tf_landslide.data.pipeline import PatchSource, apply_symmetry, epoch_plan, load_dataset
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
+
+
+def dataset_digest(dataset: tf.data.Dataset) -> str:
+    """SHA-256 over every batch of one iteration: equal digests mean equal batches."""
+    digest = hashlib.sha256()
+    for x, y in dataset:
+        digest.update(np.ascontiguousarray(x).tobytes())
+        digest.update(np.ascontiguousarray(y).tobytes())
+    return digest.hexdigest()
 
 
 @pytest.fixture(scope="module")

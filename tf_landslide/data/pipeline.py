@@ -6,7 +6,6 @@ one seed see the same batches, and a resumed run goes on with the batches it wou
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -330,12 +329,3 @@ class _Store:
 
     def fetch(self, positions):
         return self.channels[positions], self.masks[positions]
-
-
-def dataset_digest(dataset: tf.data.Dataset) -> str:
-    """SHA-256 over every batch of one iteration: equal digests mean equal batches."""
-    digest = hashlib.sha256()
-    for x, y in dataset:
-        digest.update(np.ascontiguousarray(x).tobytes())
-        digest.update(np.ascontiguousarray(y).tobytes())
-    return digest.hexdigest()
