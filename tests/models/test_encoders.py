@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from tf_landslide.models.encoders import ENCODERS, inception_v4, keras_applications, mix_transformer, residual
+from tf_landslide.models.encoders import (
+    ENCODERS,
+    inception_v4,
+    keras_applications,
+    keras_cv,
+    mix_transformer,
+    residual,
+)
 from tf_landslide.models.encoders import segmentation_models as adapter
 from tf_landslide.models.encoders.dilation import with_output_stride
 from tf_landslide.models.layers import GroupedConv2D
@@ -15,6 +22,10 @@ SMALL = {
     "vgg16": ENCODERS["vgg16"].build,
     "mobilenetv2": ENCODERS["mobilenetv2"].build,
     "efficientnetb0": ENCODERS["efficientnetb0"].build,
+    **{
+        name: ENCODERS[name].build
+        for name in ("efficientnetv2b0", "convnexttiny", "mobilenetv3small", "efficientnetlite0")
+    },
     "seresnext": lambda c: residual.residual_network(
         c, residual.ResidualSpec((2, 1, 1, 1), 8, 16, squeeze=4, width=32), "seresnext"
     ),
@@ -81,7 +92,7 @@ def test_dilation_keeps_weights_and_all_finer_maps(name):
     for before, after in zip(strided[:-1], fine[:-1], strict=True):
         np.testing.assert_array_equal(before, after)
     assert fine[-1].shape[1:3] == (4, 6)
-    if name in ("resnet18", "vgg16", "resnext", "mobilenetv2", "efficientnetb0"):
+    if name in ("resnet18", "vgg16", "resnext", "mobilenetv2", "efficientnetb0", "convnexttiny", "efficientnetlite0"):
         # Without image-wide pooling and with symmetric padding every second pixel sees exactly what it saw.
         tolerance = 1e-4 if name != "efficientnetb0" else 0.05
         assert difference(fine[-1][:, ::2, ::2], strided[-1]) < tolerance
@@ -111,25 +122,52 @@ def test_grouped_convolution_equals_keras_own(groups, inputs, filters, strides, 
     assert GroupedConv2D.from_config(ours.get_config()).get_config() == ours.get_config()
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", "mobilenetv2", "efficientnetb0", "vgg16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50",
+        "densenet121",
+        "mobilenetv2",
+        "efficientnetb0",
+        "vgg16",
+        "efficientnetv2b0",
+        "mobilenetv3small",
+        "resnet50v2",
+        "convnexttiny",
+        "xception",
+    ],
+)
 def test_adapter_gives_the_named_layers_of_the_untouched_network(name):
     source = keras_applications.source(name, 3)
     weights = randomise_statistics(source)
-    layers = keras_applications.NETWORKS[name][1]
-    if name == "efficientnetb0":
+    layers = keras_applications.pyramid_layers(name, source)
+    scaling = []
+    if name.startswith(("efficientnet", "mobilenetv3", "convnext")):
         # The untouched network scales pixels itself; from its stem on, both see the same.
         scaling = [
             layer for layer in source.layers if isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization))
         ]
         weights = weights[sum(len(layer.get_weights()) for layer in scaling) :]
-        pixels = image(3) * 40 + 120
-        x = keras.ops.convert_to_numpy(scaling[1](scaling[0](pixels)))
-    else:
-        pixels = x = image(3)
-    ours = keras_applications.network(name, 3)
-    ours.set_weights(weights[: len(ours.get_weights())])
+    x = pixels = image(3) * 40 + 120 if scaling else image(3)
+    for layer in scaling:
+        x = keras.ops.convert_to_numpy(layer(x))
+    ours = keras_applications.network(name, 3, padding="valid")
+    ours.set_weights(weights)
     named = keras.Model(source.inputs[0], [source.get_layer(layer).output for layer in layers])
     for mine, theirs in zip(arrays(ours(x, training=False)), arrays(named(pixels, training=False)), strict=True):
+        assert difference(mine, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["efficientnetlite0", "resnet18_v1"])
+def test_keras_cv_adapter_gives_the_named_layers_of_the_untouched_backbone(name):
+    source = keras_cv.source(name, 3)
+    weights = randomise_statistics(source)
+    ours = keras_cv.network(name, 3)
+    ours.set_weights(weights)
+    assert all(type(layer).__module__.startswith("keras.") for layer in ours.layers)  # loads without keras-cv
+    named = keras.Model(source.inputs[0], [source.get_layer(n).output for n in keras_cv.pyramid_layers(source)])
+    x = image(3)
+    for mine, theirs in zip(arrays(ours(x, training=False)), arrays(named(x, training=False)), strict=True):
         assert difference(mine, theirs) < 1e-4
 
 

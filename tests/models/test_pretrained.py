@@ -76,7 +76,17 @@ APPLICATIONS = {
     "densenet121": keras.applications.densenet.preprocess_input,
     "mobilenetv2": keras.applications.mobilenet_v2.preprocess_input,
     "efficientnetb0": keras.applications.efficientnet.preprocess_input,
+    "efficientnetv2b0": keras.applications.efficientnet_v2.preprocess_input,
+    "convnexttiny": keras.applications.convnext.preprocess_input,
+    "mobilenetv3small": keras.applications.mobilenet_v3.preprocess_input,
 }
+
+
+def test_large_efficientnet_v2_expects_pixels_over_128():
+    """Through the network itself nothing can be told: with random weights it amplifies rounding a million times."""
+    scaling = next(n for n in keras_applications.source("efficientnetv2s", 3).layers if "rescaling" in n.name)
+    scale, offset = ENCODERS["efficientnetv2s"].expects.input_scale(("red", "green", "blue"))
+    np.testing.assert_allclose(normalised(pixels()) * scale + offset, scaling(pixels()), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
@@ -91,7 +101,9 @@ def test_normalised_input_lands_where_the_weights_expect_it(name, tmp_path):
     source.save_weights(file)
     inputs = keras.Input((None, None, 3))
     ours = keras.Model(inputs, ENCODERS[name].pyramid(inputs, weights=file))
-    named = keras.Model(source.inputs[0], [source.get_layer(n).output for n in keras_applications.NETWORKS[name][1]])
+    named = keras.Model(
+        source.inputs[0], [source.get_layer(n).output for n in keras_applications.pyramid_layers(name, source)]
+    )
     theirs = arrays(named(APPLICATIONS[name](pixels().copy()), training=False))
     for mine, other in zip(ours(normalised(pixels()), training=False).values(), theirs, strict=True):
         assert difference(keras.ops.convert_to_numpy(mine), other) < 2e-3

@@ -38,6 +38,8 @@ def _count(model: keras.Model, shape: tuple[int, ...]) -> int:
 
         return call
 
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs)
     model._run_through_graph([keras.KerasTensor(shape)], visit)
     return total
 
@@ -45,6 +47,10 @@ def _count(model: keras.Model, shape: tuple[int, ...]) -> int:
 def _by_output(layer, _, output: tuple[int, ...]) -> int:
     """Each output pixel costs as many multiplications as the kernel has numbers."""
     return prod(output[1:-1]) * prod(layer.kernel.shape)
+
+
+def _separable(layer, _, output: tuple[int, ...]) -> int:
+    return prod(output[1:-1]) * (prod(layer.depthwise_kernel.shape) + prod(layer.pointwise_kernel.shape))
 
 
 def _transposed(layer, given: tuple[int, ...], _) -> int:
@@ -64,6 +70,7 @@ _COUNTERS = {
     layers.Conv2D: _by_output,
     layers.DepthwiseConv2D: _by_output,
     layers.Dense: _by_output,
+    layers.SeparableConv2D: _separable,
     GroupedConv2D: _by_output,
     AtrousConv2D: _by_output,
     layers.Conv2DTranspose: _transposed,

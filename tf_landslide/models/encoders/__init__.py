@@ -17,12 +17,13 @@ from tf_landslide.errors import LandslideError
 from tf_landslide.models.encoders import (
     inception_v4,
     keras_applications,
+    keras_cv,
     mix_transformer,
     residual,
     segmentation_models,
 )
 from tf_landslide.models.encoders.dilation import with_output_stride
-from tf_landslide.models.encoders.weights import CAFFE, RAW, RGB, SYMMETRIC, TORCH, Pretrained, transfer
+from tf_landslide.models.encoders.weights import CAFFE, HALVES, RAW, RGB, SYMMETRIC, TORCH, Pretrained, transfer
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ _RESNET = "He et al. 2016, arXiv:1512.03385"
 _VGG = "Simonyan & Zisserman 2015, arXiv:1409.1556"
 _DENSENET = "Huang et al. 2017, arXiv:1608.06993"
 _EFFICIENTNET = "Tan & Le 2019, arXiv:1905.11946"
+_EFFICIENTNET_V2 = "Tan & Le 2021, arXiv:2104.00298"
 _RESNEXT = "Xie et al. 2017, arXiv:1611.05431"
 _SENET = "Hu et al. 2018, arXiv:1709.01507"
 _INCEPTION = "Szegedy et al. 2017, arXiv:1602.07261"
@@ -130,6 +132,51 @@ ENCODERS: dict[str, Encoder] = {
     **{
         f"efficientnetb{n}": _applications(f"efficientnetb{n}", f"EfficientNet-B{n}", _EFFICIENTNET, TORCH)
         for n in range(8)
+    },
+    **{
+        f"efficientnetv2{size}": _applications(
+            f"efficientnetv2{size}", f"EfficientNetV2-{size.upper()}", _EFFICIENTNET_V2, expects
+        )
+        for size, expects in {
+            **dict.fromkeys(("b0", "b1", "b2", "b3"), TORCH),
+            **dict.fromkeys("sml", HALVES),
+        }.items()
+    },
+    **{
+        f"resnet{n}v2": _applications(
+            f"resnet{n}v2", f"ResNet-{n} V2, activation first", "He et al. 2016, arXiv:1603.05027", SYMMETRIC
+        )
+        for n in (50, 101, 152)
+    },
+    **{
+        f"convnext{size}": _applications(
+            f"convnext{size}",
+            f"ConvNeXt-{size.title()}",
+            "Liu et al. 2022, arXiv:2201.03545",
+            TORCH,
+            strides=(4, 8, 16, 32),
+        )
+        for size in ("tiny", "small", "base", "large")
+    },
+    "xception": _applications("xception", "Xception, same-padded", "Chollet 2017, arXiv:1610.02357", SYMMETRIC),
+    "mobilenet": _applications("mobilenet", "MobileNet", "Howard et al. 2017, arXiv:1704.04861", SYMMETRIC),
+    **{
+        f"mobilenetv3{size}": _applications(
+            f"mobilenetv3{size}", f"MobileNetV3-{size.title()}", "Howard et al. 2019, arXiv:1905.02244", SYMMETRIC
+        )
+        for size in ("small", "large")
+    },
+    **{
+        f"efficientnetlite{n}": Encoder(
+            partial(keras_cv.network, f"efficientnetlite{n}"), f"EfficientNet-Lite{n} (keras-cv)", _EFFICIENTNET
+        )
+        for n in keras_cv.EFFICIENTNET_LITE
+    },
+    **{
+        f"resnet{n}_v1": Encoder(
+            partial(keras_cv.network, f"resnet{n}_v1"), f"ResNet-{n}, activation last (keras-cv)", _RESNET
+        )
+        for n in keras_cv.RESNET_BLOCKS
     },
     "mobilenetv2": _applications("mobilenetv2", "MobileNetV2", "Sandler et al. 2018, arXiv:1801.04381", SYMMETRIC),
     "inceptionresnetv2": _applications("inceptionresnetv2", "Inception-ResNet-v2, same-padded", _INCEPTION, SYMMETRIC),

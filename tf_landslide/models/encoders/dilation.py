@@ -31,17 +31,23 @@ def with_output_stride(model: keras.Model, output_stride: int) -> keras.Model:
         return after.get(layer.name, 1) > output_stride
 
     def clone(layer):
-        config = layer.get_config()
+        if isinstance(layer, keras.Sequential):
+            return keras.Sequential([changed(part, layer) for part in layer.layers], name=layer.name)
+        return changed(layer, layer)
+
+    def changed(part, layer):
+        """A copy of a layer, or of a part of it where it is a sequence of layers."""
+        config = part.get_config()
         consumer = consumers.get(layer.name)
         if consumer is not None and too_coarse(consumer):
             config["padding"] = _widened(config["padding"], _window(consumer.get_config()), rate(consumer))
         if too_coarse(layer) and after[layer.name] > before[layer.name] and "strides" in config:
             config["strides"] = _like(config["strides"], 1)
-            if "pool_size" in config:
+            if "pool_size" in config or _window(config) % 2 == 0:  # windows side by side become ones that overlap
                 config["padding"] = "same"
         if rate(layer) > 1 and "dilation_rate" in config and _window(config) > 1:
             config["dilation_rate"] = _like(config["dilation_rate"], rate(layer))
-        return layer.__class__.from_config(config)
+        return part.__class__.from_config(config)
 
     clone_model = keras.models.clone_model(model, clone_function=clone)
     clone_model.set_weights(model.get_weights())

@@ -16,6 +16,22 @@ _EFFICIENTNET = (
     "top_activation",
 )
 _DENSENET = ("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu")
+LAST = ""  # the network's own output, whose layer has a generated name
+_VALID_PADDED = ("inceptionresnetv2", "xception")
+
+
+def _efficientnet_v2(first: str, second: str):
+    stem = f"block1{first}_project_activation" if first == "a" else f"block1{first}_add"
+    return (stem, f"block2{second}_add", "block4a_expand_activation", "block6a_expand_activation", "top_activation")
+
+
+def _resnet_v2(units):
+    return ("conv1_conv", *(f"conv{stage}_block{last}_preact_relu" for stage, last in enumerate(units, 2)), "post_relu")
+
+
+def _convnext(size: str, third: int):
+    stages = ((0, 2), (1, 2), (2, third - 1))
+    return (*(f"convnext_{size}_stage_{stage}_block_{last}_identity" for stage, last in stages), LAST)
 
 
 def _vgg(convolutions):
@@ -26,7 +42,8 @@ def _resnet(units):
     return ("conv1_relu", *(f"conv{stage}_block{last}_out" for stage, last in enumerate(units, 2)))
 
 
-# name: (class in keras.applications, layers at stride 2, 4, 8, 16, 32; VGG, which pools behind its blocks, also at 1).
+# name: (class in keras.applications, layers at stride 2, 4, 8, 16, 32; VGG, which pools behind its blocks, also at 1;
+# ConvNeXt, which begins with patches of four pixels, from 4).
 NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vgg16": ("VGG16", _vgg((2, 2, 3, 3, 3))),
     "vgg19": ("VGG19", _vgg((2, 2, 4, 4, 4))),
@@ -41,6 +58,33 @@ NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"),
     ),
     **{f"efficientnetb{i}": (f"EfficientNetB{i}", _EFFICIENTNET) for i in range(8)},
+    **{
+        f"efficientnetv2b{i}": (f"EfficientNetV2B{i}", _efficientnet_v2(*ends))
+        for i, ends in enumerate(("ab", *["bc"] * 3))
+    },
+    "efficientnetv2s": ("EfficientNetV2S", _efficientnet_v2("b", "d")),
+    "efficientnetv2m": ("EfficientNetV2M", _efficientnet_v2("c", "e")),
+    "efficientnetv2l": ("EfficientNetV2L", _efficientnet_v2("d", "g")),
+    "resnet50v2": ("ResNet50V2", _resnet_v2((3, 4, 6))),
+    "resnet101v2": ("ResNet101V2", _resnet_v2((3, 4, 23))),
+    "resnet152v2": ("ResNet152V2", _resnet_v2((3, 8, 36))),
+    "mobilenet": ("MobileNet", tuple(f"conv_pw_{i}_relu" for i in (1, 3, 5, 11, 13))),
+    "mobilenetv3small": (
+        "MobileNetV3Small",
+        ("conv_bn", "expanded_conv_project_bn", "expanded_conv_2_add", "expanded_conv_7_add", LAST),
+    ),
+    "mobilenetv3large": (
+        "MobileNetV3Large",
+        ("expanded_conv_add", "expanded_conv_2_add", "expanded_conv_5_add", "expanded_conv_11_add", LAST),
+    ),
+    **{
+        f"convnext{size}": (f"ConvNeXt{size.title()}", _convnext(size, 9 if size == "tiny" else 27))
+        for size in ("tiny", "small", "base", "large")
+    },
+    "xception": (
+        "Xception",
+        ("block2_sepconv2_bn", "block3_sepconv2_bn", "block4_sepconv2_bn", "block13_sepconv2_bn", LAST),
+    ),
     "inceptionresnetv2": ("InceptionResNetV2", ("", "", "block35_10_ac", "block17_20_ac", "conv_7b_ac")),
 }
 
@@ -74,29 +118,28 @@ def pretrained(name: str, weights: str) -> keras.Model:
 
 
 def network(name: str, channels: int, padding: str = "same") -> keras.Model:
-    """A network of ``NETWORKS`` as a model with the maps at stride 2, 4, 8, 16 and 32 (VGG: 1 too).
+    """A network of ``NETWORKS`` as a model with the maps at stride 2, 4, 8, 16 and 32 (VGG: 1 too, ConvNeXt: from 4).
 
     Args:
         name: a key of ``NETWORKS``.
         channels: number of input channels.
-        padding: of InceptionResNetV2, whose ``valid`` padding aligns with nothing; ``valid`` leaves it as it is.
+        padding: of Inception-ResNet-v2 and Xception, whose ``valid`` padding aligns with nothing; ``valid`` leaves it.
     """
     model = source(name, channels)
-    outputs = NETWORKS[name][1]
-    if name == "inceptionresnetv2":
-        outputs = inception_resnet_outputs(model)
-        if padding == "same":
-            model = keras.models.clone_model(model, clone_function=_same_padded)
-    elif name.startswith("efficientnet"):
-        model = keras.models.clone_model(model, clone_function=_not_rescaling)
-    return keras.Model(model.inputs[0], [model.get_layer(output).output for output in outputs], name=name)
+    if name in _VALID_PADDED and padding == "same":
+        model = keras.models.clone_model(model, clone_function=_same_padded)
+    model = keras.models.clone_model(model, clone_function=_not_rescaling)
+    maps = [model.get_layer(layer).output for layer in pyramid_layers(name, model)]
+    return keras.Model(model.inputs[0], maps, name=name)
 
 
-def inception_resnet_outputs(model: keras.Model) -> list[str]:
-    """Names of the layers before each halving. Those of the stem have generated names: they feed the max poolings."""
-    pools = [i for i, layer in enumerate(model.layers) if isinstance(layer, keras.layers.MaxPooling2D)]
-    stem = [model.layers[i - 1].name for i in pools[:2]]
-    return [*stem, *NETWORKS["inceptionresnetv2"][1][2:]]
+def pyramid_layers(name: str, model: keras.Model) -> list[str]:
+    """Names of the layers of ``NETWORKS[name]``, with those that Keras generates: the last, and those of a stem."""
+    names = list(NETWORKS[name][1])
+    if name == "inceptionresnetv2":  # the maps before its two max poolings
+        pools = [i for i, layer in enumerate(model.layers) if isinstance(layer, keras.layers.MaxPooling2D)]
+        names[:2] = [model.layers[i - 1].name for i in pools[:2]]
+    return [layer or model.layers[-1].name for layer in names]
 
 
 def _same_padded(layer: keras.layers.Layer) -> keras.layers.Layer:
