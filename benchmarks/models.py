@@ -20,10 +20,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
+from tf_landslide.card import ModelCard
 from tf_landslide.catalogue import PAPER_MODELS
 from tf_landslide.losses import BCEDice
 from tf_landslide.models import build_model
-from tf_landslide.predictor import ModelCard, predictor_of
+from tf_landslide.predictor import predictor_of
 
 # Beside the paper's models: what ResNeXt's step is measured against.
 MODELS = {**PAPER_MODELS, "unet_resnet50": ("unet", "resnet50", {})}

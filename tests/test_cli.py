@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tf_landslide.cli import main
 
-COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "models", "demo"]
+COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "serve", "models", "demo"]
 
 
 def python(*arguments):

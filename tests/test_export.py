@@ -5,9 +5,13 @@ import pytest
 import tensorflow as tf
 
 from tf_landslide import export
+from tf_landslide.card import ModelCard
 from tf_landslide.cli import main
 from tf_landslide.errors import LandslideError
+from tf_landslide.features import RECIPES
 from tf_landslide.training.run import Run
+
+CARD = ModelCard("m", "plain_unet", None, "landslide4sense", RECIPES["six"], 0.5)
 
 
 def test_signature_is_named_and_takes_any_size(exported):
@@ -45,13 +49,11 @@ def test_live_model_and_its_keras_file_agree(tmp_path, sample):
     reloaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     x, _ = next(data.as_numpy_iterator())
     np.testing.assert_allclose(reloaded(x, training=False), model(x, training=False), atol=1e-5)
-    assert export.verify(model, _saved(model, tmp_path / "saved")) < 1e-5
+    assert export.verify(model, CARD, _saved(model, tmp_path / "saved")) < 1e-5
 
 
 def _saved(model, path):
-    from tf_landslide.predictor import ModelCard
-
-    export.save_model(model, ModelCard("m", "plain_unet", None, "landslide4sense", ("a",) * 6, 0.5), path)
+    export.save_model(model, CARD, path)
     return path
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tf_landslide.card import ModelCard
 from tf_landslide.cli import main
 from tf_landslide.data.patches import find_patches, read_image
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
-from tf_landslide.predictor import ModelCard, Predictor, load_predictor
+from tf_landslide.predictor import Predictor, load_predictor
 from tf_landslide.training.run import Run
 
 

@@ -46,6 +46,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from serving.flags import add_flags
+
     parser = _Parser(prog="tf-landslide", description="Landslide mapping with Keras and TensorFlow.")
     parser.add_argument("--version", action="version", version=f"tf-landslide {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
@@ -91,11 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the scores as JSON")
 
     predict = command("predict", _predict, "predict HDF5 patches: probability .npy, mask and overlay PNG")
-    predict.add_argument("model", metavar="MODEL", help="a run, or a SavedModel folder")
+    predict.add_argument("model", metavar="MODEL", help="a run, a SavedModel folder, or grpc://HOST:PORT/NAME")
     predict.add_argument("inputs", nargs="+", metavar="INPUT.h5", help="patches in the model's band layout, any size")
     predict.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     predict.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
     predict.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    for name, what in (("ca", "authority of a grpcs:// server"), ("cert", "own certificate"), ("key", "its key")):
+        predict.add_argument(f"--tls-{name}", metavar="PEM", help=f"{what}, for TLS")
     predict.add_argument("--json", action="store_true", help="print the results as JSON")
 
     export = command("export", _export, "publish a run's model as a versioned SavedModel")
@@ -103,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, metavar="MODELS", help="the folder that a model server watches")
     export.add_argument("--name", help="of the model (default: the config's)")
     export.add_argument("--json", action="store_true", help="print JSON")
+
+    serve = command("serve", _serve, "serve exported models: TensorFlow Serving's API, embedded")
+    serve.add_argument("models", metavar="MODELS", help="a folder of models, as export writes")
+    add_flags(serve)
+    serve.set_defaults(rest_api_port=8501)
 
     models = command("models", _models, "list architectures, encoders and the paper's models with their sizes")
     models.add_argument("--json", action="store_true", help="print JSON (default: Markdown)")
@@ -248,11 +257,21 @@ def _evaluate(a) -> None:
 
 
 def _predict(a) -> None:
-    _start_tensorflow()
-    from tf_landslide.prediction import predict_files
-    from tf_landslide.predictor import load_predictor
+    from tf_landslide.predictor import is_server, load_predictor
 
-    predictor = load_predictor(a.model)
+    tls = {"authority": a.tls_ca, "certificate": a.tls_cert, "key": a.tls_key}
+    if is_server(a.model):  # everything that needs TensorFlow is done by the server
+        from serving.client import TLS
+
+        options = {"tls": TLS(**tls)} if any(tls.values()) else {}
+    elif any(tls.values()):
+        raise LandslideError("--tls-ca, --tls-cert and --tls-key are for a model on a server, grpcs://HOST:PORT/NAME")
+    else:
+        _start_tensorflow()
+        options = {}
+    predictor = load_predictor(a.model, **options)
+    from tf_landslide.prediction import predict_files
+
     results = predict_files(predictor, a.inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing)
     if a.json:
         _print_json([result.as_dict() for result in results])
@@ -280,6 +299,17 @@ def _export(a) -> None:
         _print_json({"model": str(version)})
     else:
         print(f"{version}: equal to the live model")
+
+
+def _serve(a) -> None:
+    for name in ("model_base_path", "model_config_file"):
+        if getattr(a, name):
+            raise LandslideError(f"--{name} names what to serve, and so does MODELS; use python -m serving.server")
+    from serving.server import models_under, serve
+
+    models_under(a.models)
+    _start_tensorflow()
+    serve(a, a.models)
 
 
 def _models(a) -> None:

@@ -8,47 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from tf_landslide.card import ModelCard
 from tf_landslide.errors import LandslideError
 
 STRIDE = 32  # models take heights and widths that are multiples of this
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a caller must know to use a model: how its channels are made, where its threshold lies, what it scored."""
-
-    name: str
-    architecture: str
-    encoder: str | None
-    layout: str
-    channels: tuple[str, ...]
-    threshold: float
-    median_size: int = 0
-    median_bands: tuple[str, ...] | None = None
-    description: str = ""
-    scores: dict = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> ModelCard:
-        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
-        for key in ("channels", "median_bands"):
-            if known.get(key) is not None:
-                known[key] = tuple(known[key])
-        return cls(**known)
-
-    def as_dict(self) -> dict:
-        return asdict(self)
-
-    def features(self):
-        """The layer that turns stored bands into this model's channels."""
-        from tf_landslide.features import Features
-
-        return Features(self.layout, self.channels, self.median_size, self.median_bands)
 
 
 class Predictor:
@@ -62,6 +29,7 @@ class Predictor:
 
     def __init__(self, card: ModelCard, run: Callable[[np.ndarray], np.ndarray], batch_size: int = 16):
         self.card, self._run, self.batch_size = card, run, batch_size
+        self._features = None
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """Probabilities of channels.
@@ -85,19 +53,22 @@ class Predictor:
         padding = [(0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
         if any(after for _, after in padding):
             channels = np.pad(channels, padding, mode="symmetric")
-        parts = [self._run(channels[i : i + self.batch_size]) for i in range(0, n, self.batch_size)]
+        parts = self._map(self._run, [channels[i : i + self.batch_size] for i in range(0, n, self.batch_size)])
         return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, 1), np.float32)
+
+    def _map(self, call: Callable[[np.ndarray], np.ndarray], parts: list[np.ndarray]) -> list[np.ndarray]:
+        return [call(part) for part in parts]
+
+    def channels(self, stored: np.ndarray) -> np.ndarray:
+        """The model's channels of stored bands (N, H, W, B)."""
+        if self._features is None:
+            self._features = self.card.features()
+        return np.asarray(self._features(stored), np.float32)
 
     def from_bands(self, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Channels and probabilities of stored bands (N, H, W, B)."""
-        channels = np.asarray(self._features(stored), np.float32)
+        channels = self.channels(stored)
         return channels, self(channels)
-
-    @property
-    def _features(self):
-        if not hasattr(self, "_features_layer"):
-            self._features_layer = self.card.features()
-        return self._features_layer
 
 
 def predictor_of(model, card: ModelCard, batch_size: int = 16) -> Predictor:
@@ -109,12 +80,22 @@ def predictor_of(model, card: ModelCard, batch_size: int = 16) -> Predictor:
     return Predictor(card, lambda channels: graph(channels).numpy(), batch_size)
 
 
-def load_predictor(path: str | Path) -> Predictor:
-    """A predictor from a run folder or from a SavedModel folder (a version, or its parent: the highest version).
+def is_server(model: str | Path) -> bool:
+    """Whether a model is named by the address of a server."""
+    return str(model).startswith(("grpc://", "grpcs://"))
+
+
+def load_predictor(path: str | Path, **options) -> Predictor:
+    """A predictor from a run folder, a SavedModel folder (a version, or its parent: the highest version), or a server
+    (``grpc://HOST:PORT/NAME``, for which ``options`` are those of ``serving.client.connect``).
 
     Raises:
-        LandslideError: neither of the two, unfinished, or unreadable.
+        LandslideError: none of these, unfinished, unreadable or unreachable.
     """
+    if is_server(path):
+        from serving.client import connect
+
+        return connect(str(path), **options)
     path = Path(path)
     if not path.exists():
         raise LandslideError(f"{path}: no such run or SavedModel folder")

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 
 from tests.models.test_encoders import SMALL, image
+from tf_landslide.card import ModelCard
 from tf_landslide.errors import LandslideError
 from tf_landslide.export import save_model, verify
+from tf_landslide.features import RECIPES
 from tf_landslide.losses import BCEDice
 from tf_landslide.models import ENCODERS, build_model
 from tf_landslide.models.decoders.context import AdaptivePooling, ResizeLike
 from tf_landslide.models.encoders import Encoder
 from tf_landslide.models.layers import AtrousConv2D, BilinearUpsampling
-from tf_landslide.predictor import ModelCard
 
 OPTIONS = {
     "unet": {"filters": (16, 8, 8, 4, 4)},
@@ -49,9 +50,9 @@ def test_every_encoder_meets_every_decoder_saves_reloads_and_exports(build, arch
     model.save(tmp_path / "m.keras")
     reloaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(reloaded(x, training=False), y, atol=1e-5)
-    card = ModelCard("m", architecture, encoder, "landslide4sense", ("a",) * 6, 0.5)
+    card = ModelCard("m", architecture, encoder, "landslide4sense", RECIPES["six"], 0.5)
     save_model(model, card, tmp_path / "saved")
-    assert verify(model, tmp_path / "saved") < 1e-5
+    assert verify(model, card, tmp_path / "saved") < 1e-5
 
 
 @pytest.mark.parametrize(

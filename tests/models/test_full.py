@@ -6,6 +6,7 @@ import pytest
 
 from tests.models.test_encoders import arrays, difference, image, randomise_statistics
 from tests.models.test_pretrained import write_published
+from tf_landslide.card import ModelCard
 from tf_landslide.catalogue import PAPER_MODELS
 from tf_landslide.data.pipeline import PatchSource
 from tf_landslide.export import save_model, verify
@@ -21,7 +22,6 @@ from tf_landslide.models.encoders import (
     segmentation_models,
 )
 from tf_landslide.models.encoders.dilation import with_output_stride
-from tf_landslide.predictor import ModelCard
 
 pytestmark = pytest.mark.full
 MARS = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
@@ -51,16 +51,17 @@ def test_overfits_two_real_patches_then_reloads_and_exports_the_same(name, two_p
             if best > 0.9:
                 break
     assert best > 0.9 and loss < first
-    for height, width in ((32, 32), (96, 160)):
-        assert model(x[:1, :height, :width][:, : x.shape[1]], training=False).shape[-1] == 1
     big = np.concatenate([x, x], axis=2)
+    for height, width in ((32, 32), (64, 224), (96, 160)):
+        assert model(big[:1, :height, :width], training=False).shape == (1, height, width, 1)
     before = keras.ops.convert_to_numpy(model(big, training=False))
     assert before.shape == (*big.shape[:3], 1)
     model.save(tmp_path / "m.keras")
     reloaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(reloaded(big, training=False), before, atol=1e-5)
-    save_model(model, ModelCard("m", architecture, encoder, "mmls", tuple(MARS), 0.5), tmp_path / "saved")
-    assert verify(model, tmp_path / "saved") < 1e-5
+    card = ModelCard("m", architecture, encoder, "mmls", tuple(MARS), 0.5)
+    save_model(model, card, tmp_path / "saved")
+    assert verify(model, card, tmp_path / "saved") < 1e-5
 
 
 def _f1(probability, truth):
@@ -106,7 +107,7 @@ def test_inception_resnet_with_valid_padding_is_keras_own():
     ours = keras_applications.network("inceptionresnetv2", 3, padding="valid")
     ours.set_weights(weights)
     x = image(3, 128, 128)
-    names = keras_applications.inception_resnet_outputs(source)
+    names = keras_applications.pyramid_layers("inceptionresnetv2", source)
     named = keras.Model(source.inputs[0], [source.get_layer(name).output for name in names])
     for mine, theirs in zip(arrays(ours(x, training=False)), arrays(named(x, training=False)), strict=True):
         assert difference(mine, theirs) < 1e-4

@@ -24,6 +24,8 @@ from tf_landslide.errors import LandslideError
 from tf_landslide.progress import progress
 from tf_landslide.terrain import gradient, illumination, slope_degrees
 
+SYNTHETIC_MARK = "SYNTHETIC.txt"  # a file in its folder, by which the sample landscape is told from real data
+
 PATCH = 128
 PIXEL_SIZE = 10.0
 SCENE = 4 * PATCH  # a scene is one terrain; all its patches go to one split
@@ -246,7 +248,7 @@ def write_sample(
             folder = partial / _SPLIT_FOLDERS[split]
             _write_h5(folder / "img" / f"image_{number}.h5", IMAGE_KEY, stored)
             _write_h5(folder / "mask" / f"mask_{number}.h5", MASK_KEY, mask)
-        (partial / "SYNTHETIC.txt").write_text(
+        (partial / SYNTHETIC_MARK).write_text(
             f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
         )
         for child in partial.iterdir():

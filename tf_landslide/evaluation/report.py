@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from tf_landslide.bands import get_layout
+from tf_landslide.card import scores_table
 from tf_landslide.data.patches import read_image
 from tf_landslide.data.pipeline import PatchSource
 from tf_landslide.errors import LandslideError
 from tf_landslide.evaluation import figures
-from tf_landslide.evaluation.scores import SCORES, Histograms, best_threshold, curve, judge, patch_f1
+from tf_landslide.evaluation.scores import Histograms, best_threshold, curve, judge, patch_f1
 from tf_landslide.files import replacing, write_json
 from tf_landslide.predictor import Predictor, predictor_of
 from tf_landslide.progress import progress
@@ -96,15 +97,6 @@ def pick_patches(f1: np.ndarray) -> dict[str, int]:
     if not len(order):
         return {}
     return {"best": int(order[-1]), "median": int(order[len(order) // 2]), "worst": int(order[0])}
-
-
-def scores_table(metrics: dict) -> str:
-    """A Markdown table of the scores of each split, with 95 % intervals over patches."""
-    lines = ["| split | patches | F1 | precision | recall | IoU | threshold |", "|---|---|---|---|---|---|---|"]
-    for split, row in metrics.items():
-        cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
-        lines.append(f"| {split} | {row['patches']} | {' | '.join(cells)} | {row['threshold']:.3f} |")
-    return "\n".join(lines)
 
 
 def report_text(run, split: str, metrics: dict, pictures: list[str], data_dir: Path) -> str:

@@ -27,16 +27,18 @@ import keras
 import tensorflow as tf
 import yaml
 
+from tf_landslide.card import ModelCard
 from tf_landslide.data.inspection import DuplicateFinder
 from tf_landslide.data.patches import available_splits
 from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.data.synthetic import SYNTHETIC_MARK
 from tf_landslide.errors import LandslideError, first_line
 from tf_landslide.features import Features
 from tf_landslide.files import write_json, write_text
 from tf_landslide.losses import get_loss
 from tf_landslide.metrics import landslide_metrics
 from tf_landslide.models import build_model
-from tf_landslide.predictor import STRIDE, ModelCard
+from tf_landslide.predictor import STRIDE
 from tf_landslide.training.callbacks import (
     MONITOR,
     BestModel,
@@ -102,6 +104,12 @@ class Run:
         """The threshold chosen on validation."""
         return self.metrics()["valid"]["threshold"]
 
+    @property
+    def environment(self) -> dict:
+        """What the run was made with; empty where that was not written down."""
+        path = self.path / "environment.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
     def features(self) -> Features:
         """The layer that makes this run's channels."""
         data = self.config.data
@@ -121,6 +129,9 @@ class Run:
             median_bands=features.median_bands,
             description=config.description,
             scores={} if threshold is not None else self.metrics(),
+            recipe=_recipe(config),
+            versions=self.environment.get("packages", {}),
+            synthetic=self.environment.get("synthetic", False),
         )
 
 
@@ -169,7 +180,7 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
             first_epoch=epochs_backed_up(run.path / "last"),
         )
         model.get_layer("normalization").adapt(sources["train"].dataset(settings.batch_size))
-        with _run_folder(run):
+        with _run_folder(run, Path(data_dir)):
             _fit(model, run, train_set, sources["valid"].dataset(settings.batch_size))
 
         from tf_landslide.evaluation.report import judge_run
@@ -181,12 +192,12 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
 
 
 @contextmanager
-def _run_folder(run: Run) -> Iterator[None]:
+def _run_folder(run: Run, data_dir: Path) -> Iterator[None]:
     """Make the run folder; take it away again where training ends before anything is worth resuming."""
     existed = run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
     write_text(run.path / "config.yaml", run.config.to_yaml())
-    write_json(run.path / "environment.json", _environment(run.config.training.seed))
+    write_json(run.path / "environment.json", _environment(run.config.training.seed, data_dir))
     try:
         yield
     except BaseException:
@@ -284,6 +295,17 @@ def _fit(model: keras.Model, run: Run, train_set: tf.data.Dataset, valid_set: tf
     )
 
 
+def _recipe(config: Config) -> dict:
+    """How a model was trained, for its card."""
+    loss, training = config.loss.model_dump(), config.training.model_dump()
+    return {
+        "loss": ", ".join(f"{key} {value}" if key != "name" else value for key, value in loss.items()),
+        "encoder_weights": config.model.encoder_weights,
+        "augment": config.data.augment,
+        **{key: training[key] for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed")},
+    }
+
+
 def _optimizer(settings, steps: int) -> keras.optimizers.Optimizer:
     rate = settings.learning_rate
     warmup = round(settings.warmup_epochs * steps)
@@ -298,7 +320,7 @@ def _optimizer(settings, steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None, **ema)
 
 
-def _environment(seed: int) -> dict:
+def _environment(seed: int, data_dir: Path) -> dict:
     names = ("tf-landslide", "tensorflow", "keras", "numpy", "h5py", "segmentation-models")
     return {
         "python": platform.python_version(),
@@ -307,6 +329,8 @@ def _environment(seed: int) -> dict:
         "devices": [device.device_type for device in tf.config.list_physical_devices()],
         "seed": seed,
         "git_revision": _git_revision(),
+        "data": str(data_dir.absolute()),
+        "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
     }
 
 

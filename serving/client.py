@@ -1,0 +1,195 @@
+"""A model server as a predictor: the embedded one or TensorFlow Serving, they cannot be told apart from here.
+
+Needs neither TensorFlow nor Keras: importing it takes a second, not ten.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from serving.protos import (
+    GetModelMetadataRequest,
+    GetModelStatusRequest,
+    ModelSpec,
+    PredictRequest,
+    SignatureDefMap,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+from serving.tensors import to_array, to_proto
+from tf_landslide.errors import LandslideError
+from tf_landslide.predictor import ModelCard, Predictor
+
+_URL = re.compile(
+    r"(?P<scheme>grpcs?)://(?P<address>[^/]+)/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/]+))?/?"
+)
+_MAX_MESSAGE = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TLS:
+    """Files of PEM text: the authority that signed the server's certificate, and for mutual TLS one's own."""
+
+    authority: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        if bool(self.certificate) != bool(self.key):
+            raise LandslideError("mutual TLS needs both a certificate and its key")
+        try:
+            parts = [Path(file).read_bytes() if file else None for file in (self.authority, self.key, self.certificate)]
+        except OSError as error:
+            raise LandslideError(f"{error.filename}: {error.strerror}") from None
+        return grpc.ssl_channel_credentials(*parts)
+
+
+class Client:
+    """Calls one model of a server.
+
+    Args:
+        url: ``grpc://HOST:PORT/NAME``, optionally ``/versions/V`` or ``/labels/L`` behind it; ``grpcs://`` for TLS.
+        deadline: seconds for each request.
+        retries: how often a request is sent again when the server is UNAVAILABLE, waiting longer each time.
+        tls: for ``grpcs://``; the system's authorities where None.
+
+    Raises:
+        LandslideError: another kind of address.
+    """
+
+    def __init__(self, url: str, *, deadline: float = 60.0, retries: int = 5, tls: TLS | None = None):
+        match = _URL.fullmatch(url)
+        if not match:
+            raise LandslideError(
+                f"{url}: is no server address; expected grpc://HOST:PORT/NAME, and optionally /versions/V or /labels/L"
+            )
+        if tls and match["scheme"] == "grpc":
+            raise LandslideError(f"{url}: TLS files are for grpcs:// addresses")
+        self.url, self.deadline, self.retries = url, deadline, retries
+        self._spec = ModelSpec(name=match["name"])
+        if match["version"]:
+            self._spec.version.value = int(match["version"])
+        elif match["label"]:
+            self._spec.version_label = match["label"]
+        options = [("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE)]
+        if match["scheme"] == "grpcs":
+            self._channel = grpc.secure_channel(match["address"], (tls or TLS()).credentials(), options)
+        else:
+            self._channel = grpc.insecure_channel(match["address"], options)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def predict(
+        self, inputs: dict[str, np.ndarray], signature: str = "", outputs: Iterable[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Run a signature.
+
+        Args:
+            inputs: arrays by name.
+            signature: its name, ``serving_default`` where empty.
+            outputs: the names wanted; all where empty.
+
+        Raises:
+            LandslideError: whatever the server answers but a result.
+        """
+        request = PredictRequest(model_spec=self._spec, output_filter=outputs)
+        request.model_spec.signature_name = signature
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(to_proto(array))
+        response = self._call(self._prediction.Predict, request)
+        return {name: to_array(proto) for name, proto in response.outputs.items()}
+
+    def status(self) -> dict[int, str]:
+        """State by version, e.g. ``{2: "AVAILABLE", 1: "END"}``."""
+        rows = self._call(self._models.GetModelStatus, GetModelStatusRequest(model_spec=self._spec))
+        return {row.version: row.State.Name(row.state) for row in rows.model_version_status}
+
+    def signatures(self) -> SignatureDefMap:
+        """The signatures of the model, with dtypes and shapes."""
+        request = GetModelMetadataRequest(model_spec=self._spec, metadata_field=["signature_def"])
+        signatures = SignatureDefMap()
+        self._call(self._prediction.GetModelMetadata, request).metadata["signature_def"].Unpack(signatures)
+        return signatures
+
+    def card(self) -> ModelCard:
+        """The model's card. Raises ``LandslideError`` where it has none: it is no model of ours."""
+        if "describe" not in self.signatures().signature_def:
+            raise LandslideError(
+                f"{self.url}: the model has no 'describe' signature; export it with tf-landslide export"
+            )
+        card = self.predict({}, "describe")["card"].item()
+        return ModelCard.from_dict(json.loads(card))
+
+    def _call(self, method, request):
+        until = time.monotonic() + self.deadline
+        for attempt in range(self.retries + 1):
+            try:
+                return method(request, timeout=max(0.001, until - time.monotonic()))
+            except grpc.RpcError as error:
+                pause = random.uniform(0.5, 1) * 0.1 * 2**attempt
+                last = attempt == self.retries or time.monotonic() + pause >= until
+                if error.code() != grpc.StatusCode.UNAVAILABLE or last:
+                    detail = " ".join((error.details() or "").split())
+                    raise LandslideError(f"{self.url}: {error.code().name}: {detail}") from None
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+
+class ServerPredictor(Predictor):
+    """A predictor whose model is on a server; made by ``connect``."""
+
+    def __init__(self, client: Client, batch_size: int = 16, in_flight: int = 4):
+        super().__init__(client.card(), self._probability, batch_size)
+        self.client, self._in_flight = client, in_flight
+
+    def _probability(self, channels: np.ndarray) -> np.ndarray:
+        return self.client.predict({"channels": channels})["probability"]
+
+    def _map(self, call, parts) -> list[np.ndarray]:
+        """Several requests on their way at a time, answers in order."""
+        with ThreadPoolExecutor(self._in_flight) as pool:
+            return list(pool.map(call, parts))
+
+    def channels(self, stored: np.ndarray) -> np.ndarray:
+        """The model's channels of stored bands, computed by the server."""
+
+        def call(part):
+            return self.client.predict({"bands": part}, "features")["channels"]
+
+        stored = np.asarray(stored, np.float32)
+        parts = [stored[i : i + self.batch_size] for i in range(0, len(stored), self.batch_size)]
+        return np.concatenate(self._map(call, parts))
+
+
+def connect(url: str, *, batch_size: int = 16, in_flight: int = 4, **options) -> ServerPredictor:
+    """A predictor that a server answers.
+
+    Args:
+        url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
+        batch_size: images in a request.
+        in_flight: requests on their way at a time.
+        **options: of ``Client``: deadline, retries, tls.
+
+    Raises:
+        LandslideError: no server there, no such model on it, or one without a card.
+    """
+    return ServerPredictor(Client(url, **options), batch_size, in_flight)

@@ -1,0 +1,315 @@
+"""Models, versions and labels: what is loaded, what is wanted, and the way from one to the other.
+
+As in TensorFlow Serving, a version is served only when it has been loaded and warmed up, the version it replaces goes
+only when it is, and is unloaded when its last request is done.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.protos import ModelConfig, ModelServerConfig, ModelSpec, ModelVersionStatus
+from serving.status import Code, ServingError
+
+if TYPE_CHECKING:  # TensorFlow starts with it
+    from serving.servable import Servable
+
+log = logging.getLogger("serving")
+State = ModelVersionStatus.State
+
+
+@dataclass
+class Version:
+    """A version of a model, from the moment it is wanted; kept after its end, so that its status can be asked for."""
+
+    number: int
+    path: Path
+    state: int = State.START
+    error: ServingError | None = None
+    servable: Servable | None = None
+    users: int = 0
+    attempts: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass
+class Model:
+    """A model of the configuration and its versions."""
+
+    config: ModelConfig
+    versions: dict[int, Version] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def available(self) -> list[int]:
+        return sorted(n for n, version in self.versions.items() if version.state == State.AVAILABLE)
+
+
+class Manager:
+    """Loads and unloads what a ``ModelServerConfig`` asks for.
+
+    Args:
+        load: ``(path) -> Servable``, loaded and warmed up.
+        retries: how often loading is tried again, by the polls that follow.
+        retry_seconds: between two tries.
+        labels_of_unavailable: let a label name a version that is not available, where it is new.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Path], Servable],
+        *,
+        retries: int = 0,
+        retry_seconds: float = 60.0,
+        labels_of_unavailable: bool = False,
+    ):
+        self._load, self._retries, self._retry_seconds = load, retries, retry_seconds
+        self._labels_of_unavailable = labels_of_unavailable
+        self._models: dict[str, Model] = {}
+        self._lock = threading.Condition()  # guards the tables, never held while loading
+        self._changing = threading.Lock()  # one change of what is loaded at a time
+
+    @property
+    def names(self) -> list[str]:
+        with self._lock:
+            return sorted(self._models)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model of the configuration has a version available."""
+        with self._lock:
+            return all(model.available for model in self._models.values() if model.config.name)
+
+    # ---- requests
+
+    @contextmanager
+    def serving(self, spec: ModelSpec) -> Iterator[tuple[int, Servable]]:
+        """The version that a request names, kept loaded while the request runs.
+
+        Raises:
+            ServingError: an unknown model, version or label.
+        """
+        with self._lock:
+            version = self._find(spec)
+            version.users += 1
+        try:
+            yield version.number, version.servable
+        finally:
+            with self._lock:
+                version.users -= 1
+                self._lock.notify_all()
+
+    def _find(self, spec: ModelSpec) -> Version:
+        if not spec.name:
+            raise ServingError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+        model, choice = self._models.get(spec.name), spec.WhichOneof("version_choice")
+        number, asked = None, f"Latest({spec.name})"
+        if choice == "version_label":
+            if model is None or spec.version_label not in model.labels:
+                raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {spec.version_label}")
+            number = model.labels[spec.version_label]
+        elif choice == "version":
+            number = spec.version.value
+        elif model and model.available:
+            number = model.available[-1]
+        if choice:
+            asked = f"Specific({spec.name}, {number})"
+        if model is None or number not in model.available:
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+        return model.versions[number]
+
+    def statuses(self, spec: ModelSpec) -> list[Version]:
+        """The version that is asked for, or all of a model, the newest first."""
+        with self._lock:
+            model = self._models.get(spec.name)
+            versions = model.versions if model else {}
+            if spec.WhichOneof("version_choice") == "version":
+                number = spec.version.value
+                if number not in versions:
+                    raise ServingError(Code.NOT_FOUND, f"Could not find version {number} of model {spec.name}")
+                return [versions[number]]
+            if not versions:
+                raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
+            return [versions[number] for number in sorted(versions, reverse=True)]
+
+    # ---- changes
+
+    def reload(self, config: ModelServerConfig) -> None:
+        """Serve what a configuration asks for, and no other model; then move its labels.
+
+        Returns when every model of it has a version available.
+
+        Raises:
+            ServingError: a configuration that cannot be, a version that cannot be loaded, or a label of a version that
+                is not available. What was served before still is, but for models that the configuration leaves out.
+        """
+        wanted = _checked(config)
+        with self._changing:
+            with self._lock:
+                for name, model_config in wanted.items():
+                    self._models.setdefault(name, Model(model_config)).config = model_config
+                gone = [name for name in self._models if name not in wanted]
+            for name in gone:
+                self._follow(name, {})
+                with self._lock:
+                    self._models[name].labels.clear()
+                    self._models[name].config = ModelConfig()
+            self._poll()
+            self._raise_where_nothing_serves(wanted)
+            self._move_labels(wanted)
+
+    def poll(self) -> None:
+        """Look for new and vanished versions of every model."""
+        with self._changing:
+            self._poll()
+
+    def close(self) -> None:
+        """Unload everything, each version when its last request is done."""
+        with self._changing:
+            for name in self.names:
+                self._follow(name, {})
+
+    def _poll(self) -> None:
+        with self._lock:
+            configs = {name: model.config for name, model in self._models.items() if model.config.name}
+        for name, config in configs.items():
+            try:
+                self._follow(name, wanted_versions(config))
+            except ServingError as error:
+                log.error("%s", error.message)
+
+    def _follow(self, name: str, wanted: dict[int, Path]) -> None:
+        """Load what is wanted; once any of that is available, or nothing is wanted, unload the rest."""
+        model = self._models[name]
+        for number, path in sorted(wanted.items()):
+            known = model.versions.get(number)
+            if known is None or (known.state == State.END and known.error is None):
+                self._start(name, model, Version(number, path))
+            elif known.state == State.LOADING and time.monotonic() >= known.retry_at:
+                self._start(name, model, known)
+        with self._lock:
+            for number in [n for n, v in model.versions.items() if v.error is not None and n not in wanted]:
+                del model.versions[number]  # written anew, it is tried anew
+            ready = any(number in wanted for number in model.available)
+            leaving = [v for n, v in model.versions.items() if n not in wanted and v.state == State.AVAILABLE]
+            for version in leaving if ready or not wanted else []:
+                version.state = State.UNLOADING
+        for version in leaving if ready or not wanted else []:
+            threading.Thread(target=self._unload, args=(name, version), name="unload", daemon=True).start()
+
+    def _start(self, name: str, model: Model, version: Version) -> None:
+        with self._lock:
+            model.versions[version.number] = version
+            version.state = State.LOADING
+        started = time.monotonic()
+        try:
+            servable = self._load(version.path)
+        except ServingError as error:
+            log.error("cannot load version %d of model %s: %s", version.number, name, error.message)
+            with self._lock:
+                version.error, version.attempts = error, version.attempts + 1
+                version.retry_at = time.monotonic() + self._retry_seconds
+                version.state = State.LOADING if version.attempts <= self._retries else State.END
+            return
+        with self._lock:
+            version.servable, version.error, version.state = servable, None, State.AVAILABLE
+        seconds = time.monotonic() - started
+        log.info("version %d of model %s is available after %.1f s", version.number, name, seconds)
+
+    def _unload(self, name: str, version: Version) -> None:
+        with self._lock:
+            self._lock.wait_for(lambda: version.users == 0)
+            version.servable, version.state = None, State.END
+        gc.collect()  # a SavedModel is full of cycles
+        log.info("version %d of model %s is unloaded", version.number, name)
+
+    def _raise_where_nothing_serves(self, wanted: dict[str, ModelConfig]) -> None:
+        with self._lock:
+            failed = [
+                f"{name} version {v.number}: {v.error.message}"
+                for name in wanted
+                for v in self._models[name].versions.values()
+                if v.error is not None and not self._models[name].available
+            ]
+        if failed:
+            raise ServingError(Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {'; '.join(failed)}")
+
+    def _move_labels(self, wanted: dict[str, ModelConfig]) -> None:
+        with self._lock:
+            for name, config in wanted.items():
+                model = self._models[name]
+                for label, number in config.version_labels.items():
+                    new = label not in model.labels
+                    if number not in model.available and not (self._labels_of_unavailable and new):
+                        raise ServingError(
+                            Code.FAILED_PRECONDITION,
+                            f"Request to assign label to version {number} of model {name}, which is not currently "
+                            "available for inference",
+                        )
+            for name, config in wanted.items():
+                self._models[name].labels = dict(config.version_labels)
+
+
+def _checked(config: ModelServerConfig) -> dict[str, ModelConfig]:
+    if config.WhichOneof("config") == "custom_model_config":
+        raise ServingError(Code.INVALID_ARGUMENT, "custom_model_config is not supported; list models")
+    wanted: dict[str, ModelConfig] = {}
+    for model in config.model_config_list.config:
+        if model.name in wanted:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"Illegal to list model {model.name} multiple times in config list"
+            )
+        if not Path(model.base_path).is_absolute():
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}",
+            )
+        if not model.model_platform and not model.model_type:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                f"ModelServerConfig::model_platform, model name is {model.name}",
+            )
+        if model.model_platform not in ("", "tensorflow"):
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"Model {model.name} requests unsupported platform {model.model_platform}"
+            )
+        wanted[model.name] = model
+    return wanted
+
+
+def wanted_versions(config: ModelConfig) -> dict[int, Path]:
+    """The version folders that a model's policy asks for, of those that there are.
+
+    Raises:
+        ServingError: its base path is not there.
+    """
+    base = Path(config.base_path)
+    if not base.is_dir():
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"
+        )
+    found = {int(child.name): child for child in base.iterdir() if child.name.isdecimal() and child.is_dir()}
+    policy = config.model_version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            chosen = set(found)
+        case "specific":
+            chosen = set(policy.specific.versions)
+            for number in chosen - set(found):
+                log.warning(
+                    "version %d of model %s, which its policy asks for, is not in %s", number, config.name, base
+                )
+        case _:
+            chosen = set(sorted(found)[-max(1, policy.latest.num_versions) :])
+    if not found:
+        log.warning("no versions of model %s in %s; its folders must be named by a number, e.g. 1", config.name, base)
+    return {number: path for number, path in found.items() if number in chosen}

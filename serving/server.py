@@ -1,0 +1,328 @@
+"""The embedded server: TensorFlow Serving's API where no such binary is at hand.
+
+python -m serving.server --model_name=landslide --model_base_path=/models/landslide --port=8500
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from serving import configs, flags
+from serving.batching import Batcher, BatchingOptions
+from serving.metrics import METRICS_PATH
+from serving.protos import ModelServerConfig
+from serving.status import ServingError
+from tf_landslide.errors import LandslideError
+
+log = logging.getLogger("serving")
+
+
+class Server:
+    """A running server.
+
+    Args:
+        options: the flags, as ``flags.add_flags`` parses them.
+        config: what to serve; None takes what the flags name.
+        find_models: looked at with every poll for models that come and go, in place of a configuration file.
+
+    Raises:
+        LandslideError: files that cannot be read, options that contradict each other, or a port that is taken.
+        ServingError: a model that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        config: ModelServerConfig | None = None,
+        find_models: Callable[[], ModelServerConfig] | None = None,
+    ):
+        self.options, self._find_models = options, find_models
+        config = config or (find_models() if find_models else _configured(options))
+        monitoring = _monitoring_path(options)
+        credentials = _credentials(options)
+        batching = _batching(options)
+        if not (options.port or options.grpc_socket_path):
+            raise LandslideError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
+        if options.port > 0 and options.port == options.rest_api_port:
+            raise LandslideError(f"--port and --rest_api_port are both {options.port}; give them a port each")
+
+        # TensorFlow starts only once the options are known to be sound.
+        import tensorflow as tf
+
+        from serving.core import Core, Limits
+        from serving.manager import Manager
+        from serving.servable import Servable
+        from serving.servicers import add_services
+
+        for kind in ("intra", "inter"):
+            if threads := getattr(options, f"tensorflow_{kind}_op_parallelism"):
+                getattr(tf.config.threading, f"set_{kind}_op_parallelism_threads")(threads)
+        tags = tuple(options.saved_model_tags.split(","))
+
+        def load(path: Path) -> Servable:
+            servable = Servable(path, tags)
+            if options.enable_model_warmup:
+                servable.warm_up(max(1, options.num_request_iterations_for_warmup))
+            return servable
+
+        self.manager = Manager(
+            load,
+            retries=options.max_num_load_retries,
+            retry_seconds=options.load_retry_interval_micros / 1e6,
+            labels_of_unavailable=options.allow_version_labels_for_unavailable_models,
+        )
+        limits = Limits(options.max_concurrency, options.max_queue, options.max_image_pixels)
+        self._batcher = Batcher(batching) if batching else None
+        self.core = Core(
+            self.manager, limits, self._batcher, tensor_content=options.enable_serialization_as_tensor_content
+        )
+        self._grpc, self.port = _grpc_server(options, credentials)
+        self._health = add_services(self._grpc, self.core)
+        self._stopping = threading.Event()
+        self._config = config
+        self.manager.reload(config)
+        self._threads = [
+            threading.Thread(target=self._every, args=arguments, daemon=True)
+            for arguments in (
+                (options.file_system_poll_wait_seconds, self._poll),
+                (options.model_config_file_poll_wait_seconds if options.model_config_file else 0, self._reread),
+            )
+            if arguments[0] > 0
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._wait_for_models()
+        self._grpc.start()
+        self._rest = self._start_rest(monitoring)
+        self.rest_port = self._rest.port if self._rest else None
+        self._health.set(True)
+
+    def _start_rest(self, metrics_path: str | None):
+        from serving.rest import RestServer
+
+        options = self.options
+        if not options.rest_api_port:
+            return None
+        try:
+            return RestServer(
+                self.core,
+                options.host,
+                max(0, options.rest_api_port),
+                timeout=options.rest_api_timeout_in_ms / 1000,
+                max_bytes=options.max_message_mib * 2**20,
+                metrics_path=metrics_path,
+                cors=options.rest_api_enable_cors_support,
+            )
+        except OSError as error:
+            self._grpc.stop(0)
+            raise LandslideError(f"port {options.rest_api_port} cannot be listened on ({error.strerror})") from None
+
+    def _wait_for_models(self) -> None:
+        """As TensorFlow Serving: nothing is answered until every model has a version."""
+        told = False
+        while not self.manager.ready and self.options.file_system_poll_wait_seconds > 0 and not self._stopping.is_set():
+            if not told:
+                log.warning("waiting for a version of every model")
+                told = True
+            time.sleep(0.05)
+
+    def _every(self, seconds: float, do: Callable[[], None]) -> None:
+        while not self._stopping.wait(seconds):
+            try:
+                do()
+            except Exception as error:  # what is served must outlive a poll that fails
+                log.error("%s", error)
+
+    def _poll(self) -> None:
+        if self._find_models and (config := self._find_models()) != self._config:
+            self._config = config
+            self.manager.reload(config)
+        else:
+            self.manager.poll()
+
+    def _reread(self) -> None:
+        config = configs.read_model_config(self.options.model_config_file)
+        if config != self._config:
+            log.info("%s has changed", self.options.model_config_file)
+            self._config = config
+            self.manager.reload(config)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Answer what was accepted, take nothing more, and unload. Waits ``grace`` seconds at most."""
+        grace = self.options.drain_seconds if grace is None else grace
+        self._stopping.set()
+        self._health.set(False)
+        drained = self._grpc.stop(grace)
+        if self._rest:
+            self._rest.stop(grace)
+        drained.wait()
+        if self._batcher:
+            self._batcher.close()
+        self.manager.close()
+
+    def wait(self) -> None:
+        """Until SIGTERM or SIGINT, then drain."""
+        told = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told.set())
+        while not told.wait(1.0):
+            pass
+        log.info("draining")
+        self.stop()
+        log.info("stopped")
+
+
+def _grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, int]:
+    size = options.max_message_mib * 2**20
+    arguments = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)]
+    arguments += [("grpc.so_reuseport", 0)]  # a port that is taken is an error
+    for pair in filter(None, options.grpc_channel_arguments.split(",")):
+        key, found, value = pair.partition("=")
+        if not found:
+            raise LandslideError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
+        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+    # More threads than requests may wait, so that the one too many is told so.
+    threads = options.grpc_max_threads or options.max_concurrency + options.max_queue + 16
+    server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=arguments)
+    addresses = [f"{options.host}:{max(0, options.port)}"] if options.port else []
+    addresses += [f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else []
+    port = 0
+    for address in addresses:
+        try:
+            bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        except RuntimeError:
+            raise LandslideError(f"{address} cannot be listened on; is another server there?") from None
+        port = port or bound
+    return server, port
+
+
+def _configured(options: argparse.Namespace) -> ModelServerConfig:
+    if options.model_config_file:
+        return configs.read_model_config(options.model_config_file)
+    if not options.model_base_path:
+        raise LandslideError("name what to serve: --model_base_path or --model_config_file")
+    return configs.model_config({options.model_name: options.model_base_path})
+
+
+def _monitoring_path(options: argparse.Namespace) -> str | None:
+    if not options.monitoring_config_file:
+        return METRICS_PATH
+    prometheus = configs.read_config(options.monitoring_config_file, configs.MonitoringConfig).prometheus_config
+    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
+
+
+def _batching(options: argparse.Namespace) -> BatchingOptions | None:
+    if not options.enable_batching:
+        if options.batching_parameters_file:
+            raise LandslideError("--batching_parameters_file is set without --enable_batching")
+        return None
+    if not options.batching_parameters_file:
+        return BatchingOptions()
+    parameters = configs.read_config(options.batching_parameters_file, configs.BatchingParameters)
+    try:
+        return BatchingOptions.of(parameters)
+    except ServingError as error:
+        raise LandslideError(f"{options.batching_parameters_file}: {error}") from None
+
+
+def _credentials(options: argparse.Namespace):
+    if not options.ssl_config_file:
+        return None
+    ssl = configs.read_config(options.ssl_config_file, configs.SSLConfig)
+    if not ssl.server_key or not ssl.server_cert or (ssl.client_verify and not ssl.custom_ca):
+        needed = "server_key, server_cert" + (" and custom_ca" if ssl.client_verify else "")
+        raise LandslideError(f"{options.ssl_config_file}: needs {needed}, each the text of a PEM file")
+    pair = (ssl.server_key.encode(), ssl.server_cert.encode())
+    return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def set_up_logging(form: str) -> None:
+    """Log to standard error, as text or one JSON object a line."""
+    if form not in ("text", "json"):
+        raise LandslideError(f"--log_format: expected text or json, got {form!r}")
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_JsonFormatter() if form == "json" else text)
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def models_under(folder: str | Path) -> ModelServerConfig:
+    """The configuration that serves every model in a folder (or the one model whose versions it holds)."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LandslideError(f"{folder}: no such folder of models")
+
+    def has_versions(path: Path) -> bool:
+        return path.is_dir() and any(child.name.isdecimal() and child.is_dir() for child in path.iterdir())
+
+    found = [folder] if has_versions(folder) else [path for path in sorted(folder.iterdir()) if has_versions(path)]
+    if not found:
+        raise LandslideError(f"{folder}: holds no model; expected NAME/VERSION folders, as tf-landslide export writes")
+    return configs.model_config({path.absolute().name: path for path in found})
+
+
+def serve(options: argparse.Namespace, models: str | Path | None = None) -> None:
+    """Serve until told to stop.
+
+    Args:
+        options: the flags.
+        models: a folder of models, or None where the flags say what to serve.
+
+    Raises:
+        LandslideError: whatever keeps it from starting.
+    """
+    set_up_logging(options.log_format)
+    for name in flags.without_effect(options):
+        log.warning("--%s has no effect on the embedded server", name)
+    find = (lambda: models_under(models)) if models else None
+    try:
+        server = Server(options, find_models=find)
+    except ServingError as error:
+        raise LandslideError(f"the server does not start: {error.message}") from None
+    scheme = "grpcs" if options.ssl_config_file else "grpc"
+    where = [f"{scheme}://{options.host}:{server.port}"] if server.port else []
+    where += [f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else []
+    where += [f"http://{options.host}:{server.rest_port}/v1/models"] if server.rest_port else []
+    log.info("embedded server ready: %s; models: %s", ", ".join(where), ", ".join(server.manager.names))
+    server.wait()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.server",
+        description="The embedded server: TensorFlow Serving's API on the same files.",
+        allow_abbrev=False,
+    )
+    flags.add_flags(parser)
+    options = parser.parse_args(argv)
+    try:
+        serve(options)
+    except LandslideError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The way in over gRPC: TensorFlow Serving's services, health and reflection."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from serving.caller import Caller
+from serving.core import Core
+from serving.protos import (
+    ReloadConfigResponse,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+from serving.status import ServingError
+
+log = logging.getLogger("serving")
+PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+MAX_MESSAGE = 1024  # characters of an error, as TensorFlow Serving's ToGRPCStatus
+
+
+def _caller(context: grpc.ServicerContext) -> Caller:
+    remaining = context.time_remaining()
+    return Caller(None if remaining is None else time.monotonic() + remaining, context.is_active)
+
+
+def _answer(context: grpc.ServicerContext, answer: Callable):
+    """The answer, or the call's end with the code and message of what was wrong."""
+    try:
+        return answer()
+    except ServingError as error:
+        context.abort(error.code, _short(error.message))
+    except Exception:
+        log.exception("a request failed in a way that is the server's fault")
+        context.abort(grpc.StatusCode.INTERNAL, "internal error; see the server's log")
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...TRUNCATED"
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """``Predict`` and ``GetModelMetadata``; by inheritance Classify, Regress and MultiInference are UNIMPLEMENTED."""
+
+    def __init__(self, core: Core):
+        self._core = core
+
+    def Predict(self, request, context):
+        return _answer(context, lambda: self._core.predict(request, _caller(context)))
+
+    def GetModelMetadata(self, request, context):
+        return _answer(context, lambda: self._core.metadata(request))
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """``GetModelStatus`` and ``HandleReloadConfigRequest``."""
+
+    def __init__(self, core: Core):
+        self._core = core
+
+    def GetModelStatus(self, request, context):
+        return _answer(context, lambda: self._core.status(request))
+
+    def HandleReloadConfigRequest(self, request, context):
+        def reload():
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise ServingError(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                    "Only ModelConfigList is currently supported",
+                )
+            self._core.manager.reload(request.config)
+            response = ReloadConfigResponse()
+            response.status.SetInParent()
+            return response
+
+        return _answer(context, reload)
+
+
+class Health:
+    """What ``grpc.health.v1`` tells, for the server as a whole and for each service."""
+
+    # TensorFlow Serving's own health service goes by the short names.
+    SERVICES = ("", PREDICTION, MODEL, "PredictionService", "ModelService")
+
+    def __init__(self):
+        self._servicer = health.HealthServicer()
+        self.set(False)
+
+    def set(self, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        for name in self.SERVICES:
+            self._servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    def add_to(self, server: grpc.Server) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+
+def add_services(server: grpc.Server, core: Core) -> Health:
+    """Register every service on a gRPC server."""
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    state = Health()
+    state.add_to(server)
+    reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return state

@@ -1,0 +1,129 @@
+"""TensorFlow Serving's flags: honoured, accepted with a word, or refused by name."""
+
+import json
+import logging
+import re
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from serving import configs, flags, server
+from tests.serving.conftest import Stubs, options, running
+from tests.serving.test_deploy import TF_SERVING_FLAGS
+from tf_landslide.cli import main
+from tf_landslide.errors import LandslideError
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        server.main(words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_every_flag_of_tensorflow_serving_is_known():
+    known = {*flags.HONOURED, *flags.NO_EFFECT, *flags.REFUSED, "version"}
+    assert set(TF_SERVING_FLAGS.split()) - known == set()
+
+
+@pytest.mark.parametrize("name", flags.REFUSED)
+def test_a_flag_that_would_change_answers_or_security_is_refused_by_name(name, capsys):
+    assert f"--{name} is not supported by the embedded server" in refused(capsys, f"--{name}=1")
+
+
+def test_a_flag_that_only_tunes_is_accepted():
+    given = options("--num_load_threads=4", "--rest_api_num_threads", "8")
+    assert flags.without_effect(given) == ["rest_api_num_threads", "num_load_threads"]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("", True), ("=true", True), ("=false", False), ("=1", True), ("=0", False)]
+)
+def test_booleans_are_written_as_tensorflow_serving_takes_them(word, value):
+    assert options(f"--enable_batching{word}").enable_batching is value
+
+
+def test_unknown_flags_are_refused(capsys):
+    assert "unrecognized arguments: --prot=8500" in refused(capsys, "--prot=8500")
+    assert "expected true or false" in refused(capsys, "--enable_batching=maybe")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "name what to serve"),
+        (("--model_config_file=nowhere.config",), "nowhere.config: cannot be read"),
+        (("--model_base_path=/m", "--port=0"), "gRPC needs one of them"),
+        (("--model_base_path=/m", "--port=77", "--rest_api_port=77"), "a port each"),
+        (("--model_base_path=/m", "--batching_parameters_file=b"), "without --enable_batching"),
+        (("--model_base_path=/m", "--ssl_config_file=nowhere"), "nowhere: cannot be read"),
+        (("--model_base_path=/m", "--log_format=xml"), "expected text or json"),
+        (("--model_base_path=/m", "--grpc_channel_arguments=a"), "expected KEY=VALUE"),
+    ],
+)
+def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):
+    assert server.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and said in error and error.count("\n") == 1
+
+
+def test_a_text_file_that_is_wrong_is_named_with_its_line(tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text("model_config_list {\n  config { nmae: 'x' }\n}")
+    with pytest.raises(LandslideError, match=rf"{re.escape(str(file))}: is no ModelServerConfig \(2:"):
+        configs.read_model_config(file)
+    file.write_text("max_batch_size { value: 8 }\npad_variable_length_inputs: true")
+    with pytest.raises(LandslideError, match="pad_variable_length_inputs is not supported"):
+        server.Server(options("--enable_batching", f"--batching_parameters_file={file}", "--model_base_path=/m"))
+    file.write_text("server_key: 'x'")
+    with pytest.raises(LandslideError, match="needs server_key, server_cert"):
+        server.Server(options(f"--ssl_config_file={file}", "--model_base_path=/m"))
+
+
+def test_serve_names_a_folder_that_holds_no_model(tmp_path, capsys):
+    for folder, said in ((tmp_path / "no", "no such folder"), (tmp_path, "holds no model; expected NAME/VERSION")):
+        assert main(["serve", str(folder)]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["serve", str(tmp_path), "--model_base_path=/m"]) == 2
+    assert "use python -m serving.server" in capsys.readouterr().err
+
+
+def test_one_models_folder_and_a_folder_of_models_can_be_served(models):
+    assert [c.name for c in server.models_under(models).model_config_list.config] == ["every", "tiny"]
+    (one,) = server.models_under(models / "tiny").model_config_list.config
+    assert (one.name, one.base_path) == ("tiny", str(models / "tiny"))
+
+
+def test_the_socket_and_the_configuration_file_are_used(models, tmp_path):
+    file, path = tmp_path / "models.config", tmp_path / "s"
+    text = f'model_config_list {{ config {{ name: "e" base_path: "{models}/every" model_platform: "tensorflow" }} }}'
+    file.write_text(text)
+    given = ("--port=0", f"--grpc_socket_path={path}", "--rest_api_port=0", f"--model_config_file={file}")
+    started = server.Server(options(*given, "--model_config_file_poll_wait_seconds=1"))
+    try:
+        stubs = Stubs(f"unix:{path}")
+        stubs.predict("e", "float32", x=np.ones(1, np.float32))
+        file.write_text(text.replace('name: "e"', 'name: "f"'))
+        end = time.monotonic() + 20
+        while not ("f" in started.manager.names and started.manager.ready) and time.monotonic() < end:
+            time.sleep(0.05)
+        stubs.predict("f", "float32", x=np.ones(1, np.float32))
+    finally:
+        started.stop(1)
+
+
+def test_json_logs(capsys):
+    server.set_up_logging("json")
+    logging.getLogger("serving").info("hello %d", 1)
+    assert json.loads(capsys.readouterr().err)["message"] == "hello 1"
+    server.set_up_logging("text")
+
+
+def test_the_rest_port_that_is_taken_is_named(models):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = (models, f"--rest_api_port={port}")
+        with pytest.raises(LandslideError, match=f"port {port} cannot be listened on"), running(*words):
+            pass
