@@ -1,0 +1,173 @@
+"""What the embedded server costs: latency and throughput of U-Net/ResNet-34 beside the predictor in the process.
+
+    python benchmarks/server.py [--rounds 10] [--seconds 3]
+
+One process holds the predictor, one the server, one the callers; all share the machine, and only one of the two ways is
+asked at a time, in alternating rounds. A request is one patch, 128 x 128 x 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+CALLERS = (1, 8, 32)
+PATCH = (1, 128, 128, 6)
+
+
+def ask(predict, callers: int, seconds: float) -> dict[str, float]:
+    """Patches a second and latencies (ms) of so many callers who ask one after another."""
+    latencies: list[float] = []
+    end = time.perf_counter() + seconds
+
+    def call():
+        x = np.random.default_rng(0).normal(size=PATCH).astype(np.float32)
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            predict(x)
+            latencies.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    p50, p99 = np.quantile(latencies, (0.5, 0.99)) * 1e3
+    return {"rate": len(latencies) / (time.perf_counter() - started), "p50": p50, "p99": p99}
+
+
+def work(model: str) -> None:
+    """Ask as each line of standard input says, ``CALLERS SECONDS``, and print what it took."""
+    from tf_landslide.predictor import load_predictor
+
+    predict = load_predictor(model)
+    predict(np.zeros(PATCH, np.float32))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        callers, seconds = line.split()
+        print(json.dumps(ask(predict, int(callers), float(seconds))), flush=True)
+
+
+class Worker:
+    """A process of its own that asks a model."""
+
+    def __init__(self, model: str):
+        command = [sys.executable, __file__, "--work", model]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline().strip() == "ready"
+
+    def __call__(self, callers: int, seconds: float) -> dict[str, float]:
+        self.process.stdin.write(f"{callers} {seconds}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+def export(folder: Path) -> None:
+    """U-Net/ResNet-34 with random weights, as a server's folder of models."""
+    from tf_landslide.card import ModelCard
+    from tf_landslide.export import save_model
+    from tf_landslide.features import RECIPES
+    from tf_landslide.models import build_model
+
+    model = build_model("unet", "resnet34", channels=6, adapt_to=[np.random.default_rng(0).normal(size=(4, 64, 64, 6))])
+    save_model(
+        model, ModelCard("unet", "unet", "resnet34", "landslide4sense", RECIPES["six"], 0.5), folder / "unet" / "1"
+    )
+
+
+def start_server(models: Path) -> tuple[subprocess.Popen, str]:
+    command = [sys.executable, "-m", "tf_landslide", "serve", str(models), "--port=-1", "--rest_api_port=0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "embedded server ready" in line:
+            return process, line.split("grpc://")[1].split(";")[0].strip()
+    raise SystemExit("the server did not start")
+
+
+def encoding() -> dict[str, float]:
+    """Milliseconds to write a request of sixteen patches and to read it again; medians of 51."""
+    from serving.protos import PredictRequest
+    from serving.tensors import to_array, to_proto
+
+    x = np.random.default_rng(0).normal(size=(16, *PATCH[1:])).astype(np.float32)
+
+    def write():
+        request = PredictRequest()
+        request.inputs["channels"].CopyFrom(to_proto(x))
+        return request.SerializeToString()
+
+    def read(message):
+        return to_array(PredictRequest.FromString(message).inputs["channels"])
+
+    def milliseconds(call):
+        times = []
+        for _ in range(51):
+            started = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - started)
+        return 1e3 * statistics.median(times)
+
+    message = write()
+    assert np.array_equal(read(message), x)
+    return {"write": milliseconds(write), "read": milliseconds(lambda: read(message))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(arguments.work)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        export(Path(folder))
+        server, address = start_server(Path(folder))
+        workers = {"in process": Worker(f"{folder}/unet"), "server": Worker(f"grpc://{address}/unet")}
+        rows: dict[tuple[str, int], list[dict]] = {}
+        for number in range(arguments.rounds + 1):
+            for callers in CALLERS:
+                for name in list(workers)[:: 1 if number % 2 else -1]:
+                    measured = workers[name](callers, arguments.seconds)
+                    if number:  # the first round warms up
+                        rows.setdefault((name, callers), []).append(measured)
+        for worker in workers.values():
+            worker.process.kill()
+        server.terminate()
+    print(f"{os.cpu_count()} cores; medians of {arguments.rounds} alternating rounds of {arguments.seconds:g} s\n")
+    print(
+        "| callers | in process: patches/s | p50, p99 ms | server: patches/s | p50, p99 ms | rate ratio | p50 ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for callers in CALLERS:
+        local, remote = rows["in process", callers], rows["server", callers]
+        ratios = {
+            key: statistics.median(r[key] / o[key] for r, o in zip(remote, local, strict=True))
+            for key in ("rate", "p50")
+        }
+        cells = [
+            f"{statistics.median(r['rate'] for r in side):.1f} | "
+            f"{statistics.median(r['p50'] for r in side):.0f}, {statistics.median(r['p99'] for r in side):.0f}"
+            for side in (local, remote)
+        ]
+        print(f"| {callers} | {cells[0]} | {cells[1]} | {ratios['rate']:.2f} | {ratios['p50']:.2f} |")
+    took = encoding()
+    print(f"\nA request of 16 patches: {took['write']:.1f} ms to write, {took['read']:.1f} ms to read.")
+
+
+if __name__ == "__main__":
+    main()
