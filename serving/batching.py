@@ -113,7 +113,7 @@ class Batcher:
                     Code.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full"
                 )
             self._queue.append(task)
-            self._changed.notify()
+            self._changed.notify_all()
         try:
             return task.result.result(None if caller.deadline is None else caller.patience())
         except TimeoutError:
@@ -130,7 +130,8 @@ class Batcher:
                 self._run(tasks)
             except BaseException as error:
                 for task in tasks:
-                    task.result.set_exception(error)
+                    if not task.result.done():
+                        task.result.set_exception(error)
 
     def _gather(self) -> list[_Task]:
         """The next batch: the oldest task and others of its key, as many as fit, after waiting for more to come."""
@@ -165,6 +166,13 @@ class Batcher:
         if padding:
             inputs = {name: np.concatenate([a, np.repeat(a[:1], padding, axis=0)]) for name, a in inputs.items()}
         results = first.servable.run(first.signature, inputs, first.outputs)
+        for name, array in results.items():
+            if array.ndim == 0 or array.shape[0] != size + padding:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                    f"input tensors: {name}; serve this model without batching",
+                )
         start = 0
         for task in tasks:
             task.result.set_result({name: array[start : start + task.size] for name, array in results.items()})

@@ -157,6 +157,8 @@ class Client:
 class ServerPredictor(Predictor):
     """A predictor whose model is on a server; made by ``connect``."""
 
+    max_bytes = 2**25  # of a request, unless one image has more
+
     def __init__(self, client: Client, batch_size: int = 16, in_flight: int = 4):
         super().__init__(client.card(), self._probability, batch_size)
         self.client, self._in_flight = client, in_flight
@@ -176,8 +178,7 @@ class ServerPredictor(Predictor):
             return self.client.predict({"bands": part}, "features")["channels"]
 
         stored = np.asarray(stored, np.float32)
-        parts = [stored[i : i + self.batch_size] for i in range(0, len(stored), self.batch_size)]
-        return np.concatenate(self._map(call, parts))
+        return np.concatenate(self._map(call, self._parts(stored)))
 
 
 def connect(url: str, *, batch_size: int = 16, in_flight: int = 4, **options) -> ServerPredictor:

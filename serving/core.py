@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,37 +46,47 @@ class Limits:
 
 
 class Gate:
-    """Lets ``concurrency`` requests in at a time, and none whose caller has gone."""
+    """Lets ``concurrency`` requests in at a time, in order of arrival, and none whose caller has gone."""
 
     def __init__(self, limits: Limits):
         self._limits = limits
-        self._running, self._waiting = 0, 0
-        self._turn = threading.Condition()
+        self._running = 0
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Condition] = deque()  # each waits for its own turn
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
 
     @contextmanager
     def turn(self, caller: Caller) -> Iterator[None]:
-        with self._turn:
-            if self._waiting >= self._limits.queue and self._running >= self._limits.concurrency:
-                raise ServingError(Code.UNAVAILABLE, f"the queue is full: {self._waiting} requests wait; try again")
+        with self._lock:
+            if self._running >= self._limits.concurrency and len(self._queue) >= self._limits.queue:
+                raise ServingError(Code.UNAVAILABLE, f"the queue is full: {len(self._queue)} requests wait; try again")
             self._wait(caller)
             self._running += 1
         try:
             yield
         finally:
-            with self._turn:
+            with self._lock:
                 self._running -= 1
-                self._turn.notify()
+                self._call_next()
 
     def _wait(self, caller: Caller) -> None:
-        self._waiting += 1
+        own = threading.Condition(self._lock)
+        self._queue.append(own)
         try:
-            while self._running >= self._limits.concurrency and caller.waits():
-                self._turn.wait(caller.patience(at_most=1.0))
+            while not (self._queue[0] is own and self._running < self._limits.concurrency) and caller.waits():
+                own.wait(caller.patience(at_most=1.0))
+            if not caller.waits():
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the request's turn came")
         finally:
-            self._waiting -= 1
-        if not caller.waits():
-            self._turn.notify()  # the turn was another's
-            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the request's turn came")
+            self._queue.remove(own)
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._queue:
+            self._queue[0].notify()
 
 
 class Core:
@@ -100,6 +111,7 @@ class Core:
         self.manager, self.limits, self.batcher = manager, limits or Limits(), batcher
         self.tensor_content, self.metrics = tensor_content, metrics or Metrics()
         self._gate = Gate(self.limits)
+        self._batched = Gate(Limits(self.limits.queue, 0))  # so many wait for their batch; one more is refused
 
     def predict(self, request: PredictRequest, caller: Caller, *, api: str = "GRPC") -> PredictResponse:
         """Run a signature.
@@ -130,15 +142,16 @@ class Core:
             return arrays, number
         except ServingError as error:
             code = error.code
-            if code == Code.NOT_FOUND:
-                name = ""  # a name that anyone can invent must not become a label of its own
             raise
         finally:
+            if name not in self.manager.names:
+                name = ""  # a name that anyone can invent must not become a series of its own
             self.metrics.count(name, code, api, time.perf_counter() - started)
 
     def _run(self, servable, signature, inputs, outputs, caller: Caller) -> dict[str, np.ndarray]:
         if self.batcher and can_batch(inputs, servable.signature(signature)):
-            return self.batcher.run(servable, signature, inputs, outputs, caller)
+            with self._batched.turn(caller):
+                return self.batcher.run(servable, signature, inputs, outputs, caller)
         with self._gate.turn(caller):
             return servable.run(signature, inputs, outputs)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 HONOURED: dict[str, tuple[type, object, str]] = {
     "port": (int, 8500, "TCP port of the gRPC API; 0 for none, -1 for any that is free"),
@@ -32,9 +33,9 @@ HONOURED: dict[str, tuple[type, object, str]] = {
     "grpc_channel_arguments": (str, "", "comma-separated KEY=VALUE for the gRPC server"),
     "grpc_max_threads": (int, 0, "threads that answer gRPC; 0 for as many as --max_queue needs"),
     "saved_model_tags": (str, "serve", "comma-separated tags of the graph to load"),
-    "enable_grpc_healthcheck_service": (bool, True, "grpc.health.v1 (always on)"),
+    "enable_grpc_healthcheck_service": (bool, True, "grpc.health.v1 (on whatever is said)"),
     "enable_serialization_as_tensor_content": (bool, False, "answer with raw bytes rather than typed fields"),
-    "enable_signature_method_name_check": (bool, False, "(never checked)"),
+    "enable_signature_method_name_check": (bool, False, "(true is refused)"),
     "tensorflow_intra_op_parallelism": (int, 0, "threads of one operation; 0 for TensorFlow's choice"),
     "tensorflow_inter_op_parallelism": (int, 0, "operations at a time; 0 for TensorFlow's choice"),
 }
@@ -43,6 +44,7 @@ OURS: dict[str, tuple[type, object, str]] = {
     "max_concurrency": (int, os.cpu_count() or 1, "predictions that run at the same time"),
     "max_queue": (int, 256, "predictions that wait for their turn; one more is UNAVAILABLE"),
     "max_message_mib": (int, 1024, "largest request and answer"),
+    "rest_max_body_mib": (int, 64, "largest body over REST: JSON takes much memory"),
     "max_image_pixels": (int, 0, "rows x columns of an image; 0 for any"),
     "drain_seconds": (float, 30.0, "for the requests under way when told to stop"),
     "log_format": (str, "text", "text or json"),
@@ -80,7 +82,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for title, flags in (("TensorFlow Serving's flags", HONOURED), ("the embedded server's own", OURS)):
         group = parser.add_argument_group(title)
         for name, (kind, default, help) in flags.items():
-            options = {"nargs": "?", "const": True, "type": _boolean} if kind is bool else {"type": kind}
+            options = {"type": _boolean if kind is bool else kind}
             shown = "" if default == "" else f" (default {str(default).lower() if kind is bool else default})"
             metavar = kind.__name__.upper().replace("STR", "TEXT")
             group.add_argument(f"--{name}", default=default, help=help + shown, metavar=metavar, **options)
@@ -88,6 +90,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", nargs="?", const=True, help=argparse.SUPPRESS)
     for name in REFUSED:
         parser.add_argument(f"--{name}", nargs="?", action=_Refuse, help=argparse.SUPPRESS)
+
+
+def spelt_out(words: Sequence[str]) -> list[str]:
+    """The words of a command line with ``--name`` alone spelt ``--name=true`` where the flag is a boolean."""
+    booleans = {f"--{name}" for name, (kind, *_) in {**HONOURED, **OURS}.items() if kind is bool}
+    return [f"{word}=true" if word in booleans else word for word in words]
 
 
 def without_effect(arguments: argparse.Namespace) -> list[str]:

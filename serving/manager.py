@@ -46,7 +46,6 @@ class Model:
 
     config: ModelConfig
     versions: dict[int, Version] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
 
     @property
     def available(self) -> list[int]:
@@ -74,6 +73,7 @@ class Manager:
         self._load, self._retries, self._retry_seconds = load, retries, retry_seconds
         self._labels_of_unavailable = labels_of_unavailable
         self._models: dict[str, Model] = {}
+        self._labels: dict[str, dict[str, int]] = {}
         self._lock = threading.Condition()  # guards the tables, never held while loading
         self._changing = threading.Lock()  # one change of what is loaded at a time
 
@@ -113,9 +113,10 @@ class Manager:
         model, choice = self._models.get(spec.name), spec.WhichOneof("version_choice")
         number, asked = None, f"Latest({spec.name})"
         if choice == "version_label":
-            if model is None or spec.version_label not in model.labels:
+            labels = self._labels.get(spec.name, {})
+            if spec.version_label not in labels:
                 raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {spec.version_label}")
-            number = model.labels[spec.version_label]
+            number = labels[spec.version_label]
         elif choice == "version":
             number = spec.version.value
         elif model and model.available:
@@ -143,16 +144,20 @@ class Manager:
     # ---- changes
 
     def reload(self, config: ModelServerConfig) -> None:
-        """Serve what a configuration asks for, and no other model; then move its labels.
+        """Move the labels of a configuration, then serve what it asks for, and no other model.
 
         Returns when every model of it has a version available.
 
         Raises:
-            ServingError: a configuration that cannot be, a version that cannot be loaded, or a label of a version that
-                is not available. What was served before still is, but for models that the configuration leaves out.
+            ServingError: a configuration that cannot be, or a label of a version that is not available, as it never is
+                in the first configuration of a model (both change nothing); or a version that cannot be loaded.
         """
+        if config.WhichOneof("config") is None:
+            log.warning("the configuration is empty; nothing is changed")  # as TensorFlow Serving
+            return
         wanted = _checked(config)
         with self._changing:
+            self._move_labels(wanted)
             with self._lock:
                 for name, model_config in wanted.items():
                     self._models.setdefault(name, Model(model_config)).config = model_config
@@ -160,11 +165,9 @@ class Manager:
             for name in gone:
                 self._follow(name, {})
                 with self._lock:
-                    self._models[name].labels.clear()
                     self._models[name].config = ModelConfig()
             self._poll()
             self._raise_where_nothing_serves(wanted)
-            self._move_labels(wanted)
 
     def poll(self) -> None:
         """Look for new and vanished versions of every model."""
@@ -245,17 +248,19 @@ class Manager:
     def _move_labels(self, wanted: dict[str, ModelConfig]) -> None:
         with self._lock:
             for name, config in wanted.items():
-                model = self._models[name]
+                current = self._labels.get(name, {})
+                model = self._models.get(name)
                 for label, number in config.version_labels.items():
-                    new = label not in model.labels
-                    if number not in model.available and not (self._labels_of_unavailable and new):
+                    # Where that is allowed, a label may name what is not there if it is new or stays where it is.
+                    stays = current.get(label, number) == number
+                    available = model is not None and number in model.available
+                    if not available and not (self._labels_of_unavailable and stays):
                         raise ServingError(
                             Code.FAILED_PRECONDITION,
                             f"Request to assign label to version {number} of model {name}, which is not currently "
                             "available for inference",
                         )
-            for name, config in wanted.items():
-                self._models[name].labels = dict(config.version_labels)
+            self._labels = {name: dict(config.version_labels) for name, config in wanted.items()}
 
 
 def _checked(config: ModelServerConfig) -> dict[str, ModelConfig]:
@@ -298,6 +303,7 @@ def wanted_versions(config: ModelConfig) -> dict[int, Path]:
             Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"
         )
     found = {int(child.name): child for child in base.iterdir() if child.name.isdecimal() and child.is_dir()}
+    found = {number: path for number, path in found.items() if number < 2**63}
     policy = config.model_version_policy
     match policy.WhichOneof("policy_choice"):
         case "all":

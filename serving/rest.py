@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import logging
 import re
@@ -30,6 +31,8 @@ from serving.status import Code, ServingError, http_status
 from serving.tensors import DTYPES, STRING, DType, to_proto
 
 log = logging.getLogger("serving")
+PARSING = 2  # bodies read, run and answered at a time
+SETTLE = 0.2  # seconds between accepting a connection and its request
 _MODEL = r"(?i)/v1/models{name}(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _NAME = r"/(?P<name>[^/:]+)"
 _POST = re.compile(_MODEL.format(name=_NAME) + r":(?P<method>classify|regress|predict)")
@@ -42,7 +45,7 @@ class RestServer:
     Args:
         core: answers.
         host, port: to listen on.
-        timeout: seconds a prediction may take.
+        timeout: seconds a prediction may take, 0 for any.
         max_bytes: of a request's body.
         metrics_path: where metrics are, or None for nowhere.
         cors: let pages of any origin call.
@@ -67,8 +70,9 @@ class RestServer:
         self._thread.start()
 
     def stop(self, grace: float) -> None:
-        """Take no more connections, and wait for the answers under way."""
+        """Take no more connections than have come already, and wait for the answers under way."""
         self._server.shutdown()
+        self._server.take_waiting()
         self._server.server_close()
         self._server.drained(grace)
 
@@ -82,7 +86,21 @@ class _Server(ThreadingHTTPServer):
         self._answering = 0
         self._changed = threading.Condition()
         self.stopping = False
+        self.parsing = threading.BoundedSemaphore(PARSING)  # JSON holds the interpreter: gRPC must get its turn
         super().__init__(*arguments)
+
+    def take_waiting(self) -> None:
+        """Accept the connections that wait in the listener's queue, and give them time to send their request."""
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                request, address = self.socket.accept()
+                request.setblocking(True)
+                self.process_request(request, address)
+        time.sleep(SETTLE)
+
+    def handle_error(self, request, client_address) -> None:
+        log.debug("%s went away", client_address, exc_info=True)
 
     def answering(self, change: int) -> None:
         with self._changed:
@@ -128,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
                 status, text = 200, self._answer(method, path)
             except ServingError as error:
                 status, text = http_status(error.code), json.dumps({"error": error.message})
+            except UnicodeEncodeError:
+                status, text = 400, json.dumps({"error": "JSON strings must be valid Unicode"})
             except Exception:
                 log.exception("a request failed in a way that is the server's fault")
                 status, text = 500, json.dumps({"error": "internal error; see the server's log"})
@@ -136,15 +156,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.answering(-1)
 
     def _answer(self, method: str, path: str) -> str:
+        if not path.lower().startswith("/v1/"):
+            raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
         body = self._body() if method == "POST" else b""
         match = (_POST if method == "POST" else _GET).fullmatch(path)
         if not match:
             raise _invalid(f"Malformed request: {method} {path}")
         if not match["name"]:
             raise _invalid("Missing model name in request.")
+        if method == "GET" and (self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding")):
+            self.close_connection = True  # a body that nobody reads
         spec = _spec(match)
         if method == "POST":
-            return self._post(match["method"].lower(), spec, body)
+            with self.server.parsing:
+                return self._post(match["method"].lower(), spec, body)
         if match["metadata"]:
             return metadata_json(self.core, spec)
         response = self.core.status(GetModelStatusRequest(model_spec=spec))
@@ -168,22 +193,41 @@ class _Handler(BaseHTTPRequestHandler):
             arrays, by_row = read_inputs(document, signature)
             for key, array in arrays.items():
                 request.inputs[key].CopyFrom(to_proto(array))
-        caller = Caller(time.monotonic() + self.answer_within)
+        caller = Caller(time.monotonic() + self.answer_within if self.answer_within > 0 else None)
         results, _ = self.core.predict_arrays(request, caller, api="REST")
         return write_outputs(results, by_row)
 
     def _body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return self._chunks()
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
             self.close_connection = True
             raise _invalid("the request needs a Content-Length") from None
+        self._check_length(length)
+        return self.rfile.read(length)
+
+    def _chunks(self) -> bytes:
+        body = bytearray()
+        try:
+            while size := int(self.rfile.readline(100).partition(b";")[0], 16):
+                self._check_length(len(body) + size)
+                body += self.rfile.read(size)
+                self.rfile.readline(100)
+            while self.rfile.readline(1000).strip():
+                pass  # trailers
+        except ValueError:
+            self.close_connection = True
+            raise _invalid("the request's chunks cannot be read") from None
+        return bytes(body)
+
+    def _check_length(self, length: int) -> None:
         if not 0 <= length <= self.max_bytes:
             self.close_connection = True
             raise ServingError(
                 Code.RESOURCE_EXHAUSTED, f"the request has {length} bytes; this server takes {self.max_bytes}"
             )
-        return self.rfile.read(length)
 
     def _send(self, status: int, body: bytes, kind: str) -> None:
         if self.server.stopping:
@@ -376,7 +420,9 @@ def _json_values(name: str, array: np.ndarray):
         encode = _base64 if name.endswith("_bytes") else _text
         return np.vectorize(encode, otypes=[object])(array).tolist() if array.size else array.tolist()
     if array.dtype == np.float32:  # the shortest decimals that read back as the same float32
-        return np.array([float(text) for text in array.astype(str).ravel()], object).reshape(array.shape).tolist()
+        values = np.empty(array.size, object)
+        values[:] = [float(str(value)) for value in array.ravel()]
+        return values.reshape(array.shape).tolist()
     if array.dtype.kind not in "fiub" or (array.dtype.itemsize == 2 and array.dtype.kind in "fu"):
         raise _invalid(f"Failed to write JSON value for tensor type: {array.dtype.name}")
     return array.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from serving.protos import PredictionLog, PredictRequest, SavedModel, SignatureD
 from serving.status import Code, ServingError, code_of
 from serving.tensors import DTYPES, STRING, dtype_of, to_array
 
+log = logging.getLogger("serving")
 DEFAULT_SIGNATURE = "serving_default"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords
@@ -54,7 +56,7 @@ class Servable:
         """The arrays of a request, checked against the signature that it names."""
         signature = self.signature(request.model_spec.signature_name)
         sent, known = set(request.inputs), set(signature.inputs)
-        if sent != known:
+        if sent - known or known - sent - set(signature.defaults):
             extra, missing = sorted(sent - known), sorted(known - sent)
             raise _invalid(
                 f"input size does not match signature: {len(sent)}!={len(known)} "
@@ -64,7 +66,7 @@ class Servable:
         arrays = {}
         for name, info in signature.inputs.items():
             try:
-                arrays[name] = to_array(request.inputs[name])
+                arrays[name] = to_array(request.inputs[name] if name in sent else signature.defaults[name])
             except ValueError as error:
                 raise _invalid(f"tensor parsing error: {name}: {error}") from None
             _check(name, arrays[name], info)
@@ -112,7 +114,8 @@ class Servable:
         for record in records:
             kind = record.WhichOneof("log_type")
             if kind != "predict_log":
-                raise ServingError(Code.UNIMPLEMENTED, f"{path}: Unsupported log_type for warmup: {kind}")
+                log.warning("%s: a %s record is left out; only predictions are replayed", path, kind)
+                continue
             request = record.predict_log.request
             for _ in range(iterations):
                 self.run(request.model_spec.signature_name, self.inputs(request), self.outputs(request))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from serving.metrics import METRICS_PATH
 from serving.protos import ModelServerConfig
 from serving.status import ServingError
 from tf_landslide.errors import LandslideError
+from tf_landslide.startup import start_tensorflow
 
 log = logging.getLogger("serving")
 
@@ -54,20 +56,21 @@ class Server:
         batching = _batching(options)
         if not (options.port or options.grpc_socket_path):
             raise LandslideError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
+        if options.enable_signature_method_name_check:
+            raise LandslideError("--enable_signature_method_name_check is not supported by the embedded server")
         if options.port > 0 and options.port == options.rest_api_port:
             raise LandslideError(f"--port and --rest_api_port are both {options.port}; give them a port each")
 
         # TensorFlow starts only once the options are known to be sound.
-        import tensorflow as tf
-
+        for kind in ("intra", "inter"):
+            if threads := getattr(options, f"tensorflow_{kind}_op_parallelism"):
+                os.environ[f"TF_NUM_{kind.upper()}OP_THREADS"] = str(threads)
+        start_tensorflow()
         from serving.core import Core, Limits
         from serving.manager import Manager
         from serving.servable import Servable
         from serving.servicers import add_services
 
-        for kind in ("intra", "inter"):
-            if threads := getattr(options, f"tensorflow_{kind}_op_parallelism"):
-                getattr(tf.config.threading, f"set_{kind}_op_parallelism_threads")(threads)
         tags = tuple(options.saved_model_tags.split(","))
 
         def load(path: Path) -> Servable:
@@ -120,7 +123,7 @@ class Server:
                 options.host,
                 max(0, options.rest_api_port),
                 timeout=options.rest_api_timeout_in_ms / 1000,
-                max_bytes=options.max_message_mib * 2**20,
+                max_bytes=min(options.max_message_mib, options.rest_max_body_mib) * 2**20,
                 metrics_path=metrics_path,
                 cors=options.rest_api_enable_cors_support,
             )
@@ -146,17 +149,17 @@ class Server:
 
     def _poll(self) -> None:
         if self._find_models and (config := self._find_models()) != self._config:
-            self._config = config
             self.manager.reload(config)
+            self._config = config
         else:
             self.manager.poll()
 
     def _reread(self) -> None:
         config = configs.read_model_config(self.options.model_config_file)
         if config != self._config:
-            log.info("%s has changed", self.options.model_config_file)
-            self._config = config
             self.manager.reload(config)
+            self._config = config
+            log.info("%s has changed, and so has what is served", self.options.model_config_file)
 
     def stop(self, grace: float | None = None) -> None:
         """Answer what was accepted, take nothing more, and unload. Waits ``grace`` seconds at most."""
@@ -178,13 +181,15 @@ class Server:
             signal.signal(number, lambda *_: told.set())
         while not told.wait(1.0):
             pass
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
         log.info("draining")
         self.stop()
         log.info("stopped")
 
 
 def _grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, int]:
-    size = options.max_message_mib * 2**20
+    size = min(options.max_message_mib * 2**20, 2**31 - 1)
     arguments = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)]
     arguments += [("grpc.so_reuseport", 0)]  # a port that is taken is an error
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
@@ -306,6 +311,8 @@ def serve(options: argparse.Namespace, models: str | Path | None = None) -> None
     where += [f"http://{options.host}:{server.rest_port}/v1/models"] if server.rest_port else []
     log.info("embedded server ready: %s; models: %s", ", ".join(where), ", ".join(server.manager.names))
     server.wait()
+    sys.stderr.flush()
+    os._exit(0)  # without waiting for predictions that outlasted the drain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -315,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     flags.add_flags(parser)
-    options = parser.parse_args(argv)
+    options = parser.parse_args(flags.spelt_out(sys.argv[1:] if argv is None else argv))
     try:
         serve(options)
     except LandslideError as error:

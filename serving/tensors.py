@@ -15,7 +15,7 @@ from serving.protos import TensorProto
 
 STRING = 7  # DT_STRING
 MAX_RANK = 254  # of TensorFlow's TensorShape
-MAX_FILLED_BYTES = 2**28  # a message of a few bytes must not become an array that takes the machine
+MAX_FILLED_BYTES = 2**26  # a message of a few bytes must not become an array that takes the machine
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ def _filled(values: np.ndarray, shape: tuple[int, ...], count: int, dtype: np.dt
         return values[:count].reshape(shape)
     if count * dtype.itemsize > MAX_FILLED_BYTES:
         raise ValueError(f"{len(values)} values for shape {list(shape)}: that much is not filled up")
-    array = np.full(count, values[-1] if len(values) else empty, dtype)
+    if len(values) <= 1:  # a view of the one value: it takes memory only when it is run
+        return np.broadcast_to(np.array(values[0] if len(values) else empty, dtype), shape)
+    array = np.full(count, values[-1], dtype)
     array[: len(values)] = values
     return array.reshape(shape)
 

@@ -85,3 +85,17 @@ def test_a_name_that_is_no_folder_name_is_refused(run_folder, tmp_path, name):
     with pytest.raises(LandslideError, match="model name"):
         export.export_run(Run.open(run_folder), tmp_path, name or " ")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_answers_nothing_but_nan_is_not_published(run_folder, tmp_path, monkeypatch):
+    original = export.signatures
+
+    def broken(model, card):
+        made = original(model, card)
+        serve, inputs = made["serving_default"]
+        made["serving_default"] = (lambda channels: {"probability": serve(channels)["probability"] * np.nan}, inputs)
+        return made
+
+    monkeypatch.setattr(export, "signatures", broken)
+    with pytest.raises(LandslideError, match="differs from the live one by nan"):
+        export.export_run(Run.open(run_folder), tmp_path, "m")

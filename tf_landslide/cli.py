@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tf_landslide import __version__
 from tf_landslide.errors import LandslideError
+from tf_landslide.startup import start_tensorflow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,8 +37,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse; ``train`` takes its ``key=value`` settings anywhere on the line, which argparse alone does not."""
+    from serving.flags import spelt_out
+
     parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments, rest = parser.parse_known_args(spelt_out(words) if words[:1] == ["serve"] else words)
     if rest and hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
         arguments.overrides += rest
     elif rest:
@@ -118,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", _demo, "all of it on the synthetic sample landscape")
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to make (default demo)")
+    demo.add_argument("--no-page", action="store_true", help="do not end in the page (it never does but on a terminal)")
     demo.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -127,22 +132,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
-def _start_tensorflow() -> None:
-    """Import TensorFlow and look for devices, without its start-up notes, which no setting of its own silences."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        import tensorflow as tf
-
-        tf.config.list_logical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def _print_json(value) -> None:
@@ -226,7 +215,7 @@ def _train(a) -> None:
     from tf_landslide.training.config import load_config
 
     config = load_config(a.config, a.overrides)
-    _start_tensorflow()
+    start_tensorflow()
     from tf_landslide.training.run import train
 
     run = train(config, a.data, a.out, resume=a.resume)
@@ -239,7 +228,7 @@ def _train(a) -> None:
 
 
 def _evaluate(a) -> None:
-    _start_tensorflow()
+    start_tensorflow()
     from tf_landslide.training.run import Run, open_sources
 
     run = Run.open(a.model)
@@ -267,7 +256,7 @@ def _predict(a) -> None:
     elif any(tls.values()):
         raise LandslideError("--tls-ca, --tls-cert and --tls-key are for a model on a server, grpcs://HOST:PORT/NAME")
     else:
-        _start_tensorflow()
+        start_tensorflow()
         options = {}
     predictor = load_predictor(a.model, **options)
     from tf_landslide.prediction import predict_files
@@ -288,7 +277,7 @@ def _area(result) -> tuple[str]:
 
 
 def _export(a) -> None:
-    _start_tensorflow()
+    start_tensorflow()
     from tf_landslide.training.run import Run
 
     run = Run.open(a.model)
@@ -308,7 +297,6 @@ def _serve(a) -> None:
     from serving.server import models_under, serve
 
     models_under(a.models)
-    _start_tensorflow()
     serve(a, a.models)
 
 
@@ -323,7 +311,7 @@ def _models(a) -> None:
 
 
 def _demo(a) -> None:
-    _start_tensorflow()
+    start_tensorflow()
     from tf_landslide.demo import run_demo
 
     result = run_demo(a.out)
@@ -335,3 +323,11 @@ def _demo(a) -> None:
     print(f"\nreport    {result['report']}\nmodel     {result['model']}\npictures")
     print("\n".join(f"  {path}" for path in result["pictures"]))
     print(f"\ndone in {result['seconds']:.0f} s")
+    if a.no_page or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"the page: python gradio_app.py --models {Path(result['model']).parents[1]}")
+        return
+    from tf_landslide.page.app import launch
+    from tf_landslide.page.library import Library, find_models
+
+    print("Ctrl-C ends the page")
+    launch(Library(find_models([Path(result["model"]).parents[1]])))

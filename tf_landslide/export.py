@@ -139,10 +139,10 @@ def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
     Calling the model layer by layer instead rounds otherwise than any graph of it: EfficientNet-B0 by up to 3e-5.
 
     Returns:
-        the largest absolute difference of probability.
+        the largest difference: of probability, and of channels relative to the largest value.
 
     Raises:
-        LandslideError: they differ by more than 1e-5.
+        LandslideError: they differ by more than 1e-5, or one is NaN where the other is not.
     """
     exported = tf.saved_model.load(str(path)).signatures
     graph = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.input_shape)])
@@ -155,13 +155,22 @@ def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
             (exported["from_bands"](bands=tf.constant(bands))["probability"], live_from_bands),
             (segmented["probability"], live),
         ]
-        worst = max(worst, *(float(np.abs(found.numpy() - expected).max()) for found, expected in pairs))
+        pairs.append((exported["features"](bands=tf.constant(bands))["channels"], features(bands).numpy()))
+        worst = np.max([worst, *(_difference(found.numpy(), expected) for found, expected in pairs)])  # keeps a NaN
         marked = segmented["probability"].numpy() >= np.float32(card.threshold)
         if not np.array_equal(segmented["mask"].numpy(), marked):
             raise LandslideError(f"{path}: the exported mask is not its own probability at the threshold")
+    if exported["describe"]()["card"].numpy().decode() != card.as_json():
+        raise LandslideError(f"{path}: the exported card is not the model's")
     if not worst <= TOLERANCE:
         raise LandslideError(f"{path}: the exported model differs from the live one by {worst:.2g}; not published")
-    return worst
+    return float(worst)
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    if not np.array_equal(np.isnan(found), np.isnan(expected)):
+        return float("nan")
+    return float(np.nanmax(np.abs(found - expected)) / max(1.0, np.nanmax(np.abs(expected))))
 
 
 def _samples(model: keras.Model, features: Features) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -19,13 +19,15 @@ STRIDE = 32  # models take heights and widths that are multiples of this
 
 
 class Predictor:
-    """Maps channels of any size to probabilities.
+    """Maps channels of any size to probabilities, ``max_bytes`` at a time but never less than an image.
 
     Args:
         card: of the model.
         run: ``(n, H, W, C) float32 -> (n, H, W, 1) float32`` for H and W multiples of 32 and n up to ``batch_size``.
         batch_size: images handed over at a time.
     """
+
+    max_bytes = 2**28
 
     def __init__(self, card: ModelCard, run: Callable[[np.ndarray], np.ndarray], batch_size: int = 16):
         self.card, self._run, self.batch_size = card, run, batch_size
@@ -49,12 +51,17 @@ class Predictor:
                 f"model {self.card.name!r} takes (N, H, W, {len(self.card.channels)}) channels "
                 f"({', '.join(self.card.channels)}), got {channels.shape}"
             )
-        n, height, width, _ = channels.shape
+        height, width = channels.shape[1:3]
         padding = [(0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
         if any(after for _, after in padding):
             channels = np.pad(channels, padding, mode="symmetric")
-        parts = self._map(self._run, [channels[i : i + self.batch_size] for i in range(0, n, self.batch_size)])
+        parts = self._map(self._run, self._parts(channels))
         return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, 1), np.float32)
+
+    def _parts(self, images: np.ndarray) -> list[np.ndarray]:
+        """Consecutive images, so many that a part has neither too many nor too many bytes."""
+        size = min(self.batch_size, max(1, self.max_bytes // max(1, images[:1].nbytes)))
+        return [images[i : i + size] for i in range(0, len(images), size)]
 
     def _map(self, call: Callable[[np.ndarray], np.ndarray], parts: list[np.ndarray]) -> list[np.ndarray]:
         return [call(part) for part in parts]

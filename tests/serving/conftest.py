@@ -26,7 +26,8 @@ def options(*words: str) -> argparse.Namespace:
     """Flags as typed; any free ports unless said otherwise."""
     parser = argparse.ArgumentParser()
     flags.add_flags(parser)
-    return parser.parse_args(["--port=-1", "--rest_api_port=-1", "--file_system_poll_wait_seconds=0", *words])
+    ours = ("--port=-1", "--rest_api_port=-1", "--file_system_poll_wait_seconds=0")
+    return parser.parse_args(flags.spelt_out([*ours, *words]))
 
 
 @contextmanager

@@ -77,6 +77,18 @@ def test_a_full_queue_and_a_request_larger_than_a_batch_are_refused(request):
         assert running_.result(5).sum() == waiting.result(5).sum() == 4
 
 
+def test_an_output_that_is_no_batch_is_refused_rather_than_cut(request):
+    class Summing:
+        def run(self, _, inputs, outputs):
+            return {name: np.ones(5) for name in outputs}
+
+    batcher = Batcher(BatchingOptions(num_batch_threads=1))
+    request.addfinalizer(batcher.close)
+    with pytest.raises(ServingError, match="0th dimension") as caught:
+        ask(batcher, Summing(), np.ones((1, 1)))
+    assert caught.value.code == Code.FAILED_PRECONDITION
+
+
 def test_nothing_is_run_for_a_caller_who_has_gone(request):
     batcher = Batcher(BatchingOptions(num_batch_threads=1))
     request.addfinalizer(batcher.close)
@@ -142,7 +154,7 @@ def test_the_gate_lets_so_many_in_and_refuses_one_too_many():
 
     with ThreadPoolExecutor(8) as pool:
         entered = [pool.submit(enter) for _ in range(5)]
-        while gate._waiting < 3:
+        while gate.waiting < 3:
             time.sleep(0.005)
         with pytest.raises(ServingError, match="3 requests wait") as caught, gate.turn(Caller()):
             pass
@@ -151,6 +163,23 @@ def test_the_gate_lets_so_many_in_and_refuses_one_too_many():
         for future in entered:
             future.result(5)
     assert max(most) == 2 and len(most) == 5
+
+
+def test_the_gate_keeps_the_order_of_arrival():
+    gate, order, hold = Gate(Limits(concurrency=1, queue=9)), [], threading.Event()
+
+    def enter(number):
+        with gate.turn(Caller()):
+            hold.wait(5)
+            order.append(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(6):
+            pool.submit(enter, number)
+            while gate.waiting < number:
+                time.sleep(0.002)
+        hold.set()
+    assert order == list(range(6))
 
 
 def test_the_gate_is_left_by_callers_whose_deadline_passes_or_who_hang_up():

@@ -60,6 +60,7 @@ def test_unknown_flags_are_refused(capsys):
         (("--model_base_path=/m", "--batching_parameters_file=b"), "without --enable_batching"),
         (("--model_base_path=/m", "--ssl_config_file=nowhere"), "nowhere: cannot be read"),
         (("--model_base_path=/m", "--log_format=xml"), "expected text or json"),
+        (("--model_base_path=/m", "--enable_signature_method_name_check"), "is not supported"),
         (("--model_base_path=/m", "--grpc_channel_arguments=a"), "expected KEY=VALUE"),
     ],
 )
@@ -86,6 +87,8 @@ def test_serve_names_a_folder_that_holds_no_model(tmp_path, capsys):
     for folder, said in ((tmp_path / "no", "no such folder"), (tmp_path, "holds no model; expected NAME/VERSION")):
         assert main(["serve", str(folder)]) == 2
         assert said in capsys.readouterr().err
+    assert main(["serve", "--enable_batching", str(tmp_path)]) == 2  # a flag does not take MODELS for its value
+    assert "holds no model" in capsys.readouterr().err
     assert main(["serve", str(tmp_path), "--model_base_path=/m"]) == 2
     assert "use python -m serving.server" in capsys.readouterr().err
 

@@ -82,16 +82,16 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(mode
             while not stop.is_set():
                 sent = time.monotonic()
                 try:
-                    stubs.predict("tiny", channels=np.zeros((8, 128, 128, 6), np.float32))
-                    results.append((sent, "OK"))
+                    stubs.predict("tiny", channels=np.zeros((32, 128, 128, 6), np.float32))
+                    results.append((sent, time.monotonic(), "OK"))
                 except grpc.RpcError as error:
-                    results.append((sent, error.code().name))
+                    results.append((sent, time.monotonic(), error.code().name))
                     return
 
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while len(results) < 12:
+        while len(results) < 18:
             time.sleep(0.01)
         told = time.monotonic()
         os.kill(process.pid, signal_number)
@@ -101,9 +101,10 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(mode
             thread.join()
     finally:
         process.kill()
-    accepted = [code for sent, code in results if sent < told - 0.1]
-    assert set(accepted) == {"OK"} and len(accepted) >= 12
-    assert {code for _, code in results} <= {"OK", "UNAVAILABLE"}
+    # What was sent half a second before has arrived, however busy the machine; some of it was still waiting.
+    accepted = [(done, code) for sent, done, code in results if sent < told - 0.5]
+    assert {code for _, code in accepted} == {"OK"} and max(done for done, _ in accepted) > told
+    assert {code for *_, code in results} <= {"OK", "UNAVAILABLE"}
     assert '"message": "stopped"' in (tmp_path / "log").read_text()
 
 

@@ -162,26 +162,58 @@ def test_labels_name_versions_and_move(base):
     publish(base, 1, 2)
     everything = "model_version_policy { all { } }"
     manager = Manager(Loaded)
-    manager.reload(config(base, everything + ' version_labels { key: "stable" value: 1 }'))
-    assert served(manager, label="stable") == 1
-    manager.reload(config(base, everything + ' version_labels { key: "stable" value: 2 }'))
-    assert served(manager, label="stable") == 2
-    with pytest.raises(ServingError, match="version 7 of model m, which is not currently available") as caught:
+    # As in TensorFlow Serving, a label names what is available: in a model's first configuration nothing is.
+    with pytest.raises(ServingError, match="version 1 of model m, which is not currently available") as caught:
+        manager.reload(config(base, everything + ' version_labels { key: "stable" value: 1 }'))
+    assert caught.value.code == Code.FAILED_PRECONDITION and manager.names == []
+    manager.reload(config(base, everything))
+    for version in (1, 2, 2):
+        manager.reload(config(base, everything + f' version_labels {{ key: "stable" value: {version} }}'))
+        assert served(manager, label="stable") == version
+    with pytest.raises(ServingError, match="version 7 of model m, which is not currently available"):
         manager.reload(config(base, everything + ' version_labels { key: "stable" value: 7 }'))
-    assert caught.value.code == Code.FAILED_PRECONDITION and served(manager, label="stable") == 2
+    assert served(manager, label="stable") == 2
     with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
         served(manager, label="canary")
+
+
+def test_a_reload_refused_for_a_label_leaves_every_model_in_place(base, tmp_path):
+    publish(base, 1)
+    publish(tmp_path / "n", 1)
+    manager = Manager(Loaded)
+    manager.reload(config(base))
+    with pytest.raises(ServingError, match="not currently available"):
+        manager.reload(config(tmp_path / "n", 'version_labels { key: "stable" value: 1 }', name="n"))
+    assert served(manager) == 1 and manager.names == ["m"]
 
 
 def test_a_new_label_may_name_what_is_not_there_when_that_is_allowed(base):
     publish(base, 1)
     manager = Manager(Loaded, labels_of_unavailable=True)
-    manager.reload(config(base, 'version_labels { key: "next" value: 2 }'))
+    for _ in range(2):
+        manager.reload(config(base, 'version_labels { key: "next" value: 2 }'))
     with pytest.raises(ServingError, match=r"Specific\(m, 2\)"):
         served(manager, label="next")
     publish(base, 2)
     manager.poll()
     assert served(manager, label="next") == 2
+    with pytest.raises(ServingError, match="not currently available"):
+        manager.reload(config(base, 'version_labels { key: "next" value: 3 }'))
+
+
+def test_an_empty_configuration_changes_nothing(base):
+    publish(base, 1)
+    manager = Manager(Loaded)
+    manager.reload(config(base))
+    manager.reload(ModelServerConfig())
+    assert served(manager) == 1
+
+
+def test_a_folder_whose_number_is_too_large_for_a_version_is_passed_over(base):
+    publish(base, 1, 2**63)
+    manager = Manager(Loaded)
+    manager.reload(config(base))
+    assert served(manager) == 1 and list(states(manager)) == [1]
 
 
 def test_a_model_left_out_of_the_configuration_goes(base, tmp_path):

@@ -104,6 +104,7 @@ def test_bytes_go_in_as_base64(rest):
 
 AB = {"a": [[1, 2]], "b": [[3, 4]]}
 REFUSED = {
+    "half a character": (b'{"signature_name": "string", "inputs": ["\\ud800"]}', 400, "valid Unicode"),
     "not json": (b"{", 400, "JSON Parse error"),
     "empty": (b"", 400, "The document is empty"),
     "no object": ([1], 400, "not object"),
@@ -145,7 +146,8 @@ def test_what_is_wrong_is_said(rest, kind):
         ("GET", "/v1/models/tiny/versions/7", 404, "Could not find version 7"),
         ("GET", "/v1/models/nobody/metadata", 404, "Servable not found for request: Latest(nobody)"),
         ("GET", "/v1/models", 400, "Missing model name"),
-        ("GET", "/v2/models/tiny", 400, "Malformed request: GET /v2/models/tiny"),
+        ("GET", "/v2/models/tiny", 404, "Not found: /v2/models/tiny"),
+        ("GET", "/v1/tiny", 400, "Malformed request: GET /v1/tiny"),
         ("POST", "/v1/models/tiny", 400, "Malformed request"),
         ("POST", "/v1/models/tiny:explain", 400, "Malformed request"),
         ("POST", "/v1/models/tiny:classify", 501, "not supported"),
@@ -157,6 +159,33 @@ def test_paths_that_lead_nowhere(rest, method, path, status, said):
     body = {"instances": [1]} if method == "POST" else None
     found, answer = rest(method, path, body)
     assert found == status and said in answer["error"]
+
+
+def test_bodies_in_chunks_and_bodies_that_nobody_reads(rest):
+    connection = http.client.HTTPConnection("localhost", rest.port, timeout=30)
+    body = json.dumps({"inputs": AB}).encode()
+    connection.request(
+        "POST",
+        "/v1/models/every:predict",
+        iter([body[:9], body[9:]]),
+        encode_chunked=True,
+        headers={"Transfer-Encoding": "chunked"},
+    )
+    assert json.loads(connection.getresponse().read())["outputs"]["sum"] == [[4, 6]]
+    connection.request("GET", "/v1/models/every", b"a body")
+    assert connection.getresponse().read()
+    connection.request("GET", "/v1/models/every")
+    assert connection.getresponse().status == 200
+
+
+def test_no_time_limit(models):
+    with running(models, "--rest_api_timeout_in_ms=0") as server:
+        assert Rest(server.rest_port).predict({"inputs": AB})[0] == 200
+
+
+def test_invented_names_become_no_metrics(rest):
+    rest("POST", "/v1/models/invented/labels/x:predict", {"instances": [1]})
+    assert "invented" not in rest("GET", "/monitoring/prometheus/metrics")[1]
 
 
 def test_metrics_count_under_tensorflow_servings_names(rest):
@@ -184,6 +213,6 @@ def test_a_connection_is_kept_and_any_origin_may_call_when_asked_for(models, tmp
             assert response.headers["Access-Control-Allow-Origin"] == "*" and response.read()
         rest = Rest(server.rest_port)
         assert ":tensorflow:serving" in rest("GET", "/metrics")[1]
-        assert rest("GET", "/monitoring/prometheus/metrics")[0] == 400
+        assert rest("GET", "/monitoring/prometheus/metrics")[0] == 404
         status, answer = rest.predict(b" " * (2**20 + 1))
         assert status == 429 and "this server takes 1048576" in answer["error"]

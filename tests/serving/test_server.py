@@ -17,10 +17,11 @@ from serving.protos import (
     ModelSpec,
     PredictRequest,
     ReloadConfigRequest,
+    SavedModel,
     SignatureDefMap,
     TensorProto,
 )
-from serving.tensors import DTYPES, STRING, to_array
+from serving.tensors import DTYPES, STRING, to_array, to_proto
 from tests.serving.conftest import Stubs, code_of, predict_request, running
 from tests.serving.test_tensors import NUMERIC, sample
 from tf_landslide.data.patches import find_patches, read_image
@@ -214,21 +215,42 @@ def test_health_and_reflection(stubs):
 
 
 def test_a_configuration_is_reloaded_over_grpc(models):
+    def reload(stubs, more="", base=f"{models}/every"):
+        model = f'name: "other" base_path: "{base}" model_platform: "tensorflow" {more}'
+        text = f"model_config_list {{ config {{ {model} }} }}"
+        request = ReloadConfigRequest(config=text_format.Parse(text, ModelServerConfig()))
+        return stubs.models.HandleReloadConfigRequest(request)
+
+    x, label = np.ones(2, np.float32), 'version_labels { key: "stable" value: 1 }'
     with running(models) as server:
         stubs = Stubs(server.port)
-        config = (
-            f'model_config_list {{ config {{ name: "other" base_path: "{models}/every" model_platform: "tensorflow" '
-        )
-        config += 'version_labels { key: "stable" value: 1 } } }'
-        request = ReloadConfigRequest(config=text_format.Parse(config, ModelServerConfig()))
-        assert stubs.models.HandleReloadConfigRequest(request).status.error_code == 0
-        y = stubs.predict("other", "float32", label="stable", x=np.ones(2, np.float32)).outputs["y"]
-        assert to_array(y).tolist() == [1, 1]
+        assert code_of(lambda: reload(stubs, label))[0] == "FAILED_PRECONDITION"
+        stubs.predict("tiny", channels=X)
+        assert reload(stubs).status.error_code == 0 and reload(stubs, label).status.error_code == 0
+        assert to_array(stubs.predict("other", "float32", label="stable", x=x).outputs["y"]).tolist() == [1, 1]
         assert code_of(lambda: stubs.predict("tiny", channels=X))[0] == "NOT_FOUND"
-        request.config.model_config_list.config[0].base_path = "relative"
-        assert "absolute path" in code_of(lambda: stubs.models.HandleReloadConfigRequest(request))[1]
+        assert "absolute path" in code_of(lambda: reload(stubs, base="relative"))[1]
         assert code_of(lambda: stubs.models.HandleReloadConfigRequest(ReloadConfigRequest()))[0] == "INVALID_ARGUMENT"
-        stubs.predict("other", "float32", x=np.ones(2, np.float32))  # still served
+        stubs.predict("other", "float32", x=x)  # still served
+
+
+def test_inputs_with_defaults_may_be_left_out(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    call = tf.function(lambda x, t: {"y": x * t}).get_concrete_function(
+        tf.TensorSpec([None], tf.float32, name="x"), tf.TensorSpec([], tf.float32, name="t")
+    )
+    tf.saved_model.save(module, str(tmp_path / "scaled" / "1"), signatures=call)
+    file = tmp_path / "scaled" / "1" / "saved_model.pb"
+    saved = SavedModel.FromString(file.read_bytes())
+    saved.meta_graphs[0].signature_def["serving_default"].defaults["t"].CopyFrom(to_proto(np.float32(3)))
+    file.write_bytes(saved.SerializeToString())
+    with running(tmp_path) as server:
+        stubs, x = Stubs(server.port), np.ones(2, np.float32)
+        assert to_array(stubs.predict("scaled", x=x).outputs["y"]).tolist() == [3, 3]
+        assert to_array(stubs.predict("scaled", x=x, t=np.float32(5)).outputs["y"]).tolist() == [5, 5]
+        assert code_of(lambda: stubs.predict("scaled", t=np.float32(5)))[0] == "INVALID_ARGUMENT"
 
 
 def test_limits_on_image_size_and_message(models):
