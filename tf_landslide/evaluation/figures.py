@@ -21,9 +21,14 @@ def rgb(stored: np.ndarray, layout: BandLayout) -> np.ndarray:
     Each band is stretched between its own 2nd and 98th percentile: the air brightens blue far more than red, so that
     one stretch for all three would show every landscape blue. Missing values are black.
     """
-    picture = np.zeros((*stored.shape[:2], 3), np.uint8)
-    for i, name in enumerate(("red", "green", "blue")):
-        values = stored[..., layout.index(name)].astype(np.float64)
+    return stretched(stored[..., [layout.index(name) for name in ("red", "green", "blue")]])
+
+
+def stretched(channels: np.ndarray) -> np.ndarray:
+    """Three channels (H, W, 3), each between its own percentiles, as uint8."""
+    picture = np.zeros(channels.shape, np.uint8)
+    for i in range(channels.shape[-1]):
+        values = channels[..., i].astype(np.float64)
         valid = np.isfinite(values)
         if valid.any():
             low, high = np.percentile(values[valid], (2, 98))
