@@ -111,6 +111,8 @@ class Core:
         self.manager, self.limits, self.batcher = manager, limits or Limits(), batcher
         self.tensor_content, self.metrics = tensor_content, metrics or Metrics()
         self._gate = Gate(self.limits)
+        self._active = threading.Condition()
+        self._running, self._draining = 0, False
         self._batched = Gate(Limits(self.limits.queue, 0))  # so many wait for their batch; one more is refused
 
     def predict(self, request: PredictRequest, caller: Caller, *, api: str = "GRPC") -> PredictResponse:
@@ -131,6 +133,7 @@ class Core:
     def predict_arrays(self, request: PredictRequest, caller: Caller, *, api: str) -> tuple[dict[str, np.ndarray], int]:
         """The outputs by name, and the version that gave them."""
         started, code, name = time.perf_counter(), Code.UNKNOWN, request.model_spec.name
+        self._begin(api)
         try:
             if not request.HasField("model_spec"):
                 raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
@@ -147,6 +150,25 @@ class Core:
             if name not in self.manager.names:
                 name = ""  # a name that anyone can invent must not become a series of its own
             self.metrics.count(name, code, api, time.perf_counter() - started)
+            with self._active:
+                self._running -= 1
+                self._active.notify_all()
+
+    def _begin(self, api: str) -> None:
+        with self._active:
+            if self._draining and api == "GRPC":  # over HTTP, no more connections are taken
+                raise ServingError(Code.UNAVAILABLE, "the server is stopping; ask another")
+            self._running += 1
+
+    def drain(self) -> None:
+        """Refuse new predictions over gRPC."""
+        with self._active:
+            self._draining = True
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Until no prediction runs or waits, ``timeout`` seconds at most."""
+        with self._active:
+            return self._active.wait_for(lambda: self._running == 0, max(0.0, timeout))
 
     def _run(self, servable, signature, inputs, outputs, caller: Caller) -> dict[str, np.ndarray]:
         if self.batcher and can_batch(inputs, servable.signature(signature)):

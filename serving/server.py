@@ -28,6 +28,7 @@ from tf_landslide.errors import LandslideError
 from tf_landslide.startup import start_tensorflow
 
 log = logging.getLogger("serving")
+LINGER = 0.3  # seconds in which a stopping server still says so; gRPC itself would cancel what comes at that moment
 
 
 class Server:
@@ -164,12 +165,15 @@ class Server:
     def stop(self, grace: float | None = None) -> None:
         """Answer what was accepted, take nothing more, and unload. Waits ``grace`` seconds at most."""
         grace = self.options.drain_seconds if grace is None else grace
+        end = time.monotonic() + grace
         self._stopping.set()
         self._health.set(False)
-        drained = self._grpc.stop(grace)
+        self.core.drain()
         if self._rest:
             self._rest.stop(grace)
-        drained.wait()
+        self.core.wait_until_idle(end - time.monotonic())
+        time.sleep(LINGER)
+        self._grpc.stop(1.0).wait()
         if self._batcher:
             self._batcher.close()
         self.manager.close()
