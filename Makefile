@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
 
 test-models: $(STAMP) # the paper's models at full size
-	$(BIN)/python -m pytest -m full tests/models
+	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
