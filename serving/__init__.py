@@ -4,7 +4,7 @@
     flags.py      TensorFlow Serving's flags: which are honoured, which only accepted, which refused
     core.py       what a request asks for, whichever way it came (caller.py: and who waits for it)
     servicers.py  the way in over gRPC
-    rest.py       the way in over HTTP
+    rest.py       the way in over HTTP (json_tensors.py: its bodies)
     manager.py    models, versions and labels: what is loaded, what is wanted, and the way between the two
     servable.py   one loaded version of a model
     batching.py   requests of one shape run together
