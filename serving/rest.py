@@ -29,6 +29,7 @@ from serving.tensors import to_proto
 
 log = logging.getLogger("serving")
 PARSING = 2  # bodies read, run and answered at a time
+DISCARDED = 2**27  # bytes of a refused body that are read before the connection is closed
 SETTLE = 0.2  # seconds between accepting a connection and its request
 _MODEL = r"(?i)/v1/models{name}(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _NAME = r"/(?P<name>[^/:]+)"
@@ -202,8 +203,18 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             self.close_connection = True
             raise _invalid("the request needs a Content-Length") from None
-        self._check_length(length)
+        try:
+            self._check_length(length)
+        except ServingError:
+            self._discard(length)
+            raise
         return self.rfile.read(length)
+
+    def _discard(self, length: int) -> None:
+        """Read some of a body that is refused: a caller still sending would not see the answer."""
+        left = min(length, DISCARDED)
+        while left > 0 and (read := len(self.rfile.read(min(left, 2**16)))):
+            left -= read
 
     def _chunks(self) -> bytes:
         body = bytearray()
