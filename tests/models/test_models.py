@@ -5,8 +5,7 @@ import pytest
 from tf_landslide.errors import LandslideError
 from tf_landslide.losses import BCEDice
 from tf_landslide.models import build_model
-from tf_landslide.models.layers import Normalization
-from tf_landslide.models.registry import all_layers
+from tf_landslide.models.layers import Normalization, all_layers
 
 # Scaled down where the architecture lets itself be.
 MODELS = {

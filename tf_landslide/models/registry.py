@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -14,7 +14,7 @@ from tf_landslide.models.decoders.deeplab import deeplab_decoder
 from tf_landslide.models.decoders.segformer import segformer_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
 from tf_landslide.models.encoders import ENCODERS
-from tf_landslide.models.layers import BilinearUpsampling, Normalization
+from tf_landslide.models.layers import BilinearUpsampling, Normalization, fuse_batch_norm
 from tf_landslide.models.plain_unet import plain_unet
 
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, which is whole epochs on small datasets
@@ -69,15 +69,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Ronneberger et al. 2015, arXiv:1505.04597",
     ),
 }
-
-
-def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model and of the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer
 
 
 def _channel_names(channels: int | Sequence[str], encoder: str | None, weights: str | None) -> Sequence[str]:
@@ -153,9 +144,7 @@ def build_model(
         logits = BilinearUpsampling(stride, dtype="float32", name="logits_up")(logits)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
-    for layer in all_layers(model):
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = BATCH_NORM_MOMENTUM
+    fuse_batch_norm(model, BATCH_NORM_MOMENTUM)
     if adapt_to is not None:
         normalization.adapt(adapt_to)
     return model
