@@ -50,6 +50,7 @@ from tf_landslide.training.callbacks import (
     read_history,
 )
 from tf_landslide.training.config import Config, check_config
+from tf_landslide.training.optimizer import get_optimizer
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ def _fit(model: keras.Model, run: Run, train_set: tf.data.Dataset, valid_set: tf
     if len(history) >= settings.epochs or (stopping and stopping.exhausted):
         return
     model.compile(
-        optimizer=_optimizer(settings, len(train_set)),
+        optimizer=get_optimizer(settings, len(train_set)),
         loss=get_loss(**run.config.loss.model_dump()),
         metrics=landslide_metrics(),
         jit_compile=settings.jit_compile,
@@ -304,20 +305,6 @@ def _recipe(config: Config) -> dict:
         "augment": config.data.augment,
         **{key: training[key] for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed")},
     }
-
-
-def _optimizer(settings, steps: int) -> keras.optimizers.Optimizer:
-    rate = settings.learning_rate
-    warmup = round(settings.warmup_epochs * steps)
-    if settings.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(1, settings.epochs * steps - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
-    return keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None, **ema)
 
 
 def _environment(seed: int, data_dir: Path) -> dict:
