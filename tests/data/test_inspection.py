@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tf_landslide.cli import main
-from tf_landslide.data.inspection import inspect_data
-from tf_landslide.data.patches import find_patches, read_image, read_mask
+from tf_landslide.data.inspection import DuplicateFinder, inspect_data
+from tf_landslide.data.patches import Patch, Reading, find_patches, read_image, read_mask
 
 
 def rewrite(path: Path, key: str, change):
@@ -204,3 +204,16 @@ def test_mmls_is_sound(real_data):
     assert found.layout == "mmls" and found.problems == []
     assert found.splits["train"].landslide_fraction == pytest.approx(0.478, abs=1e-3)
     assert found.splits["valid"].landslide_fraction == pytest.approx(0.404, abs=1e-3)
+
+
+def test_images_that_agree_in_the_rows_looked_at_first_are_compared_whole(tmp_path):
+    finder, errors = DuplicateFinder(), []
+    for number, value in enumerate((0, 1, 2, 1)):  # the last is a twin of the second
+        image = np.zeros((32, 32, 14), np.float32)
+        image[1] = value  # not among every sixteenth row
+        path = tmp_path / f"image_{number}.h5"
+        with h5py.File(path, "w") as file:
+            file["img"] = image
+        errors.append(finder.error("train", Reading(Patch(number, path, None), image)))
+    assert errors[:3] == [None] * 3
+    assert "image_3.h5: holds the same image as" in str(errors[3]) and "image_1.h5" in str(errors[3])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tf_landslide.bands import LANDSLIDE4SENSE, MMLS
-from tf_landslide.data.patches import available_splits, find_patches, in_order, read_image, read_mask
+from tf_landslide.data.patches import _placement, available_splits, find_patches, in_order, read_image, read_mask
 from tf_landslide.errors import LandslideError
 
 
@@ -50,10 +50,43 @@ def test_any_number_type_compressed_or_contiguous(tmp_path, dtype, options):
     np.testing.assert_array_equal(image, values.astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f4", "<f2", "<i2"])
+@pytest.mark.parametrize("options", [{}, {"userblock_size": 512}, {"libver": "latest"}], ids=str)
+def test_what_lies_in_one_piece_is_read_as_hdf5_reads_it(tmp_path, dtype, options):
+    path = tmp_path / "image_1.h5"
+    with h5py.File(path, "w", **options) as file:
+        file["before"] = np.arange(99)
+        file["img"] = np.random.default_rng(0).integers(-99, 99, (8, 9, 14)).astype(dtype)
+    assert _placement(path, "img") is not None
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(read_image(path), file["img"][()].astype(np.float32))
+
+
+def test_reading_another_file_leaves_what_was_read(tmp_path):
+    images = [write(tmp_path / f"image_{i}.h5", "img", np.full((4, 4, 14), i, np.float32)) for i in range(3)]
+    masks = [write(tmp_path / f"mask_{i}.h5", "mask", np.full((4, 4), i % 2, np.uint8)) for i in range(3)]
+    assert [float(x.mean()) for x in [read_image(path) for path in images]] == [0, 1, 2]
+    assert [int(y.max()) for y in [read_mask(path) for path in masks]] == [0, 1, 0]
+
+
+def test_what_does_not_lie_in_one_piece_goes_through_hdf5(tmp_path):
+    assert _placement(write(tmp_path / "a.h5", "img", np.zeros((8, 8, 7)), compression="gzip"), "img") is None
+    assert _placement(write(tmp_path / "b.h5", "img", np.zeros((8, 8, 7), bool)), "img") is None
+    assert _placement(write(tmp_path / "c.h5", "other", np.zeros((8, 8, 7))), "img") is None
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("img", (8, 8, 7), "f8", external=[(tmp_path / "raw", 0, 8 * 8 * 7 * 8)])
+        file["img"][()] = np.arange(8 * 8 * 7).reshape(8, 8, 7)
+    assert _placement(tmp_path / "d.h5", "img") is None
+    assert read_image(tmp_path / "d.h5").sum() == sum(range(8 * 8 * 7))
+
+
 def test_real_files_of_both_kinds(real_data):
     samples = sorted((real_data / "landslide4sense_samples" / "img").glob("*.h5"))
     assert len(samples) == 10
-    assert all(read_image(path, LANDSLIDE4SENSE).shape == (128, 128, 14) for path in samples)
+    for path in samples:
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(read_image(path, LANDSLIDE4SENSE), file["img"][()].astype(np.float32))
+        assert _placement(path, "img").offset == 2048
     assert [len(find_patches(real_data / "mmls", split)) for split in ("train", "valid")] == [275, 31]
 
 

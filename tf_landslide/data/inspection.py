@@ -11,27 +11,53 @@ from pathlib import Path
 import numpy as np
 
 from tf_landslide.bands import LAYOUTS, Band, BandLayout, get_layout, layout_with
-from tf_landslide.data.patches import Patch, Reading, available_splits, find_patches, read_patches
+from tf_landslide.data.patches import (
+    Patch,
+    Reading,
+    available_splits,
+    find_patches,
+    image_shape,
+    read_image,
+    read_patches,
+)
 from tf_landslide.errors import LandslideError
 from tf_landslide.progress import progress
 
 
 class DuplicateFinder:
-    """Remembers the content hash of every image seen, over all splits, and names the first file with the same one."""
+    """Finds images that were seen before, over all splits, and names the first file with the same content.
+
+    Images are told apart by every sixteenth row; only those that agree in these are read again and compared whole.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, tuple[str, Path]] = {}
+        self._alike: dict[bytes, list[tuple[str, Path]]] = {}  # by the digest of every sixteenth row
+        self._digests: dict[Path, bytes] = {}  # whole, of those that are alike
 
     def error(self, split: str, reading: Reading) -> LandslideError | None:
         if reading.image is None:
             return None
         path = reading.patch.image
-        digest = hashlib.sha256(reading.image.tobytes()).digest()
-        first_split, first = self._seen.setdefault(digest, (split, path))
+        alike = self._alike.setdefault(_digest(reading.image[::16]), [])
+        whole = _digest(reading.image) if alike else None
+        same = next((entry for entry in alike if self._whole(entry[1]) == whole), None)
+        if same is None:
+            alike.append((split, path))
+            return None
+        first_split, first = same
         if first == path:
             return None
         where = f"split {split!r}" if split == first_split else f"splits {first_split!r} and {split!r}"
         return LandslideError(f"{path}: holds the same image as {first} (duplicate in {where}); remove one")
+
+    def _whole(self, path: Path) -> bytes:
+        if path not in self._digests:
+            self._digests[path] = _digest(read_image(path, allow_missing=True))
+        return self._digests[path]
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values)).digest()
 
 
 def checked_readings(
@@ -69,8 +95,9 @@ def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
 
 def _usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
     """The commonest image shape among a few patches of a split."""
-    sample = read_patches(_spread(patches), layout, allow_missing=True)
-    shapes = Counter(reading.image.shape for reading in sample if reading.image is not None)
+    found = (image_shape(patch.image) for patch in _spread(patches))
+    bands = len(layout.bands)
+    shapes = Counter(shape for shape in found if shape is not None and len(shape) == 3 and shape[-1] == bands)
     return shapes.most_common(1)[0][0] if shapes else None
 
 
@@ -80,15 +107,15 @@ def detect_layout(data_dir: Path) -> BandLayout:
     Raises:
         LandslideError: none of them can be read, or no known layout has that many bands.
     """
-    counts: Counter[int] = Counter()
-    errors: list[LandslideError] = []
-    for split in available_splits(data_dir):
-        for reading in read_patches(_spread(find_patches(data_dir, split, problems=[])), allow_missing=True):
-            errors += reading.errors
-            if reading.image is not None:
-                counts[reading.image.shape[-1]] += 1
+    sample = [
+        patch for split in available_splits(data_dir) for patch in _spread(find_patches(data_dir, split, problems=[]))
+    ]
+    shapes = [image_shape(patch.image) for patch in sample]
+    counts = Counter(shape[-1] for shape in shapes if shape is not None and len(shape) == 3)
     if not counts:
-        raise errors[0] if errors else LandslideError(f"{data_dir}: holds no image")
+        for patch in sample:
+            read_image(patch.image)  # says what is wrong with it
+        raise LandslideError(f"{data_dir}: holds no image")
     bands = counts.most_common(1)[0][0]
     layout = layout_with(bands)
     if layout is None:
