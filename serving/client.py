@@ -159,6 +159,8 @@ class ServerPredictor(Predictor):
 
     max_bytes = 2**25  # of a request, unless one image has more
 
+    runtime = "server"
+
     def __init__(self, client: Client, batch_size: int = 16, in_flight: int = 4):
         super().__init__(client.card(), self._probability, batch_size)
         self.client, self._in_flight = client, in_flight

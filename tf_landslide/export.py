@@ -16,6 +16,7 @@ from tf_landslide.card import ModelCard
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
 from tf_landslide.files import replacing, write_text
+from tf_landslide.predictor import REFERENCE_FILE
 
 TOLERANCE = 1e-5
 CARD_FILE = "assets.extra/model_card.json"
@@ -76,6 +77,7 @@ def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
     write_text(path / CARD_FILE, card.as_json() + "\n")
     write_text((path / CARD_FILE).with_suffix(".md"), card.markdown())
     _write_warmup(card, path)
+    _write_reference(model, card, path)
 
 
 def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple]:
@@ -133,6 +135,16 @@ def _write_warmup(card: ModelCard, path: Path) -> None:
             writer.write(record.SerializeToString())
 
 
+def _write_reference(model: keras.Model, card: ModelCard, path: Path) -> None:
+    """Some channels and what the model makes of them, by which another runtime proves itself without TensorFlow."""
+    channels, _ = next(_samples(model, card.features()))
+    np.savez_compressed(path / REFERENCE_FILE, channels=channels, probability=_graph_of(model)(channels).numpy())
+
+
+def _graph_of(model: keras.Model):
+    return tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.input_shape)])
+
+
 def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
     """Compare every signature with the live model, as a graph, on random input of two sizes, some of it missing.
 
@@ -145,7 +157,7 @@ def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
         LandslideError: they differ by more than 1e-5, or one is NaN where the other is not.
     """
     exported = tf.saved_model.load(str(path)).signatures
-    graph = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.input_shape)])
+    graph = _graph_of(model)
     features, worst = card.features(), 0.0
     for channels, bands in _samples(model, features):
         live, live_from_bands = graph(channels).numpy(), graph(features(bands)).numpy()

@@ -7,7 +7,10 @@ know whether a run, a SavedModel or a server answers.
 from __future__ import annotations
 
 import json
+import threading
+import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,9 @@ from tf_landslide.card import ModelCard
 from tf_landslide.errors import LandslideError
 
 STRIDE = 32  # models take heights and widths that are multiples of this
+RUNTIMES = ("auto", "tensorflow", "openvino")
+REFERENCE_FILE = "assets.extra/reference.npz"  # channels, and what the model that was exported made of them
+_OPENVINO_TOLERANCE = 1e-4
 
 
 class Predictor:
@@ -25,8 +31,12 @@ class Predictor:
         card: of the model.
         run: ``(n, H, W, C) float32 -> (n, H, W, 1) float32`` for H and W multiples of 32 and n up to ``batch_size``.
         batch_size: images handed over at a time.
+
+    Attributes:
+        runtime: what computes: ``tensorflow``, ``openvino`` or ``server``.
     """
 
+    runtime = "tensorflow"
     max_bytes = 2**28
 
     def __init__(self, card: ModelCard, run: Callable[[np.ndarray], np.ndarray], batch_size: int = 16):
@@ -92,13 +102,21 @@ def is_server(model: str | Path) -> bool:
     return str(model).startswith(("grpc://", "grpcs://"))
 
 
-def load_predictor(path: str | Path, **options) -> Predictor:
+def load_predictor(path: str | Path, *, runtime: str = "auto", **options) -> Predictor:
     """A predictor from a run folder, a SavedModel folder (a version, or its parent: the highest version), or a server
     (``grpc://HOST:PORT/NAME``, for which ``options`` are those of ``serving.client.connect``).
 
+    Args:
+        path: of these.
+        runtime: what computes a SavedModel: ``tensorflow``; ``openvino``, an optional package that is faster on CPUs
+            and must give what the exported model gave, to 1e-4, or is refused; ``auto`` takes OpenVINO where it is
+            installed, passes that test and there is no GPU, else TensorFlow.
+
     Raises:
-        LandslideError: none of these, unfinished, unreadable or unreachable.
+        LandslideError: none of these, unfinished, unreadable or unreachable, or a runtime that cannot be had.
     """
+    if runtime not in RUNTIMES:
+        raise LandslideError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
     if is_server(path):
         from serving.client import connect
 
@@ -107,11 +125,13 @@ def load_predictor(path: str | Path, **options) -> Predictor:
     if not path.exists():
         raise LandslideError(f"{path}: no such run or SavedModel folder")
     if (path / "config.yaml").is_file():
+        if runtime == "openvino":
+            raise LandslideError(f"{path}: is a run; OpenVINO takes SavedModels, see tf-landslide export")
         return _from_run(path)
     versions = [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []
     folder = max(versions, key=lambda child: int(child.name)) if versions else path
     if (folder / "saved_model.pb").is_file():
-        return _from_saved_model(folder)
+        return _from_saved_model(folder, runtime)
     raise LandslideError(f"{path}: is neither a run (config.yaml, model.keras) nor a SavedModel (saved_model.pb)")
 
 
@@ -122,14 +142,25 @@ def _from_run(path: Path) -> Predictor:
     return predictor_of(run.load_model(), run.card())
 
 
-def _from_saved_model(path: Path) -> Predictor:
-    import tensorflow as tf
-
+def _from_saved_model(path: Path, runtime: str) -> Predictor:
     card_path = path / "assets.extra" / "model_card.json"
     try:
         card = ModelCard.from_dict(json.loads(card_path.read_text()))
     except (OSError, ValueError, TypeError):
         raise LandslideError(f"{card_path}: missing or unreadable; export the model with tf-landslide export") from None
+    if runtime == "openvino" or (runtime == "auto" and find_spec("openvino") and not _has_gpu()):
+        try:
+            return _by_openvino(path, card)
+        except _Unfit as reason:
+            if runtime == "openvino":
+                raise LandslideError(f"{path}: OpenVINO cannot run it: {reason}") from None
+            warnings.warn(f"{path}: TensorFlow runs it, since OpenVINO cannot: {reason}", stacklevel=3)
+    return _by_tensorflow(path, card)
+
+
+def _by_tensorflow(path: Path, card: ModelCard) -> Predictor:
+    import tensorflow as tf
+
     try:
         model = tf.saved_model.load(str(path))
         signature = model.signatures["serving_default"]
@@ -143,3 +174,44 @@ def _from_saved_model(path: Path) -> Predictor:
     predictor = Predictor(card, run)
     predictor.model = model  # the signature's variables live only as long as the object they were loaded with
     return predictor
+
+
+class _Unfit(Exception):
+    """Why OpenVINO does not run a model."""
+
+
+def _by_openvino(path: Path, card: ModelCard) -> Predictor:
+    """A predictor that needs no TensorFlow; proved on the answer that was kept when the model was exported."""
+    try:
+        import openvino
+    except ImportError:
+        raise _Unfit("it is not installed; pip install openvino") from None
+    try:
+        reference = np.load(path / REFERENCE_FILE)
+        channels, expected = reference["channels"], reference["probability"]
+    except (OSError, ValueError, KeyError):
+        raise _Unfit(f"there is no {REFERENCE_FILE} to prove it on; export the model again") from None
+    try:
+        core = openvino.Core()
+        # Where a CPU has bfloat16 it would be taken, and with it two or three digits.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        requests = threading.local()  # one each thread
+
+        def run(channels):
+            if not hasattr(requests, "own"):
+                requests.own = compiled.create_infer_request()
+            return requests.own.infer({0: channels})[0].copy()
+
+        found = run(channels)
+    except RuntimeError as error:  # all that OpenVINO raises
+        raise _Unfit(str(error).strip().splitlines()[-1]) from None
+    if found.shape != expected.shape or not np.abs(found - expected).max() <= _OPENVINO_TOLERANCE:
+        raise _Unfit(f"its answer differs from the exported model's by more than {_OPENVINO_TOLERANCE:g}")
+    predictor = Predictor(card, run)
+    predictor.runtime = "openvino"
+    return predictor
+
+
+def _has_gpu() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*"))
