@@ -1,9 +1,10 @@
-# make venv · make demo · make test · make test-models · make lint: each sets up .venv where it is missing or stale, then does it.
+# make venv · make demo · make test · make test-models · make bench · make lint: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: venv demo test test-models lint lock clean
+.PHONY: venv demo test test-models bench lint lock clean
 
 venv: $(STAMP)
 
@@ -24,6 +25,14 @@ test: $(STAMP)
 test-models: $(STAMP) # the paper's models at full size
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
+bench: $(STAMP) $(BENCH_STAMP) # ours beside its peers, to docs/performance.md; let nothing else work meanwhile
+	$(BIN)/python benchmarks/bench.py
+
+$(BENCH_STAMP): benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
+	@touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,4 +43,4 @@ lock: # pin anew what pyproject.toml asks for, for every Python from 3.11
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-bench demo

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -51,9 +53,12 @@ def ask(predict, callers: int, seconds: float) -> dict[str, float]:
 
 def work(model: str) -> None:
     """Ask as each line of standard input says, ``CALLERS SECONDS``, and print what it took."""
-    from tf_landslide.predictor import load_predictor
+    from tf_landslide.predictor import is_server, load_predictor
+    from tf_landslide.startup import start_tensorflow
 
-    predict = load_predictor(model)
+    if not is_server(model):
+        start_tensorflow()
+    predict = load_predictor(model, runtime="tensorflow")  # as the server computes
     predict(np.zeros(PATCH, np.float32))
     print("ready", flush=True)
     for line in sys.stdin:
@@ -62,39 +67,59 @@ def work(model: str) -> None:
 
 
 class Worker:
-    """A process of its own that asks a model."""
+    """A process of its own that asks a model; leaving the context ends it."""
 
     def __init__(self, model: str):
         command = [sys.executable, __file__, "--work", model]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline().strip() == "ready"
+        if self.process.stdout.readline().strip() != "ready":
+            self.process.kill()
+            raise RuntimeError(f"the process that asks {model} did not start")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def __call__(self, callers: int, seconds: float) -> dict[str, float]:
         self.process.stdin.write(f"{callers} {seconds}\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a process that asks ended with status {self.process.wait()}")
+        return json.loads(line)
 
 
-def export(folder: Path) -> None:
-    """U-Net/ResNet-34 with random weights, as a server's folder of models."""
+def export(folder: Path):
+    """U-Net/ResNet-34 with random weights, as a server's folder of models; the model."""
+    from tf_landslide.startup import start_tensorflow
+
+    start_tensorflow()
     from tf_landslide.card import ModelCard
     from tf_landslide.export import save_model
     from tf_landslide.features import RECIPES
     from tf_landslide.models import build_model
 
     model = build_model("unet", "resnet34", channels=6, adapt_to=[np.random.default_rng(0).normal(size=(4, 64, 64, 6))])
-    save_model(
-        model, ModelCard("unet", "unet", "resnet34", "landslide4sense", RECIPES["six"], 0.5), folder / "unet" / "1"
-    )
+    card = ModelCard("unet", "unet", "resnet34", "landslide4sense", RECIPES["six"], 0.5)
+    save_model(model, card, folder / "unet" / "1")
+    return model
 
 
-def start_server(models: Path) -> tuple[subprocess.Popen, str]:
+@contextmanager
+def running_server(models: Path) -> Iterator[str]:
+    """The embedded server on a free port; its address."""
     command = [sys.executable, "-m", "tf_landslide", "serve", str(models), "--port=-1", "--rest_api_port=0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "embedded server ready" in line:
-            return process, line.split("grpc://")[1].split(";")[0].strip()
-    raise SystemExit("the server did not start")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            ready = next((line for line in process.stderr if "embedded server ready" in line), None)
+            if ready is None:
+                raise RuntimeError("the server did not start")
+            yield ready.split("grpc://")[1].split(";")[0].strip()
+        finally:
+            process.kill()
 
 
 def encoding() -> dict[str, float]:
@@ -125,6 +150,59 @@ def encoding() -> dict[str, float]:
     return {"write": milliseconds(write), "read": milliseconds(lambda: read(message))}
 
 
+def measure(models: Path, rounds: int, seconds: float) -> dict:
+    """Ask both ways in alternating rounds; the first one warms up.
+
+    Args:
+        models: folder that holds ``unet/1``.
+        rounds: number of rounds that count.
+        seconds: of each asking.
+
+    Returns:
+        ``rounds`` and ``seconds`` as given; what ``ask`` said in each round, by way and callers; ``encoding``.
+
+    Raises:
+        RuntimeError: the server, or a process that asks, did not start.
+    """
+    asked: dict[str, dict[str, list[dict]]] = {}
+    with ExitStack() as stack:
+        address = stack.enter_context(running_server(models))
+        addresses = {"in process": f"{models}/unet", "server": f"grpc://{address}/unet"}
+        workers = {way: stack.enter_context(Worker(model)) for way, model in addresses.items()}
+        for number in range(rounds + 1):
+            for callers in CALLERS:
+                for way in list(workers)[:: 1 if number % 2 else -1]:
+                    measured = workers[way](callers, seconds)
+                    if number:
+                        asked.setdefault(way, {}).setdefault(str(callers), []).append(measured)
+    return {"rounds": rounds, "seconds": seconds, "asked": asked, "encoding": encoding()}
+
+
+def table(measured: dict) -> str:
+    """What ``measure`` returned, as Markdown."""
+    lines = [
+        f"Medians of {measured['rounds']} alternating rounds of {measured['seconds']:g} s.",
+        "",
+        "| callers | in process: patches/s | p50, p99 ms | server: patches/s | p50, p99 ms | rate ratio | p50 ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    local, remote = measured["asked"]["in process"], measured["asked"]["server"]
+    for callers in local:
+        sides = local[callers], remote[callers]
+        ratios = [
+            f"{statistics.median(r[key] / o[key] for o, r in zip(*sides, strict=True)):.2f}" for key in ("rate", "p50")
+        ]
+        cells = [
+            f"{statistics.median(r['rate'] for r in side):.1f} | "
+            f"{statistics.median(r['p50'] for r in side):.0f}, {statistics.median(r['p99'] for r in side):.0f}"
+            for side in sides
+        ]
+        lines.append(f"| {' | '.join([callers, *cells, *ratios])} |")
+    took = measured["encoding"]
+    lines += ["", f"A request of 16 patches: {took['write']:.1f} ms to write, {took['read']:.1f} ms to read."]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
@@ -136,37 +214,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         export(Path(folder))
-        server, address = start_server(Path(folder))
-        workers = {"in process": Worker(f"{folder}/unet"), "server": Worker(f"grpc://{address}/unet")}
-        rows: dict[tuple[str, int], list[dict]] = {}
-        for number in range(arguments.rounds + 1):
-            for callers in CALLERS:
-                for name in list(workers)[:: 1 if number % 2 else -1]:
-                    measured = workers[name](callers, arguments.seconds)
-                    if number:  # the first round warms up
-                        rows.setdefault((name, callers), []).append(measured)
-        for worker in workers.values():
-            worker.process.kill()
-        server.terminate()
-    print(f"{os.cpu_count()} cores; medians of {arguments.rounds} alternating rounds of {arguments.seconds:g} s\n")
-    print(
-        "| callers | in process: patches/s | p50, p99 ms | server: patches/s | p50, p99 ms | rate ratio | p50 ratio |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for callers in CALLERS:
-        local, remote = rows["in process", callers], rows["server", callers]
-        ratios = {
-            key: statistics.median(r[key] / o[key] for r, o in zip(remote, local, strict=True))
-            for key in ("rate", "p50")
-        }
-        cells = [
-            f"{statistics.median(r['rate'] for r in side):.1f} | "
-            f"{statistics.median(r['p50'] for r in side):.0f}, {statistics.median(r['p99'] for r in side):.0f}"
-            for side in (local, remote)
-        ]
-        print(f"| {callers} | {cells[0]} | {cells[1]} | {ratios['rate']:.2f} | {ratios['p50']:.2f} |")
-    took = encoding()
-    print(f"\nA request of 16 patches: {took['write']:.1f} ms to write, {took['read']:.1f} ms to read.")
+        try:
+            measured = measure(Path(folder), arguments.rounds, arguments.seconds)
+        except RuntimeError as error:
+            raise SystemExit(f"error: {error}") from None
+    print(f"{os.cpu_count()} cores. {table(measured)}")
 
 
 if __name__ == "__main__":
