@@ -146,7 +146,7 @@ def peak_flops(bench: Bench) -> float | None:
 
 def loading(bench: Bench) -> dict:
     """From files to batches."""
-    patches, folder = 32 if bench.quick else 240, bench.folder / "patches"
+    patches, folder = 32 if bench.quick else 960, bench.folder / "patches"
     write_sample(folder, train=patches, valid=0, test=0)
     task = {"folder": str(folder), "scales": [band.scale for band in LANDSLIDE4SENSE.bands]}
     contenders = {
@@ -155,7 +155,7 @@ def loading(bench: Bench) -> dict:
         report.GENERATOR_CACHED: bench.ours("plain_loading", cache=True, **task),
         report.LOADER: bench.peer("loading", **task),
     }
-    repeats = {"first": 1, "later": 3, "turned": 3}
+    repeats = {"first": 1, "later": 1, "turned": 1}
     return {"patches": patches, "contenders": contest(contenders, repeats, bench.rounds(5))}
 
 

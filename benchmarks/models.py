@@ -25,6 +25,7 @@ from tf_landslide.catalogue import PAPER_MODELS
 from tf_landslide.losses import BCEDice
 from tf_landslide.models import build_model
 from tf_landslide.predictor import predictor_of
+from tf_landslide.training.optimizer import Adam
 
 # Beside the paper's models: what ResNeXt's step is measured against.
 MODELS = {**PAPER_MODELS, "unet_resnet50": ("unet", "resnet50", {})}
@@ -52,7 +53,7 @@ def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "m.keras")
         megabytes = (Path(folder) / "m.keras").stat().st_size / 1e6
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
     step = median_seconds(lambda: model.train_on_batch(x, y), steps)
     return step, inference, megabytes
 

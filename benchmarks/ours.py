@@ -43,14 +43,13 @@ def _started(facts: dict, *packages: str) -> bool:
     return bool(gpus)
 
 
-def _train_calls(model, batch: int, jit: bool) -> Calls:
+def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
     """The step that ``fit`` takes, fed as ``fit`` feeds it, until its loss is known."""
-    import keras
     import tensorflow as tf
 
     from tf_landslide.losses import BCEDice
 
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=BCEDice(), jit_compile=jit)
+    model.compile(optimizer=optimizer, loss=BCEDice(), jit_compile=jit)
     model.make_train_function()
     data = iter(tf.data.Dataset.from_tensors((random_channels(batch), random_masks(batch))).repeat())
     return {str(batch): lambda: float(model.train_function(data)["loss"])}
@@ -60,16 +59,18 @@ def training(facts: dict, network: str, jit: bool, batch: int = 16) -> tuple[Cal
     _started(facts)
     from tf_landslide.models import build_model
     from tf_landslide.models.complexity import multiply_adds
+    from tf_landslide.training.optimizer import Adam
 
     architecture, encoder = NETWORKS[network]
     model = build_model(architecture, encoder, channels=CHANNELS)
-    return _train_calls(model, batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
+    return _train_calls(model, Adam(1e-3), batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
 
 
 def keras_training(facts: dict, batch: int = 16) -> tuple[Calls, Describe]:
     """segmentation-models on Keras, trained as its users do."""
     os.environ["SM_FRAMEWORK"] = "tf.keras"
     _started(facts, "segmentation-models")
+    import keras
     import segmentation_models as sm
 
     from tf_landslide.models.complexity import multiply_adds
@@ -77,7 +78,9 @@ def keras_training(facts: dict, batch: int = 16) -> tuple[Calls, Describe]:
     facts["imported_mb"] = resident_mb()
     shape = (SIZE, SIZE, CHANNELS)
     model = sm.Unet("resnet34", input_shape=shape, encoder_weights=None, classes=1, activation="sigmoid")
-    return _train_calls(model, batch, jit=False), lambda: {"multiply_adds": multiply_adds(model)}
+    return _train_calls(model, keras.optimizers.Adam(1e-3), batch, jit=False), lambda: {
+        "multiply_adds": multiply_adds(model)
+    }
 
 
 def export(facts: dict, folder: str) -> tuple[Calls, Describe]:
@@ -94,18 +97,20 @@ def export(facts: dict, folder: str) -> tuple[Calls, Describe]:
 def _predictor(path: str, runtime: str):
     from tf_landslide.predictor import load_predictor
 
-    return load_predictor(path, **({} if runtime == "auto" else {"runtime": runtime}))
+    return load_predictor(path, runtime=runtime)
 
 
 def inference(facts: dict, path: str, runtime: str, batches: list[int]) -> tuple[Calls, Describe]:
     """The predictor; ``fastest`` is what it chooses by itself."""
-    start_tensorflow()
-    facts |= {"versions": versions("tensorflow", "numpy"), "imported_mb": resident_mb()}
+    if runtime == "tensorflow":
+        start_tensorflow()
     predict = _predictor(path, runtime)
+    packages = ("openvino",) if predict.runtime == "openvino" else ("tensorflow",)
+    facts |= {"versions": versions(*packages, "numpy"), "imported_mb": resident_mb()}
     calls = {str(n): partial(predict, random_channels(n)) for n in batches}
     return calls, lambda: {
         "probe": predict(random_channels(1)).ravel()[::1021].tolist(),
-        "runtime": getattr(predict, "runtime", None),
+        "runtime": predict.runtime,
     }
 
 
@@ -137,8 +142,10 @@ def loading(facts: dict, folder: str, batch: int = 16) -> tuple[Calls, Describe]
 def plain_loading(
     facts: dict, folder: str, scales: list[float], cache: bool, batch: int = 16
 ) -> tuple[Calls, Describe]:
-    """The plain way: a generator over h5py, batched and prefetched; or the same with tf.data's own cache."""
-    start_tensorflow()
+    """The plain way: a generator over h5py, batched and prefetched; or the same with tf.data's own cache.
+
+    In a process as its users have it: the product's settings of the C library are not for it.
+    """
     import plain
     import tensorflow as tf
 
@@ -212,9 +219,10 @@ def epochs(facts: dict, count: int, before: int = 5, n: int = 32, size: int = 64
 
     from tf_landslide.losses import BCEDice
     from tf_landslide.models import build_model
+    from tf_landslide.training.optimizer import Adam
 
     model = build_model("unet", "resnet34", channels=CHANNELS)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices((random_channels(n, size), random_masks(n, size))).batch(8)
     resident: list[float] = []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: resident.append(resident_mb()))

@@ -34,6 +34,7 @@ _FOLDERS = {
 }
 _NUMBERED = re.compile(r"^(?:image|mask)_(\d+)\.h5$")
 _READERS = min(4, os.cpu_count() or 1)
+_TOGETHER = 16  # patches that a thread reads before it hands them over
 
 
 @dataclass(frozen=True)
@@ -296,4 +297,4 @@ def read_patches(patches, layout: BandLayout | None = None, *, allow_missing: bo
         return [read_patch(patch, layout, allow_missing=allow_missing) for patch in some]
 
     patches = list(patches)
-    return chain.from_iterable(in_order(read, (patches[i : i + 8] for i in range(0, len(patches), 8))))
+    return chain.from_iterable(in_order(read, (patches[i : i + _TOGETHER] for i in range(0, len(patches), _TOGETHER))))

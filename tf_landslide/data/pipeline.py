@@ -122,7 +122,7 @@ class PatchSource:
                 store.masks[these] = masks
 
         try:
-            for _ in in_order(keep, checked_groups()):
+            for _ in in_order(keep, checked_groups(), workers=1):
                 pass
         except BaseException:
             if store is not None:
@@ -321,7 +321,7 @@ def _as_graph(features: Features) -> Callable[[np.ndarray], np.ndarray]:
     """Features as a graph, for any number of images of any size."""
     bands = tf.TensorSpec((None, None, None, len(features.layout.bands)), tf.float32)
     graph = tf.function(features, input_signature=[bands])
-    return lambda stored: graph(stored).numpy()
+    return lambda stored: np.asarray(memoryview(graph(stored)))  # ``numpy()`` would copy
 
 
 def _file_views(patches, compute, layout, allow_missing):
