@@ -103,7 +103,7 @@ def training_plain(bench: Bench) -> dict:
         report.PLAIN_TORCH: bench.peer("training", compiled=False, **task),
         report.PLAIN_TORCH + COMPILED: bench.peer("training", compiled=True, **task),
     }
-    return {"batch": task["batch"], "contenders": contest(contenders, {str(task["batch"]): 1}, bench.rounds(10))}
+    return {"batch": task["batch"], "contenders": contest(contenders, {str(task["batch"]): 1}, bench.rounds(5))}
 
 
 def inference(bench: Bench) -> dict:
@@ -244,12 +244,12 @@ def growth(bench: Bench) -> dict:
 
 GROUPS: dict[str, Callable[[Bench], dict]] = {
     "training": training,
-    "training_plain": training_plain,
     "inference": inference,
     "input": loading,
     "start": start,
-    "serving": serving,
     "growth": growth,
+    "serving": serving,
+    "training_plain": training_plain,
 }
 
 
