@@ -24,8 +24,8 @@ from tf_landslide.card import ModelCard
 from tf_landslide.catalogue import PAPER_MODELS
 from tf_landslide.losses import BCEDice
 from tf_landslide.models import build_model
+from tf_landslide.optimizers import Adam
 from tf_landslide.predictor import predictor_of
-from tf_landslide.training.optimizer import Adam
 
 # Beside the paper's models: what ResNeXt's step is measured against.
 MODELS = {**PAPER_MODELS, "unet_resnet50": ("unet", "resnet50", {})}

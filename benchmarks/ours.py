@@ -59,7 +59,7 @@ def training(facts: dict, network: str, jit: bool, batch: int = 16) -> tuple[Cal
     _started(facts)
     from tf_landslide.models import build_model
     from tf_landslide.models.complexity import multiply_adds
-    from tf_landslide.training.optimizer import Adam
+    from tf_landslide.optimizers import Adam
 
     architecture, encoder = NETWORKS[network]
     model = build_model(architecture, encoder, channels=CHANNELS)
@@ -142,10 +142,7 @@ def loading(facts: dict, folder: str, batch: int = 16) -> tuple[Calls, Describe]
 def plain_loading(
     facts: dict, folder: str, scales: list[float], cache: bool, batch: int = 16
 ) -> tuple[Calls, Describe]:
-    """The plain way: a generator over h5py, batched and prefetched; or the same with tf.data's own cache.
-
-    In a process as its users have it: the product's settings of the C library are not for it.
-    """
+    """The plain way: a generator over h5py, batched and prefetched; or the same with tf.data's own cache."""
     import plain
     import tensorflow as tf
 
@@ -219,7 +216,7 @@ def epochs(facts: dict, count: int, before: int = 5, n: int = 32, size: int = 64
 
     from tf_landslide.losses import BCEDice
     from tf_landslide.models import build_model
-    from tf_landslide.training.optimizer import Adam
+    from tf_landslide.optimizers import Adam
 
     model = build_model("unet", "resnet34", channels=CHANNELS)
     model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)

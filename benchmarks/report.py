@@ -40,7 +40,7 @@ def write(path: Path, results: Results) -> None:
     if BEGIN in before and END in before:
         after = before.split(END, 1)[1]
         before = before.split(BEGIN, 1)[0]
-    write_text(path, f"{before}{BEGIN}\n{markdown(results)}\n{END}{after}")
+    write_text(path, f"{before}{BEGIN}\n{markdown(results)}\n{END}{after.rstrip()}\n")
 
 
 def markdown(results: Results) -> str:

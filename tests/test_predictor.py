@@ -48,7 +48,25 @@ def test_openvino_gives_what_tensorflow_gives(exported, shape):
     np.testing.assert_allclose(fast(x), plain(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("spoil", [without_reference, with_another_answer, with_an_unreadable_reference])
+def with_half_a_reference(version):
+    whole = (version / REFERENCE_FILE).read_bytes()
+    (version / REFERENCE_FILE).write_bytes(whole[: len(whole) // 2])
+
+
+def with_an_empty_reference(version):
+    (version / REFERENCE_FILE).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_reference,
+        with_another_answer,
+        with_an_unreadable_reference,
+        with_half_a_reference,
+        with_an_empty_reference,
+    ],
+)
 def test_what_does_not_prove_itself_is_not_used(version, spoil):
     spoil(version)
     with pytest.raises(LandslideError, match="OpenVINO cannot run it"):
@@ -94,6 +112,12 @@ def test_the_command_line_chooses(exported, run_folder, sample, tmp_path, capsys
         assert main(["predict", str(exported), patch, "--out", str(tmp_path / runtime), "--runtime", runtime]) == 0
     one, other = (np.load(next((tmp_path / r).glob("*.npy"))) for r in ("tensorflow", "openvino"))
     np.testing.assert_allclose(one, other, atol=1e-5)
-    for model, runtime, said in ((exported, "torch", "unknown runtime"), (run_folder, "openvino", "is a run")):
+    server = "grpc://localhost:1/model"
+    refused = [
+        (exported, "torch", "unknown runtime"),
+        (run_folder, "openvino", "is a run"),
+        (server, "openvino", "server"),
+    ]
+    for model, runtime, said in refused:
         assert main(["predict", str(model), patch, "--out", str(tmp_path / "x"), "--runtime", runtime]) == 2
         assert said in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Channel recipes: the model's channels, computed from named bands by a Keras layer.
 
-The same layer runs in a tf.data map, inside a model and inside an exported signature, so a channel has one definition.
+The same layer runs before tf.data, inside a model and inside an exported signature, so a channel has one definition.
 Missing values (NaN, or a band's no-data value) stay missing: they come out as NaN, and the model's own normalisation
 turns them into the training mean.
 """

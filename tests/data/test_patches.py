@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from tf_landslide.bands import LANDSLIDE4SENSE, MMLS
-from tf_landslide.data.patches import _placement, available_splits, find_patches, in_order, read_image, read_mask
+from tf_landslide.data.patches import (
+    Patch,
+    _placement,
+    at_once,
+    available_splits,
+    find_patches,
+    in_order,
+    read_image,
+    read_mask,
+)
 from tf_landslide.errors import LandslideError
 
 
@@ -78,6 +87,35 @@ def test_what_does_not_lie_in_one_piece_goes_through_hdf5(tmp_path):
         file["img"][()] = np.arange(8 * 8 * 7).reshape(8, 8, 7)
     assert _placement(tmp_path / "d.h5", "img") is None
     assert read_image(tmp_path / "d.h5").sum() == sum(range(8 * 8 * 7))
+
+
+def test_a_link_into_another_file_is_followed(tmp_path):
+    write(tmp_path / "store.h5", "img", np.full((4, 4, 7), 3.0))
+    with h5py.File(tmp_path / "image_1.h5", "w") as file:
+        file["img"] = h5py.ExternalLink("store.h5", "/img")
+        file["other"] = np.zeros(9999)  # so that there is something else to read at the same place
+    assert (read_image(tmp_path / "image_1.h5") == 3).all()
+
+
+def test_numbers_that_numpy_has_not_are_converted_by_hdf5(tmp_path):
+    twelve = h5py.h5t.NATIVE_INT16.copy()
+    twelve.set_precision(12)
+    values = np.arange(-56, 56, dtype=np.int16).reshape(4, 4, 7)
+    with h5py.File(tmp_path / "image_1.h5", "w") as file:
+        dataset = h5py.h5d.create(file.id, b"img", twelve, h5py.h5s.create_simple(values.shape))
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    np.testing.assert_array_equal(read_image(tmp_path / "image_1.h5"), values)
+
+
+def test_one_number_is_no_image(tmp_path):
+    with pytest.raises(LandslideError, match=r"image_1\.h5.*expected an array of numbers"):
+        read_image(write(tmp_path / "image_1.h5", "img", 1.0))
+
+
+def test_large_images_are_read_a_few_at_a_time(tmp_path):
+    small = [Patch(1, write(tmp_path / "image_1.h5", "img", np.zeros((128, 128, 14))), None)]
+    large = [Patch(2, write(tmp_path / "image_2.h5", "img", np.zeros((1024, 1024, 2), np.uint8)), None)]
+    assert (at_once(small), at_once(large), at_once([])) == (16, 2, 16)
 
 
 def test_real_files_of_both_kinds(real_data):

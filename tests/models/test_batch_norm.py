@@ -59,7 +59,7 @@ def test_half_precision_keeps_its_statistics_in_float32():
     np.testing.assert_allclose(ours.get_weights()[2], reference.get_weights()[2], rtol=0.02)
 
 
-@pytest.mark.parametrize("settings", [{"axis": 1}, {"renorm": True}], ids=str)
+@pytest.mark.parametrize("settings", [{"axis": 1}, {"renorm": True}, {"dtype": "float64"}], ids=str)
 def test_what_the_kernel_cannot_do_goes_keras_s_way(settings):
     ours, reference = (kind(**settings) for kind in (BatchNormalization, keras.layers.BatchNormalization))
     x = np.random.default_rng(0).normal(2, 3, (3, 5, 6, 5)).astype("float32")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_landslide.optimizers import Adam
 from tf_landslide.training.config import TrainingConfig
-from tf_landslide.training.optimizer import Adam, get_optimizer
+from tf_landslide.training.run import get_optimizer
 
 
 def _steps(optimizer, count=6):

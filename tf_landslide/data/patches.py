@@ -12,8 +12,9 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -34,7 +35,6 @@ _FOLDERS = {
 }
 _NUMBERED = re.compile(r"^(?:image|mask)_(\d+)\.h5$")
 _READERS = min(4, os.cpu_count() or 1)
-_TOGETHER = 16  # patches that a thread reads before it hands them over
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,15 @@ class _Placement:
 
 
 def _placement(path: Path, key: str) -> _Placement | None:
-    """Where a dataset lies, if it lies there in one piece; None for any other, and for what cannot be read."""
+    """Where a dataset lies, if it lies there in one piece and as NumPy has it; None for all else and what is broken."""
     try:
         dataset = h5py.h5d.open(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY), key.encode())
         offset = dataset.get_offset()
-        if offset is None or dataset.dtype.kind not in "fiu":
+        if offset is None or dataset.dtype.kind not in "fiu" or not dataset.shape:
+            return None
+        if h5py.h5f.get_name(dataset) != os.fsencode(path):  # a link into another file
+            return None
+        if dataset.get_type() != h5py.h5t.py_create(dataset.dtype):  # HDF5 would convert: 12-bit numbers, bfloat16
             return None
         return _Placement(offset, dataset.shape, dataset.dtype)
     except (OSError, KeyError, RuntimeError, ValueError, TypeError):
@@ -169,7 +173,7 @@ def _read_dataset(path: Path, key: str) -> np.ndarray:
     place = _placement(path, key)
     if place is not None:
         values = _scratch(place)
-        with path.open("rb", buffering=0) as file:
+        with suppress(OSError), path.open("rb", buffering=0) as file:
             file.seek(place.offset)
             if file.readinto(values.view(np.uint8).reshape(-1)) == values.nbytes:
                 return values
@@ -297,4 +301,12 @@ def read_patches(patches, layout: BandLayout | None = None, *, allow_missing: bo
         return [read_patch(patch, layout, allow_missing=allow_missing) for patch in some]
 
     patches = list(patches)
-    return chain.from_iterable(in_order(read, (patches[i : i + _TOGETHER] for i in range(0, len(patches), _TOGETHER))))
+    size = at_once(patches)
+    return chain.from_iterable(in_order(read, (patches[i : i + size] for i in range(0, len(patches), size))))
+
+
+def at_once(patches: Sequence[Patch]) -> int:
+    """How many patches to read, or to compute with, before they are handed over: 16, or as many as make 16 MB."""
+    image = next((patch.image for patch in patches if patch.image), None)
+    shape = image_shape(image) if image else None
+    return max(1, min(16, 2**22 // max(1, math.prod(shape)))) if shape else 16

@@ -18,12 +18,11 @@ import tensorflow as tf
 
 from tf_landslide.bands import get_layout
 from tf_landslide.data.inspection import DuplicateFinder, checked_readings, detect_layout
-from tf_landslide.data.patches import Patch, find_patches, in_order, read_image, read_mask
+from tf_landslide.data.patches import Patch, at_once, find_patches, in_order, read_image, read_mask
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
 
 CACHES = ("memory", "disk", "none")
-_AT_ONCE = 16  # patches whose channels are computed together
 
 
 @dataclass
@@ -96,14 +95,14 @@ class PatchSource:
             raise LandslideError("cache 'disk' needs a folder to write to (cache_dir)")
         patches = find_patches(data_dir, split)
         positive = np.zeros(len(patches), bool)
-        compute = _as_graph(features)
+        compute, size = _as_graph(features), at_once(patches)
         store: _Store | None = None
 
         def checked_groups():
             nonlocal store
             readings = checked_readings(patches, split, features.layout, duplicates, allow_missing=allow_missing)
             start = 0
-            while group := list(islice(readings, _AT_ONCE)):
+            while group := list(islice(readings, size)):
                 for reading, errors in group:
                     if errors:
                         raise errors[0]

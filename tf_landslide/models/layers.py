@@ -72,12 +72,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras computes batch norm from a dozen elementwise operations. The fused kernel gives the same numbers and trains a
     U-Net/ResNet-34 1.2 times as fast on CPUs; a graph of it lets TensorFlow and OpenVINO fold it into the convolution
-    before it. Other backends, other ranks and masks go Keras's way.
+    before it. Other backends, ranks and types, and masks, go Keras's way.
     """
 
     def call(self, inputs, training=None, mask=None):
         plain = not (self.synchronized or self.renorm) and mask is None and self.axis in (-1, 3)
-        if keras.backend.backend() != "tensorflow" or not plain or len(inputs.shape) != 4:
+        kept = self.variable_dtype == "float32" and self.compute_dtype in ("float16", "bfloat16", "float32")
+        if keras.backend.backend() != "tensorflow" or not (plain and kept) or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 

@@ -38,6 +38,7 @@ from tf_landslide.files import write_json, write_text
 from tf_landslide.losses import get_loss
 from tf_landslide.metrics import landslide_metrics
 from tf_landslide.models import build_model
+from tf_landslide.optimizers import Adam
 from tf_landslide.predictor import STRIDE
 from tf_landslide.training.callbacks import (
     MONITOR,
@@ -49,8 +50,7 @@ from tf_landslide.training.callbacks import (
     epochs_backed_up,
     read_history,
 )
-from tf_landslide.training.config import Config, check_config
-from tf_landslide.training.optimizer import get_optimizer
+from tf_landslide.training.config import Config, TrainingConfig, check_config
 
 
 @dataclass(frozen=True)
@@ -305,6 +305,21 @@ def _recipe(config: Config) -> dict:
         "augment": config.data.augment,
         **{key: training[key] for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed")},
     }
+
+
+def get_optimizer(settings: TrainingConfig, steps: int) -> Adam:
+    """The optimiser that a config asks for, ``steps`` being those of an epoch."""
+    rate = settings.learning_rate
+    warmup = round(settings.warmup_epochs * steps)
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(1, settings.epochs * steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
+    return Adam(rate, weight_decay=settings.weight_decay or None, **ema)
 
 
 def _environment(seed: int, data_dir: Path) -> dict:

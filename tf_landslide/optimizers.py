@@ -1,11 +1,8 @@
-"""The optimiser: Adam with the config's schedule, weight decay and average of weights."""
+"""The optimiser that models are trained with."""
 
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
-
-from tf_landslide.training.config import TrainingConfig
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
@@ -17,6 +14,11 @@ class Adam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient, variable, learning_rate):
+        if keras.backend.backend() != "tensorflow":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices) or not isinstance(variable, tf.Variable):
             super().update_step(gradient, variable, learning_rate)
             return
@@ -34,18 +36,3 @@ class Adam(keras.optimizers.Adam):
             epsilon=tf.cast(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
         )
-
-
-def get_optimizer(settings: TrainingConfig, steps: int) -> Adam:
-    """The optimiser that a config asks for, ``steps`` being those of an epoch."""
-    rate = settings.learning_rate
-    warmup = round(settings.warmup_epochs * steps)
-    if settings.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(1, settings.epochs * steps - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
-    return Adam(rate, weight_decay=settings.weight_decay or None, **ema)
