@@ -57,7 +57,7 @@ def export_run(run, models_dir: str | Path, name: str | None = None) -> Path:
 
 
 def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
-    """Write a SavedModel with its card and the requests that warm it up.
+    """Write a SavedModel with its card, the requests that warm it up, and an answer to prove other runtimes on.
 
     Its signatures, for any N, H and W (multiples of 32):
 
