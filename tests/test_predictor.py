@@ -45,7 +45,7 @@ def test_openvino_gives_what_tensorflow_gives(exported, shape):
     fast, plain = load_predictor(exported), load_predictor(exported, runtime="tensorflow")
     assert (fast.runtime, plain.runtime) == ("openvino", "tensorflow")
     x = channels(*shape)
-    np.testing.assert_allclose(fast(x), plain(x), atol=1e-5)
+    np.testing.assert_allclose(fast(x), plain(x), atol=1e-4)  # what is promised
 
 
 def with_half_a_reference(version):
@@ -111,7 +111,7 @@ def test_the_command_line_chooses(exported, run_folder, sample, tmp_path, capsys
     for runtime in ("tensorflow", "openvino"):
         assert main(["predict", str(exported), patch, "--out", str(tmp_path / runtime), "--runtime", runtime]) == 0
     one, other = (np.load(next((tmp_path / r).glob("*.npy"))) for r in ("tensorflow", "openvino"))
-    np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(one, other, atol=1e-4)
     server = "grpc://localhost:1/model"
     refused = [
         (exported, "torch", "unknown runtime"),

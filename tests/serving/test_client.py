@@ -27,7 +27,7 @@ def url(server, name="tiny"):
 
 @pytest.mark.parametrize("path", ["", "/versions/1"])
 def test_a_server_is_a_predictor_like_any_other(server, exported, path):
-    remote, local = load_predictor(url(server) + path), load_predictor(exported)
+    remote, local = load_predictor(url(server) + path), load_predictor(exported, runtime="tensorflow")
     assert remote.card.as_dict() == {**local.card.as_dict(), "name": remote.card.name}
     x = np.random.default_rng(0).random((37, 50, 33, 6)).astype(np.float32)  # three requests, of a size to be padded
     np.testing.assert_allclose(remote(x), local(x), atol=1e-5)

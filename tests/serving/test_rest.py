@@ -50,7 +50,7 @@ def test_status_and_metadata(rest):
 
 def test_a_prediction_in_both_formats_equals_the_local_one(rest, exported):
     x = np.random.default_rng(0).random((2, 32, 32, 6)).astype(np.float32)
-    expected = load_predictor(exported)(x)
+    expected = load_predictor(exported, runtime="tensorflow")(x)
     status, body = rest.predict({"instances": x.tolist()}, "tiny")
     assert status == 200
     np.testing.assert_allclose(np.array(body["predictions"], np.float32), expected, atol=1e-5)

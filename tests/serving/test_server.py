@@ -30,7 +30,7 @@ from tf_landslide.predictor import load_predictor
 
 @pytest.fixture(scope="module")
 def local(exported):
-    return load_predictor(exported)
+    return load_predictor(exported, runtime="tensorflow")
 
 
 @pytest.fixture(scope="module")
