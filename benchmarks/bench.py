@@ -134,7 +134,7 @@ def peak_flops(bench: Bench) -> float | None:
     """Best float32 matrix multiplication of TensorFlow's and PyTorch's, in operations a second."""
     sides = [2048] if bench.quick else [2048, 3072, 4096]
     contenders = {"TensorFlow": bench.ours("peak", sides=sides), "PyTorch": bench.peer("peak", sides=sides)}
-    results = contest(contenders, {str(side): 3 for side in sides}, bench.rounds(3))
+    results = contest(contenders, {str(side): 5 for side in sides}, bench.rounds(6))
     timed = [
         2 * int(side) ** 3 / min(one["seconds"])
         for result in results.values()
