@@ -58,7 +58,7 @@ def work(model: str) -> None:
 
     if not is_server(model):
         start_tensorflow()
-    predict = load_predictor(model, runtime="tensorflow")  # as the server computes
+    predict = load_predictor(model, runtime="auto" if is_server(model) else "tensorflow")  # as the server computes
     predict(np.zeros(PATCH, np.float32))
     print("ready", flush=True)
     for line in sys.stdin:
