@@ -101,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("inputs", nargs="+", metavar="INPUT.h5", help="patches in the model's band layout, any size")
     predict.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     predict.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
-    predict.add_argument("--runtime", default="auto", metavar="NAME", help="for a SavedModel: tensorflow, openvino or auto")
+    predict.add_argument(
+        "--runtime", default="auto", metavar="NAME", help="for a SavedModel: tensorflow, openvino or auto"
+    )
     predict.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
     for name, what in (("ca", "authority of a grpcs:// server"), ("cert", "own certificate"), ("key", "its key")):
         predict.add_argument(f"--tls-{name}", metavar="PEM", help=f"{what}, for TLS")

@@ -210,14 +210,14 @@ class _OpenVINO:
     """A SavedModel on the CPU: one image by all cores together, several by streams that share cores and images."""
 
     def __init__(self, core, path: Path):
-        self._core, self._model = core, core.read_model(path)
-        self._compiled = {hint: self._compile(hint) for hint in ("LATENCY", "THROUGHPUT")}
+        model = core.read_model(path)
+        # Where a CPU has bfloat16, OpenVINO would take it, and give two or three digits.
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        self._compiled = {
+            hint: core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": hint})
+            for hint in ("LATENCY", "THROUGHPUT")
+        }
         self._of_thread = threading.local()
-
-    def _compile(self, hint: str):
-        # Where a CPU has bfloat16, OpenVINO would take it, and with it two or three digits.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": hint}
-        return self._core.compile_model(self._model, "CPU", settings)
 
     def _requests(self, hint: str) -> list:
         """The calling thread's own, since a request answers one caller at a time."""
