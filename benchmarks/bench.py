@@ -151,6 +151,7 @@ def loading(bench: Bench) -> dict:
     task = {"folder": str(folder), "scales": [band.scale for band in LANDSLIDE4SENSE.bands]}
     contenders = {
         OURS: bench.ours("loading", folder=str(folder)),
+        report.OURS_UNCACHED: bench.ours("loading", folder=str(folder), cache="none"),
         report.GENERATOR: bench.ours("plain_loading", cache=False, **task),
         report.GENERATOR_CACHED: bench.ours("plain_loading", cache=True, **task),
         report.LOADER: bench.peer("loading", **task),

@@ -128,13 +128,13 @@ def peak(facts: dict, sides: list[int]) -> tuple[Calls, Describe]:
     return {str(side): partial(multiply, square, square) for side, square in squares.items()}, dict
 
 
-def loading(facts: dict, folder: str, batch: int = 16) -> tuple[Calls, Describe]:
+def loading(facts: dict, folder: str, cache: str = "memory", batch: int = 16) -> tuple[Calls, Describe]:
     """``load_dataset``: the first epoch with all its checks, later ones, and later ones shuffled and turned."""
     start_tensorflow()
     from tf_landslide.data.pipeline import load_dataset
 
     facts |= {"versions": versions("tensorflow", "h5py", "numpy"), "imported_mb": resident_mb()}
-    load = partial(load_dataset, folder, "train", channels="six", batch_size=batch)
+    load = partial(load_dataset, folder, "train", channels="six", batch_size=batch, cache=cache)
     held, turned = load(), load(shuffle=True, augment=True)
     return _epochs(load, held, turned), lambda: _batches(held)
 

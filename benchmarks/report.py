@@ -19,6 +19,7 @@ KERAS_SM = "segmentation-models on Keras"
 TORCH, TORCH_LAST, ONNX = "PyTorch, contiguous", "PyTorch, channels last", "ONNX Runtime"
 OPENVINO, OPENVINO_OURS = "OpenVINO run directly, PyTorch's ONNX", "OpenVINO run directly, our SavedModel"
 OPENVINO_DEFAULT = "OpenVINO, bfloat16 (its default here)"
+OURS_UNCACHED = "ours, cache: none"
 GENERATOR, GENERATOR_CACHED = "h5py in a tf.data generator", "the same with tf.data's cache"
 LOADER = "h5py in a PyTorch DataLoader, 2 processes"
 
@@ -382,8 +383,8 @@ def _input(results: Results) -> str:
     eaten = "; ".join(f"{INPUT_VARIANTS[variant]} {_three(value)}" for variant, value in over.items() if value)
     return (
         f"{group['patches']} patches in the released format to batches of 16, six channels and mask. Ours checks every "
-        f"file in the first epoch and keeps the channels in memory; the generator and the DataLoader read the files "
-        f"each epoch, from the system's page cache. {_agreement(group['contenders'])}\n\n"
+        f"file in the first epoch and keeps the channels in memory, or reads again (“cache: none”); the generator and "
+        f"the DataLoader read the files each epoch, from the system's page cache. {_agreement(group['contenders'])}\n\n"
         f"{table(header, rows)}" + (f"\n\nOurs ÷ what the faster training step takes: {eaten}." if eaten else "")
     )
 

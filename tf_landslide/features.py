@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 from tf_landslide.bands import LANDSLIDE4SENSE, BandLayout, get_layout
@@ -78,11 +79,11 @@ def channel_names(channels: str | Sequence[str], layout: str | BandLayout) -> tu
     return names
 
 
-def _is_missing(x):
-    return ops.logical_not(ops.isfinite(x))
+def _is_missing(x, xp=ops):
+    return xp.logical_not(xp.isfinite(x))
 
 
-def nanmedian_filter(x, size: int):
+def nanmedian_filter(x, size: int, xp=ops):
     """Median of each pixel's ``size`` x ``size`` neighbourhood, band by band, skipping missing values.
 
     Edges are mirrored (``d c b a | a b c d``), as in ``scipy.ndimage.median_filter(mode="reflect")``. A missing pixel
@@ -92,41 +93,40 @@ def nanmedian_filter(x, size: int):
     Args:
         x: (N, H, W, B) float tensor.
         size: odd window side, in pixels.
+        xp: ``keras.ops``, or ``numpy`` for an array.
     """
     radius = size // 2
-    height, width = ops.shape(x)[-3], ops.shape(x)[-2]
-    padded = ops.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
-    window = ops.stack(
+    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
+    padded = xp.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
+    window = xp.stack(
         [padded[:, row : row + height, column : column + width, :] for row in range(size) for column in range(size)],
         axis=-1,
     )
-    missing = _is_missing(window)
-    ordered = ops.sort(ops.where(missing, float("inf"), window), axis=-1)
-    valid = ops.sum(ops.cast(ops.logical_not(missing), "int32"), axis=-1, keepdims=True)
-    lower = ops.take_along_axis(ordered, ops.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
-    upper = ops.take_along_axis(ordered, ops.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
-    return ops.where(_is_missing(x), float("nan"), (lower + upper) / 2)
+    missing = _is_missing(window, xp)
+    ordered = xp.sort(xp.where(missing, float("inf"), window), axis=-1)
+    valid = xp.sum(xp.where(missing, 0, 1), axis=-1, keepdims=True)
+    lower = xp.take_along_axis(ordered, xp.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
+    upper = xp.take_along_axis(ordered, xp.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
+    return xp.where(_is_missing(x, xp), float("nan"), (lower + upper) / 2)
 
 
-def _legacy_ratio(stored):
+def _legacy_ratio(stored, xp):
     """The six per-patch ratios of the widely copied Landslide4Sense U-Net notebook, on stored values, NaN -> 1e-6."""
-    x = ops.where(ops.isnan(stored), 1e-6, stored)
+    x = xp.where(xp.isnan(stored), 1e-6, stored)
     column = LANDSLIDE4SENSE.index
     first = column("blue")
 
     def half_maximum(bands):
-        return ops.max(bands, axis=(-3, -2, -1), keepdims=True) / 2
+        return xp.max(bands, axis=(-3, -2, -1))[..., None, None] / 2
 
     mid_rgb = half_maximum(x[..., first : column("red") + 1])
-    ratios = []
-    for band, middle in (("red", mid_rgb), ("green", mid_rgb), ("blue", mid_rgb)):
-        ratios.append(1 - x[..., column(band), None] / middle)
-    nir, red = x[..., column("nir"), None], x[..., column("red"), None]
+    ratios = [1 - x[..., column(band)] / mid_rgb for band in ("red", "green", "blue")]
+    nir, red = x[..., column("nir")], x[..., column("red")]
     ratios.append((nir - red) / (nir + red))
     for band in ("slope", "dem"):
-        values = x[..., column(band), None]
-        ratios.append(1 - values / half_maximum(values))
-    return ops.concatenate(ratios, axis=-1)
+        values = x[..., column(band)]
+        ratios.append(1 - values / half_maximum(values[..., None]))
+    return ratios
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
@@ -174,34 +174,42 @@ class Features(keras.layers.Layer):
         self._needed = [band for band in self.layout.bands if band.name in own | sources]
 
     def call(self, stored):
-        stored = ops.cast(stored, "float32")
-        if self.channels == LEGACY_RATIO_CHANNELS:
-            return _legacy_ratio(self._filtered(stored))
-        planes = ops.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
-        physical = {band.name: self._physical(planes[self.layout.index(band.name)], band) for band in self._needed}
-        return ops.moveaxis(ops.stack([self._channel(physical, name) for name in self.channels]), 0, -1)
+        return ops.moveaxis(ops.stack(self._planes(ops.cast(stored, "float32"), ops)), 0, -1)
 
-    def _physical(self, values, band):
+    def of_array(self, stored: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The same, bit for bit, by NumPy on one thread and into ``out`` where given: the quick way patch by patch."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.stack(self._planes(np.asarray(stored, np.float32), np), axis=-1, out=out)
+
+    def _planes(self, stored, xp):
+        """The channels, (N, H, W) each; ``xp`` is ``keras.ops`` or NumPy."""
+        if self.channels == LEGACY_RATIO_CHANNELS:
+            return _legacy_ratio(self._filtered(stored, xp), xp)
+        planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
+        physical = {band.name: self._physical(planes[self.layout.index(band.name)], band, xp) for band in self._needed}
+        return [self._channel(physical, name, xp) for name in self.channels]
+
+    def _physical(self, values, band, xp):
         """One band in its unit, (N, H, W)."""
         physical = values * band.scale + band.offset if band.offset else values * band.scale
         if band.nodata is not None:
-            physical = ops.where(ops.equal(values, band.nodata), float("nan"), physical)
+            physical = xp.where(xp.equal(values, band.nodata), float("nan"), physical)
         if self.median_size > 1 and band.name in self.median_bands:
-            physical = nanmedian_filter(physical[..., None], self.median_size)[..., 0]
+            physical = nanmedian_filter(physical[..., None], self.median_size, xp)[..., 0]
         return physical
 
-    def _filtered(self, x):
+    def _filtered(self, x, xp):
         if self.median_size <= 1:
             return x
-        chosen = ops.array([name in self.median_bands for name in self.layout.names])
-        return ops.where(chosen, nanmedian_filter(x, self.median_size), x)
+        chosen = xp.array([name in self.median_bands for name in self.layout.names])
+        return xp.where(chosen, nanmedian_filter(x, self.median_size, xp), x)
 
-    def _channel(self, physical, name):
+    def _channel(self, physical, name, xp):
         if name in physical:
             return physical[name]
         a, b = physical[INDICES[name].a], physical[INDICES[name].b]
         total = a + b
-        return ops.where(ops.equal(total, 0.0), float("nan"), (a - b) / total)
+        return xp.where(xp.equal(total, 0.0), float("nan"), (a - b) / total)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], len(self.channels))

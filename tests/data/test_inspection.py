@@ -10,7 +10,7 @@ import pytest
 
 from tf_landslide.cli import main
 from tf_landslide.data.inspection import DuplicateFinder, inspect_data
-from tf_landslide.data.patches import Patch, Reading, find_patches, read_image, read_mask
+from tf_landslide.data.patches import find_patches, read_image, read_mask
 
 
 def rewrite(path: Path, key: str, change):
@@ -214,6 +214,6 @@ def test_images_that_agree_in_the_rows_looked_at_first_are_compared_whole(tmp_pa
         path = tmp_path / f"image_{number}.h5"
         with h5py.File(path, "w") as file:
             file["img"] = image
-        errors.append(finder.error("train", Reading(Patch(number, path, None), image)))
+        errors.append(finder.error("train", path, finder.glance(image)))
     assert errors[:3] == [None] * 3
     assert "image_3.h5: holds the same image as" in str(errors[3]) and "image_1.h5" in str(errors[3])

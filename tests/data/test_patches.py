@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from tf_landslide.bands import LANDSLIDE4SENSE, MMLS
+from tf_landslide.data import patches as patches_module
 from tf_landslide.data.patches import (
     Patch,
+    _at_once,
     _placement,
-    at_once,
     available_splits,
     find_patches,
     in_order,
@@ -71,6 +72,20 @@ def test_what_lies_in_one_piece_is_read_as_hdf5_reads_it(tmp_path, dtype, option
         np.testing.assert_array_equal(read_image(path), file["img"][()].astype(np.float32))
 
 
+def test_hdf5_is_asked_once_for_files_with_one_header(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(patches_module, "_placement", lambda *a: asked.append(a[0]) or _placement(*a))
+    monkeypatch.setattr(patches_module, "_KNOWN", {})
+    paths = [write(tmp_path / f"image_{i}.h5", "img", np.full((16, 16, 14), i, np.float64)) for i in range(3)]
+    other = write(tmp_path / "image_3.h5", "img", np.full((16, 8, 14), 3, np.float64))
+    assert [float(read_image(path).mean()) for path in paths] == [0, 1, 2] and asked == paths[:1]
+    assert read_image(other).shape == (16, 8, 14) and asked == [paths[0], other]
+    with paths[1].open("r+b") as file:
+        file.truncate(paths[1].stat().st_size - 8)
+    with pytest.raises(LandslideError, match=r"image_1\.h5: truncated HDF5 file"):
+        read_image(paths[1])
+
+
 def test_reading_another_file_leaves_what_was_read(tmp_path):
     images = [write(tmp_path / f"image_{i}.h5", "img", np.full((4, 4, 14), i, np.float32)) for i in range(3)]
     masks = [write(tmp_path / f"mask_{i}.h5", "mask", np.full((4, 4), i % 2, np.uint8)) for i in range(3)]
@@ -115,7 +130,7 @@ def test_one_number_is_no_image(tmp_path):
 def test_large_images_are_read_a_few_at_a_time(tmp_path):
     small = [Patch(1, write(tmp_path / "image_1.h5", "img", np.zeros((128, 128, 14))), None)]
     large = [Patch(2, write(tmp_path / "image_2.h5", "img", np.zeros((1024, 1024, 2), np.uint8)), None)]
-    assert (at_once(small), at_once(large), at_once([])) == (16, 2, 16)
+    assert (_at_once(small), _at_once(large), _at_once([])) == (16, 2, 16)
 
 
 def test_real_files_of_both_kinds(real_data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -31,16 +31,18 @@ class DuplicateFinder:
     """
 
     def __init__(self) -> None:
-        self._alike: dict[bytes, list[tuple[str, Path]]] = {}  # by the digest of every sixteenth row
+        self._alike: dict[bytes, list[tuple[str, Path]]] = {}  # by what a glance tells
         self._digests: dict[Path, bytes] = {}  # whole, of those that are alike
 
-    def error(self, split: str, reading: Reading) -> LandslideError | None:
-        if reading.image is None:
-            return None
-        path = reading.patch.image
-        alike = self._alike.setdefault(_digest(reading.image[::16]), [])
-        whole = _digest(reading.image) if alike else None
-        same = next((entry for entry in alike if self._whole(entry[1]) == whole), None)
+    @staticmethod
+    def glance(image: np.ndarray) -> bytes:
+        """What images must agree in to be compared whole: a digest of every sixteenth row."""
+        return _digest(image[::16])
+
+    def error(self, split: str, path: Path, glance: bytes) -> LandslideError | None:
+        """What to say of an image if it was seen before; else it is remembered."""
+        alike = self._alike.setdefault(glance, [])
+        same = next((entry for entry in alike if self._whole(entry[1]) == self._whole(path)), None)
         if same is None:
             alike.append((split, path))
             return None
@@ -66,25 +68,42 @@ def checked_readings(
     layout: BandLayout,
     duplicates: DuplicateFinder | None,
     *,
+    usual: tuple[int, ...] | None,
     allow_missing: bool = False,
-) -> Iterator[tuple[Reading, list[LandslideError]]]:
+    keep: Callable[[int, Reading], None] | None = None,
+) -> Iterator[Reading]:
     """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins.
 
-    Twins are looked for where ``duplicates`` is given.
+    Args:
+        patches: of the split.
+        split: its name.
+        layout: that its images must have.
+        duplicates: finds twins; None does not look for any.
+        usual: shape that its images must have.
+        allow_missing: take NaN as a missing value rather than as a fault.
+        keep: takes the position and reading of each patch that is sound so far, on the thread that read it; the images
+            are then not handed on.
     """
-    usual = _usual_shape(patches, layout)
-    readings = read_patches(patches, layout, allow_missing=allow_missing)
-    for reading in progress(readings, total=len(patches), label=f"reading {split}"):
-        errors = list(reading.errors)
-        if reading.image is not None and not errors and reading.image.shape != usual:
-            errors.append(
-                LandslideError(
-                    f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others have {usual}"
-                )
-            )
-        if duplicates and (twin := duplicates.error(split, reading)):
-            errors.append(twin)
-        yield reading, errors
+    glances: dict[int, bytes] = {}
+
+    def look(position, reading):
+        if reading.image is None:
+            return
+        if not reading.errors and reading.image.shape != usual:
+            odd = f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others have {usual}"
+            reading.errors += (LandslideError(odd),)
+        if duplicates:
+            glances[position] = duplicates.glance(reading.image)
+        if keep and not reading.errors:
+            keep(position, reading)
+        if keep:
+            reading.image = None
+
+    readings = read_patches(patches, layout, allow_missing=allow_missing, then=look)
+    for position, reading in enumerate(progress(readings, total=len(patches), label=f"reading {split}")):
+        if position in glances and (twin := duplicates.error(split, reading.patch.image, glances.pop(position))):
+            reading.errors += (twin,)
+        yield reading
 
 
 def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
@@ -93,7 +112,7 @@ def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
     return having[:: max(1, len(having) // most)]
 
 
-def _usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
+def usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
     """The commonest image shape among a few patches of a split."""
     found = (image_shape(patch.image) for patch in _spread(patches))
     bands = len(layout.bands)
@@ -185,8 +204,11 @@ def inspect_data(data_dir: Path, layout: str | BandLayout | None = None, *, allo
         summary, moments = SplitSummary(), _Moments(layout)
         landslide_pixels = pixels = 0
         patches = find_patches(data_dir, split, problems)
-        for reading, errors in checked_readings(patches, split, layout, duplicates, allow_missing=allow_missing):
-            problems += [str(error) for error in errors]
+        readings = checked_readings(
+            patches, split, layout, duplicates, usual=usual_shape(patches, layout), allow_missing=allow_missing
+        )
+        for reading in readings:
+            problems += map(str, reading.errors)
             summary.images += reading.patch.image is not None
             summary.masks += reading.patch.mask is not None
             if reading.image is not None:

@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tf_landslide.bands import get_layout
-from tf_landslide.data.inspection import DuplicateFinder, checked_readings, detect_layout
-from tf_landslide.data.patches import Patch, at_once, find_patches, in_order, read_image, read_mask
+from tf_landslide.data.inspection import DuplicateFinder, checked_readings, detect_layout, usual_shape
+from tf_landslide.data.patches import Patch, find_patches, in_order, read_image, read_mask
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
 
@@ -93,43 +93,30 @@ class PatchSource:
             raise LandslideError(f"unknown cache {cache!r}; known: {', '.join(CACHES)}")
         if cache == "disk" and cache_dir is None:
             raise LandslideError("cache 'disk' needs a folder to write to (cache_dir)")
-        patches = find_patches(data_dir, split)
+        patches, layout = find_patches(data_dir, split), features.layout
         positive = np.zeros(len(patches), bool)
-        compute, size = _as_graph(features), at_once(patches)
-        store: _Store | None = None
+        usual = usual_shape(patches, layout)
+        shape = (*(usual or (0, 0))[:2], len(features.channels))
+        store = _Store(cache, cache_dir, split, len(patches), shape)
 
-        def checked_groups():
-            nonlocal store
-            readings = checked_readings(patches, split, features.layout, duplicates, allow_missing=allow_missing)
-            start = 0
-            while group := list(islice(readings, size)):
-                for reading, errors in group:
-                    if errors:
-                        raise errors[0]
-                    if store is None:
-                        shape = (*reading.mask.shape, len(features.channels))
-                        store = _Store(cache, cache_dir, split, len(patches), shape)
-                yield slice(start, start + len(group)), [reading for reading, _ in group]
-                start += len(group)
-
-        def keep(group):
-            these, readings = group
-            masks = np.stack([reading.mask for reading in readings])[..., None]
-            positive[these] = masks.any(axis=(1, 2, 3))
+        def keep(position, reading):
+            positive[position] = reading.mask.any()
             if cache != "none":
-                store.channels[these] = compute(np.stack([reading.image for reading in readings]))
-                store.masks[these] = masks
+                features.of_array(reading.image[None], out=store.channels[position : position + 1])
+                store.masks[position] = reading.mask[..., None]
 
         try:
-            for _ in in_order(keep, checked_groups(), workers=1):
-                pass
+            for reading in checked_readings(
+                patches, split, layout, duplicates, usual=usual, allow_missing=allow_missing, keep=keep
+            ):
+                if reading.errors:
+                    raise reading.errors[0]
         except BaseException:
-            if store is not None:
-                store.discard()
+            store.discard()
             raise
         store.keep()
-        views = _file_views(patches, compute, features.layout, allow_missing) if cache == "none" else store.views
-        return cls(patches, features.channels, positive, views, store.shape)
+        views = _file_views(patches, features, allow_missing) if cache == "none" else store.views
+        return cls(patches, features.channels, positive, views, shape)
 
     def dataset(
         self,
@@ -316,30 +303,18 @@ def _whole_pixels(x: np.ndarray) -> np.ndarray:
     return x.view(f"V{x.shape[-1] * x.itemsize}")[..., 0]
 
 
-def _as_graph(features: Features) -> Callable[[np.ndarray], np.ndarray]:
-    """Features as a graph, for any number of images of any size."""
-    bands = tf.TensorSpec((None, None, None, len(features.layout.bands)), tf.float32)
-    graph = tf.function(features, input_signature=[bands])
-    return lambda stored: np.asarray(memoryview(graph(stored)))  # ``numpy()`` would copy
+def _file_views(patches, features, allow_missing):
+    def read(patch):
+        image = read_image(patch.image, features.layout, allow_missing=allow_missing)
+        return features.of_array(image[None])[0], read_mask(patch.mask)[..., None]
 
-
-def _file_views(patches, compute, layout, allow_missing):
-    def views(positions):
-        chosen = [patches[i] for i in positions]
-        images = in_order(
-            lambda p: (read_image(p.image, layout, allow_missing=allow_missing), read_mask(p.mask)), chosen
-        )
-        stored, masks = zip(*images, strict=True)
-        return zip(compute(np.stack(stored)), (mask[..., None] for mask in masks), strict=True)
-
-    return views
+    return lambda positions: in_order(read, [patches[i] for i in positions])
 
 
 class _Store:
     """Channels and masks of a split in memory, or in two memory-mapped files that exist only once they are whole."""
 
     def __init__(self, cache: str, cache_dir, split: str, n: int, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
         self._files: list[tuple[Path, Path]] = []
         arrays = []
         for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):

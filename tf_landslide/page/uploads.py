@@ -56,7 +56,7 @@ class Upload:
         if self.layout is None:
             return {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
         names = [name for name in SHOWN if _available(name, self.layout)]
-        channels = np.asarray(Features(self.layout.name, names)(self.image[None]))[0]
+        channels = Features(self.layout.name, names).of_array(self.image[None])[0]
         return {name: channels[..., i] for i, name in enumerate(names)}
 
     def channels(self, predictor: Predictor) -> np.ndarray:
