@@ -187,10 +187,8 @@ def _over_torch(ours: str, batch: str):
     )
 
 
-def _over_openvino(batch: str):
-    return lambda results: _ratio(
-        results, "inference", OURS_AUTO, _best(results, "inference", (OPENVINO, OPENVINO_OURS), batch), batch
-    )
+def _over_openvino(batch: str, among: tuple[str, ...]):
+    return lambda results: _ratio(results, "inference", OURS_AUTO, _best(results, "inference", among, batch), batch)
 
 
 def _over_generator(variant: str):
@@ -246,7 +244,18 @@ TARGETS = (
     Target("inference, batch 1: fastest ÷ PyTorch's better layout", 1.2, 1.4, _over_torch(OURS_AUTO, "1")),
     Target("inference, batch 16: fastest ÷ PyTorch's better layout", 1.03, 1.2, _over_torch(OURS_AUTO, "16")),
     Target("inference, batch 64: fastest ÷ PyTorch's better layout", 1.2, 1.3, _over_torch(OURS_AUTO, "64")),
-    Target("inference, batch 16: fastest ÷ the better OpenVINO run directly", 0.95, 1.0, _over_openvino("16")),
+    Target(
+        "inference, batch 16: fastest ÷ OpenVINO run directly on the same SavedModel",
+        0.95,
+        1.0,
+        _over_openvino("16", (OPENVINO_OURS,)),
+    ),
+    Target(
+        "the same ÷ the better OpenVINO, PyTorch's network included",
+        0.95,
+        1.0,
+        _over_openvino("16", (OPENVINO, OPENVINO_OURS)),
+    ),
     Target("input, first epoch, all checks on: ours ÷ h5py generator", 5, 10, _over_generator("first")),
     Target("input, later epochs: ours ÷ h5py generator", 20, 50, _over_generator("later")),
     Target("input, later epochs, shuffled and turned: ours ÷ h5py generator", 10, 20, _over_generator("turned")),
@@ -456,7 +465,8 @@ def _growth(results: Results) -> str:
 
 
 def _slope(points: dict[int, tuple[float, float]], which: int) -> float:
-    logs = [(math.log(n), math.log(max(point[which], 0.1))) for n, point in points.items()]
+    least = (1e-6, 0.1)[which]  # second, MB: memory may not have grown at all
+    logs = [(math.log(n), math.log(max(point[which], least))) for n, point in points.items()]
     return statistics.linear_regression(*zip(*logs, strict=True)).slope
 
 
