@@ -65,5 +65,28 @@ def pretrained(name: str, weights: str) -> keras.Model:
 
 def network(name: str, channels: int) -> keras.Model:
     """One of the package's ResNets as a model with the maps at stride 2, 4, 8, 16 and 32."""
-    model = source(name, channels)
+    model = _without_padding(source(name, channels))
     return keras.Model(model.inputs[0], [model.get_layer(layer).output for layer in PYRAMID_LAYERS], name=name)
+
+
+def _without_padding(model: keras.Model) -> keras.Model:
+    """Have convolutions that do not stride pad for themselves: the same numbers, and no second copy of their input."""
+    padded = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D) and set(layer.strides) == {1}:
+            before = layer.input._keras_history.operation
+            side = layer.kernel_size[0] // 2
+            if isinstance(before, keras.layers.ZeroPadding2D) and before.padding == ((side, side), (side, side)):
+                padded[layer.name] = before.name
+    dropped = set(padded.values())
+
+    def clone(layer):
+        config = layer.get_config()
+        if layer.name in padded:
+            config["padding"] = "same"
+        return layer.__class__.from_config(config)
+
+    def call(layer, x, **options):
+        return x if layer.name in dropped else layer(x, **options)
+
+    return keras.models.clone_model(model, clone_function=clone, call_function=call)
