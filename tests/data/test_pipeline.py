@@ -1,4 +1,6 @@
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -62,6 +64,20 @@ def test_one_seed_gives_one_sequence_of_batches_and_another_gives_another(source
     assert epochs(1) == epochs(1)
     assert len({*epochs(1), *epochs(2)}) == 6
     assert epochs(1, first=1, n=2) == epochs(1)[1:]  # what a resumed run sees
+
+
+def test_a_dataset_keeps_its_patches_as_long_as_anything_iterates_and_no_longer(sample):
+    dataset = PatchSource.open(sample, "train", Features("landslide4sense", "six")).dataset(2)
+    source = weakref.ref(dataset.source)
+    assert repr(source()).startswith("PatchSource(10 patches")
+    iterator = iter(dataset.take(4).map(lambda *batch: batch[0]))
+    next(iterator)
+    del dataset
+    gc.collect()
+    assert len(list(iterator)) == 3
+    del iterator
+    gc.collect()
+    assert source() is None
 
 
 def test_a_shuffled_epoch_holds_every_patch_once():

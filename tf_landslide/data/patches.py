@@ -34,7 +34,7 @@ _FOLDERS = {
     "test": (("TestData/img", "TestData/mask"), ("images/test", "annotations/test")),
 }
 _NUMBERED = re.compile(r"^(?:image|mask)_(\d+)\.h5$")
-_READERS = min(4, os.cpu_count() or 1)
+READERS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def read_patch(patch: Patch, layout: BandLayout | None = None, *, allow_missing:
     return reading
 
 
-def in_order(function, items, workers: int = _READERS) -> Iterator:
+def in_order(function, items, workers: int = READERS) -> Iterator:
     """Map ``function`` over ``items`` on threads; results come in order, with only a few in flight at a time."""
     items = iter(items)
     with ThreadPoolExecutor(workers) as pool:

@@ -7,7 +7,9 @@ one seed see the same batches, and a resumed run goes on with the batches it wou
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -18,14 +20,14 @@ import tensorflow as tf
 
 from tf_landslide.bands import get_layout
 from tf_landslide.data.inspection import DuplicateFinder, checked_readings, detect_layout, usual_shape
-from tf_landslide.data.patches import Patch, find_patches, in_order, read_image, read_mask
+from tf_landslide.data.patches import READERS, Patch, find_patches, read_image, read_mask
 from tf_landslide.errors import LandslideError
 from tf_landslide.features import Features
 
 CACHES = ("memory", "disk", "none")
 
 
-@dataclass
+@dataclass(repr=False)
 class PatchSource:
     """A split that has been read and checked once, giving any of its patches by position.
 
@@ -45,6 +47,9 @@ class PatchSource:
 
     def __len__(self) -> int:
         return len(self.patches)
+
+    def __repr__(self) -> str:
+        return f"PatchSource({len(self)} patches, {self.positive.sum()} with landslides, shape {self.shape})"
 
     def fetch(
         self, positions: np.ndarray, symmetries: np.ndarray | None = None, mask_type: np.dtype | type = np.uint8
@@ -134,7 +139,8 @@ class PatchSource:
         height, width, channels = self.shape
         if augment and height != width:
             raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
-        epochs = count(first_epoch)
+        # TensorFlow never lets go of a function that it calls: that one refers weakly, and the dataset holds the source
+        size, source, epochs = len(self), weakref.ref(self), count(first_epoch)
         plan_of = partial(
             epoch_plan,
             positive=self.positive,
@@ -150,12 +156,12 @@ class PatchSource:
 
         def plan(_):
             positions, symmetries = tf.numpy_function(next_plan, [], (tf.int64, tf.int64))
-            positions.set_shape([len(self)])
-            symmetries.set_shape([len(self)])
+            positions.set_shape([size])
+            symmetries.set_shape([size])
             return tf.data.Dataset.from_tensor_slices((positions, symmetries))
 
         def fetch(positions, symmetries):
-            return self.fetch(positions, symmetries, np.float32)
+            return source().fetch(positions, symmetries, np.float32)
 
         def load(positions, symmetries):
             x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
@@ -163,9 +169,9 @@ class PatchSource:
             y.set_shape([None, height, width, 1])
             return x, y
 
-        drop = shuffle and len(self) >= batch_size  # a short last batch costs a compilation and a poor batch norm
-        batches = len(self) // batch_size if drop else -(-len(self) // batch_size)
-        return (
+        drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm
+        batches = size // batch_size if drop else -(-size // batch_size)
+        dataset = (
             tf.data.Dataset.range(1)
             .flat_map(plan)
             .batch(batch_size, drop_remainder=drop)
@@ -173,6 +179,8 @@ class PatchSource:
             .apply(tf.data.experimental.assert_cardinality(batches))
             .prefetch(4)
         )
+        dataset.source = self  # every dataset and iterator made from this one refers to it
+        return dataset
 
 
 def load_dataset(
@@ -308,7 +316,8 @@ def _file_views(patches, features, allow_missing):
         image = read_image(patch.image, features.layout, allow_missing=allow_missing)
         return features.of_array(image[None])[0], read_mask(patch.mask)[..., None]
 
-    return lambda positions: in_order(read, [patches[i] for i in positions])
+    readers = ThreadPoolExecutor(READERS)  # one for all batches: each thread keeps the memory it reads into
+    return lambda positions: readers.map(read, [patches[i] for i in positions])
 
 
 class _Store:

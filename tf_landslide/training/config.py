@@ -70,7 +70,7 @@ class TrainingConfig(_Section):
     weight_decay: float = Field(0, ge=0, description="decoupled weight decay (AdamW); 0 for plain Adam")
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
     early_stopping: int | None = Field(None, ge=1, description="epochs without a better validation F1 before stopping")
-    jit_compile: bool = Field(False, description="XLA: faster steps after a long first one")
+    jit_compile: bool = Field(False, description="XLA: a long first step, then faster ones where it suits the machine")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, oversampling and flips")
     deterministic: bool = Field(False, description="the same weights, bit for bit, from the same seed; slower")
 
