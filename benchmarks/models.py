@@ -1,6 +1,7 @@
 """Training step and inference of the paper's models on this machine, as a Markdown table.
 
     python benchmarks/models.py [--batch 8] [--steps 5] [NAME …]
+    python benchmarks/models.py --ratio unet_resnext50 unet_resnet50     one's step over the other's, step by step
 
 A training step is forward, backward and Adam at 128 x 128 x 6 in graph mode without XLA; inference is the predictor's.
 Both are medians, after one call that compiles.
@@ -41,19 +42,47 @@ def median_seconds(call, times: int) -> float:
     return statistics.median(seconds)
 
 
+def patches(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, 128, 128, 6)).astype(np.float32)
+    return x, (rng.random((batch, 128, 128, 1)) < 0.02).astype(np.float32)
+
+
+def compiled(model: keras.Model) -> keras.Model:
+    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    return model
+
+
+def ratio(one: str, other: str, batch: int, steps: int) -> float:
+    """The median ratio of two models' training steps, taken in turn."""
+    x, y = patches(batch)
+    models = []
+    for name in (one, other):
+        architecture, encoder, options = MODELS[name]
+        models.append(compiled(build_model(architecture, encoder, channels=6, **options)))
+        models[-1].train_on_batch(x, y)
+    ratios = []
+    for _ in range(steps):
+        seconds = []
+        for model in models:
+            start = time.perf_counter()
+            model.train_on_batch(x, y)
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[0] / seconds[1])
+    return statistics.median(ratios)
+
+
 def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
     """Seconds a training step, patches a second of inference, megabytes of the ``.keras`` file."""
     architecture, encoder, options = MODELS[name]
     model = build_model(architecture, encoder, channels=6, **options)
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(batch, 128, 128, 6)).astype(np.float32)
-    y = (rng.random((batch, 128, 128, 1)) < 0.02).astype(np.float32)
+    x, y = patches(batch)
     predictor = predictor_of(model, ModelCard(name, architecture, encoder, "", tuple("abcdef"), 0.5), batch)
     inference = batch / median_seconds(lambda: predictor(x), steps)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "m.keras")
         megabytes = (Path(folder) / "m.keras").stat().st_size / 1e6
-    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    compiled(model)
     step = median_seconds(lambda: model.train_on_batch(x, y), steps)
     return step, inference, megabytes
 
@@ -63,7 +92,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--ratio", nargs=2, metavar="NAME", help="only the ratio of two models' steps")
     arguments = parser.parse_args()
+    if arguments.ratio:
+        print(f"{ratio(*arguments.ratio, arguments.batch, arguments.steps):.2f}")
+        return
     print(f"| model | s a step of {arguments.batch} | patches/s | .keras MB |\n|---|---|---|---|")
     for name in arguments.names:
         step, inference, megabytes = measure(name, arguments.batch, arguments.steps)
