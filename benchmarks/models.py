@@ -48,6 +48,11 @@ def patches(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return x, (rng.random((batch, 128, 128, 1)) < 0.02).astype(np.float32)
 
 
+def build(name: str) -> keras.Model:
+    architecture, encoder, options = MODELS[name]
+    return build_model(architecture, encoder, channels=6, **options)
+
+
 def compiled(model: keras.Model) -> keras.Model:
     model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
     return model
@@ -58,8 +63,7 @@ def ratio(one: str, other: str, batch: int, steps: int) -> float:
     x, y = patches(batch)
     models = []
     for name in (one, other):
-        architecture, encoder, options = MODELS[name]
-        models.append(compiled(build_model(architecture, encoder, channels=6, **options)))
+        models.append(compiled(build(name)))
         models[-1].train_on_batch(x, y)
     ratios = []
     for _ in range(steps):
@@ -74,10 +78,9 @@ def ratio(one: str, other: str, batch: int, steps: int) -> float:
 
 def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
     """Seconds a training step, patches a second of inference, megabytes of the ``.keras`` file."""
-    architecture, encoder, options = MODELS[name]
-    model = build_model(architecture, encoder, channels=6, **options)
+    model = build(name)
     x, y = patches(batch)
-    predictor = predictor_of(model, ModelCard(name, architecture, encoder, "", tuple("abcdef"), 0.5), batch)
+    predictor = predictor_of(model, ModelCard(name, *MODELS[name][:2], "", tuple("abcdef"), 0.5), batch)
     inference = batch / median_seconds(lambda: predictor(x), steps)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "m.keras")
@@ -92,7 +95,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--ratio", nargs=2, metavar="NAME", help="only the ratio of two models' steps")
+    parser.add_argument("--ratio", nargs=2, choices=MODELS, metavar="NAME", help="only the ratio of two models' steps")
     arguments = parser.parse_args()
     if arguments.ratio:
         print(f"{ratio(*arguments.ratio, arguments.batch, arguments.steps):.2f}")

@@ -79,7 +79,7 @@ def channel_names(channels: str | Sequence[str], layout: str | BandLayout) -> tu
     return names
 
 
-def _is_missing(x, xp=ops):
+def _is_missing(x, xp):
     return xp.logical_not(xp.isfinite(x))
 
 
@@ -111,7 +111,9 @@ def nanmedian_filter(x, size: int, xp=ops):
 
 
 def _legacy_ratio(stored, xp):
-    """The six per-patch ratios of the widely copied Landslide4Sense U-Net notebook, on stored values, NaN -> 1e-6."""
+    """The six per-patch ratios of the widely copied Landslide4Sense U-Net notebook, on stored values, NaN -> 1e-6;
+    (N, H, W) each.
+    """
     x = xp.where(xp.isnan(stored), 1e-6, stored)
     column = LANDSLIDE4SENSE.index
     first = column("blue")

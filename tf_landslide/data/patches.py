@@ -307,11 +307,11 @@ def read_patch(patch: Patch, layout: BandLayout | None = None, *, allow_missing:
     return reading
 
 
-def in_order(function, items, workers: int = READERS) -> Iterator:
+def in_order(function, items) -> Iterator:
     """Map ``function`` over ``items`` on threads; results come in order, with only a few in flight at a time."""
     items = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = [pool.submit(function, item) for item in islice(items, 2 * workers)]
+    with ThreadPoolExecutor(READERS) as pool:
+        pending = [pool.submit(function, item) for item in islice(items, 2 * READERS)]
         while pending:
             yield pending.pop(0).result()
             pending.extend(pool.submit(function, item) for item in islice(items, 1))

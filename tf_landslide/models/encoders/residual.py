@@ -70,11 +70,10 @@ def residual_network(channels: int, spec: ResidualSpec, name: str) -> keras.Mode
         padding = "same" if strides == 1 else "valid"
         if size > 1 and strides > 1:  # pad as the published weights were trained: alike on both sides
             x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-        options = {"strides": strides, "padding": padding, "use_bias": False, "name": name}
-        options["kernel_initializer"] = "he_uniform"
+        options = {"strides": strides, "padding": padding, "use_bias": False, "kernel_initializer": "he_uniform"}
         if spec.groups > 1 and size == 3:
-            return GroupedConv2D(filters, size, spec.groups, **options)(x)
-        return layers.Conv2D(filters, size, **options)(x)
+            return GroupedConv2D(filters, size, spec.groups, name=name, **options)(x)
+        return layers.Conv2D(filters, size, name=name, **options)(x)
 
     def squeeze_and_excite(x, name):
         filters = x.shape[-1]
