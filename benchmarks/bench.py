@@ -30,9 +30,9 @@ import server
 from contest import Contender, Failed, contest, once, tell
 from report import COMPILED, KERAS_SM, OURS, OURS_AUTO, OURS_TF, OURS_XLA, SMP
 
-from tf_landslide.bands import LANDSLIDE4SENSE
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE
+from tf_landslide.core.files import write_text
 from tf_landslide.data.synthetic import write_sample
-from tf_landslide.files import write_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MISSING_PEERS = "make bench builds it from benchmarks/requirements.txt"
@@ -203,7 +203,7 @@ def command_seconds(command: str) -> float:
 
 def imports_tensorflow(command: str) -> bool:
     script = (
-        "import sys\nfrom tf_landslide.cli import main\n"
+        "import sys\nfrom tf_landslide.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "sys.exit(77 if 'tensorflow' in sys.modules else 0)"
     )

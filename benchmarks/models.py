@@ -16,20 +16,23 @@ import tempfile
 import time
 from pathlib import Path
 
+from tf_landslide.training.optimizers import FusedAdam
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 
-from tf_landslide.card import ModelCard
-from tf_landslide.catalogue import PAPER_MODELS
-from tf_landslide.losses import BCEDice
-from tf_landslide.models import build_model
-from tf_landslide.optimizers import Adam
-from tf_landslide.predictor import predictor_of
+from tf_landslide.jobs.catalogue import build_paper_model, paper_models
+from tf_landslide.models.build import build_model
+from tf_landslide.predict.backends.keras import KerasBackend
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.training.losses import BCEDice
 
 # Beside the paper's models: what ResNeXt's step is measured against.
-MODELS = {**PAPER_MODELS, "unet_resnet50": ("unet", "resnet50", {})}
+BESIDE = {"unet_resnet50": ("unet", "resnet50")}
+MODELS = (*paper_models(), *BESIDE)
 
 
 def median_seconds(call, times: int) -> float:
@@ -49,12 +52,11 @@ def patches(batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(name: str) -> keras.Model:
-    architecture, encoder, options = MODELS[name]
-    return build_model(architecture, encoder, channels=6, **options)
+    return build_model(*BESIDE[name], channels=6) if name in BESIDE else build_paper_model(name)
 
 
 def compiled(model: keras.Model) -> keras.Model:
-    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    model.compile(optimizer=FusedAdam(1e-3), loss=BCEDice(), jit_compile=False)
     return model
 
 
@@ -80,7 +82,7 @@ def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
     """Seconds a training step, patches a second of inference, megabytes of the ``.keras`` file."""
     model = build(name)
     x, y = patches(batch)
-    predictor = predictor_of(model, ModelCard(name, *MODELS[name][:2], "", tuple("abcdef"), 0.5), batch)
+    predictor = Predictor(ModelCard(name, "", None, "", tuple("abcdef"), 0.5), KerasBackend(model, batch))
     inference = batch / median_seconds(lambda: predictor(x), steps)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "m.keras")

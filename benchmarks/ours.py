@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from contest import Calls, Describe, peak_mb, resident_mb, versions, work
 
-from tf_landslide.startup import start_tensorflow
+from serving.startup import start_tensorflow
 
 NETWORKS = {"unet_resnet34": ("unet", "resnet34"), "plain_unet": ("plain_unet", None)}
 SIZE, CHANNELS = 128, 6
@@ -30,8 +30,8 @@ def _started(facts: dict, *packages: str) -> bool:
     start_tensorflow()
     import keras
     import tensorflow as tf
-
     import tf_landslide.losses
+
     import tf_landslide.models  # noqa: F401
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -47,7 +47,7 @@ def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
     """The step that ``fit`` takes, fed as ``fit`` feeds it, until its loss is known."""
     import tensorflow as tf
 
-    from tf_landslide.losses import BCEDice
+    from tf_landslide.training.losses import BCEDice
 
     model.compile(optimizer=optimizer, loss=BCEDice(), jit_compile=jit)
     model.make_train_function()
@@ -57,13 +57,13 @@ def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
 
 def training(facts: dict, network: str, jit: bool, batch: int = 16) -> tuple[Calls, Describe]:
     _started(facts)
-    from tf_landslide.models import build_model
+    from tf_landslide.models.build import build_model
     from tf_landslide.models.complexity import multiply_adds
-    from tf_landslide.optimizers import Adam
+    from tf_landslide.training.optimizers import FusedAdam
 
     architecture, encoder = NETWORKS[network]
     model = build_model(architecture, encoder, channels=CHANNELS)
-    return _train_calls(model, Adam(1e-3), batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
+    return _train_calls(model, FusedAdam(1e-3), batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
 
 
 def keras_training(facts: dict, batch: int = 16) -> tuple[Calls, Describe]:
@@ -95,7 +95,7 @@ def export(facts: dict, folder: str) -> tuple[Calls, Describe]:
 
 
 def _predictor(path: str, runtime: str):
-    from tf_landslide.predictor import load_predictor
+    from tf_landslide.predict.load import load_predictor
 
     return load_predictor(path, runtime=runtime)
 
@@ -214,12 +214,12 @@ def epochs(facts: dict, count: int, before: int = 5, n: int = 32, size: int = 64
     import keras
     import tensorflow as tf
 
-    from tf_landslide.losses import BCEDice
-    from tf_landslide.models import build_model
-    from tf_landslide.optimizers import Adam
+    from tf_landslide.models.build import build_model
+    from tf_landslide.training.losses import BCEDice
+    from tf_landslide.training.optimizers import FusedAdam
 
     model = build_model("unet", "resnet34", channels=CHANNELS)
-    model.compile(optimizer=Adam(1e-3), loss=BCEDice(), jit_compile=False)
+    model.compile(optimizer=FusedAdam(1e-3), loss=BCEDice(), jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices((random_channels(n, size), random_masks(n, size))).batch(8)
     resident: list[float] = []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: resident.append(resident_mb()))

@@ -11,7 +11,7 @@ from pathlib import Path
 import server
 from contest import cpu_seconds_each, median_seconds, speed_ratio
 
-from tf_landslide.files import write_text
+from tf_landslide.core.files import write_text
 
 OURS, OURS_XLA, OURS_TF, OURS_AUTO = "ours", "ours, XLA", "ours, TensorFlow", "ours, fastest"
 SMP, COMPILED, PLAIN_TORCH = "segmentation_models.pytorch, channels last", ", torch.compile", "PyTorch, channels last"

@@ -53,8 +53,8 @@ def ask(predict, callers: int, seconds: float) -> dict[str, float]:
 
 def work(model: str) -> None:
     """Ask as each line of standard input says, ``CALLERS SECONDS``, and print what it took."""
-    from tf_landslide.predictor import is_server, load_predictor
-    from tf_landslide.startup import start_tensorflow
+    from serving.startup import start_tensorflow
+    from tf_landslide.predict.load import is_server, load_predictor
 
     if not is_server(model):
         start_tensorflow()
@@ -94,13 +94,13 @@ class Worker:
 
 def export(folder: Path):
     """U-Net/ResNet-34 with random weights, as a server's folder of models; the model."""
-    from tf_landslide.startup import start_tensorflow
+    from serving.startup import start_tensorflow
 
     start_tensorflow()
-    from tf_landslide.card import ModelCard
-    from tf_landslide.export import save_model
-    from tf_landslide.features import RECIPES
-    from tf_landslide.models import build_model
+    from tf_landslide.bands.recipes import RECIPES
+    from tf_landslide.models.build import build_model
+    from tf_landslide.predict.export import save_model
+    from tf_landslide.runs.card import ModelCard
 
     model = build_model("unet", "resnet34", channels=6, adapt_to=[np.random.default_rng(0).normal(size=(4, 64, 64, 6))])
     logits = model.get_layer("logits")  # random ones are so large that rounding shows in the probabilities

@@ -1,14 +1,18 @@
 """What speaks TensorFlow Serving's API: an embedded server, a client, and files to deploy the real one with.
 
+It stands alone: nothing here knows landslides, and any project could take it.
+
     server.py     start, stop, drain: ``python -m serving.server`` or ``tf-landslide serve``
     flags.py      TensorFlow Serving's flags: which are honoured, which only accepted, which refused
-    core.py       what a request asks for, whichever way it came (caller.py: and who waits for it)
+    api.py        the API's calls, whichever door they come through (gate.py: how many; caller.py: who waits for it)
     servicers.py  the way in over gRPC
     rest.py       the way in over HTTP (json_tensors.py: its bodies)
     manager.py    models, versions and labels: what is loaded, what is wanted, and the way between the two
     servable.py   one loaded version of a model
     batching.py   requests of one shape run together
-    client.py     a server as a predictor
+    versions.py   what a version folder is
+    startup.py    TensorFlow started, without its noise
+    client.py     a client of one model
     tensors.py    arrays to and from TensorFlow's messages, without TensorFlow
     protos.py     the official messages, without TensorFlow's start-up
     configs.py    TensorFlow Serving's text configuration files

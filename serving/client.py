@@ -1,16 +1,14 @@
-"""A model server as a predictor: the embedded one or TensorFlow Serving, they cannot be told apart from here.
+"""A client of one model of a server, the embedded one or TensorFlow Serving: arrays in, arrays out.
 
 Needs neither TensorFlow nor Keras: importing it takes a second, not ten.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +24,8 @@ from serving.protos import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
+from serving.status import ServingError, UsageError
 from serving.tensors import to_array, to_proto
-from tf_landslide.errors import LandslideError
-from tf_landslide.predictor import ModelCard, Predictor
 
 _URL = re.compile(
     r"(?P<scheme>grpcs?)://(?P<address>[^/]+)/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/]+))?/?"
@@ -46,11 +43,11 @@ class TLS:
 
     def credentials(self) -> grpc.ChannelCredentials:
         if bool(self.certificate) != bool(self.key):
-            raise LandslideError("mutual TLS needs both a certificate and its key")
+            raise UsageError("mutual TLS needs both a certificate and its key")
         try:
             parts = [Path(file).read_bytes() if file else None for file in (self.authority, self.key, self.certificate)]
         except OSError as error:
-            raise LandslideError(f"{error.filename}: {error.strerror}") from None
+            raise UsageError(f"{error.filename}: {error.strerror}") from None
         return grpc.ssl_channel_credentials(*parts)
 
 
@@ -64,17 +61,17 @@ class Client:
         tls: for ``grpcs://``; the system's authorities where None.
 
     Raises:
-        LandslideError: another kind of address.
+        UsageError: another kind of address.
     """
 
     def __init__(self, url: str, *, deadline: float = 60.0, retries: int = 5, tls: TLS | None = None):
         match = _URL.fullmatch(url)
         if not match:
-            raise LandslideError(
+            raise UsageError(
                 f"{url}: is no server address; expected grpc://HOST:PORT/NAME, and optionally /versions/V or /labels/L"
             )
         if tls and match["scheme"] == "grpc":
-            raise LandslideError(f"{url}: TLS files are for grpcs:// addresses")
+            raise UsageError(f"{url}: TLS files are for grpcs:// addresses")
         self.url, self.deadline, self.retries = url, deadline, retries
         self._spec = ModelSpec(name=match["name"])
         if match["version"]:
@@ -109,7 +106,7 @@ class Client:
             outputs: the names wanted; all where empty.
 
         Raises:
-            LandslideError: whatever the server answers but a result.
+            ServingError: whatever the server answers but a result, with its code.
         """
         request = PredictRequest(model_spec=self._spec, output_filter=outputs)
         request.model_spec.signature_name = signature
@@ -130,15 +127,6 @@ class Client:
         self._call(self._prediction.GetModelMetadata, request).metadata["signature_def"].Unpack(signatures)
         return signatures
 
-    def card(self) -> ModelCard:
-        """The model's card. Raises ``LandslideError`` where it has none: it is no model of ours."""
-        if "describe" not in self.signatures().signature_def:
-            raise LandslideError(
-                f"{self.url}: the model has no 'describe' signature; export it with tf-landslide export"
-            )
-        card = self.predict({}, "describe")["card"].item()
-        return ModelCard.from_dict(json.loads(card))
-
     def _call(self, method, request):
         until = time.monotonic() + self.deadline
         for attempt in range(self.retries + 1):
@@ -149,50 +137,6 @@ class Client:
                 last = attempt == self.retries or time.monotonic() + pause >= until
                 if error.code() != grpc.StatusCode.UNAVAILABLE or last:
                     detail = " ".join((error.details() or "").split())
-                    raise LandslideError(f"{self.url}: {error.code().name}: {detail}") from None
+                    raise ServingError(error.code(), f"{self.url}: {error.code().name}: {detail}") from None
                 time.sleep(pause)
         raise AssertionError("unreachable")
-
-
-class ServerPredictor(Predictor):
-    """A predictor whose model is on a server; made by ``connect``."""
-
-    max_bytes = 2**25  # of a request, unless one image has more
-
-    runtime = "server"
-
-    def __init__(self, client: Client, batch_size: int = 16, in_flight: int = 4):
-        super().__init__(client.card(), self._probability, batch_size)
-        self.client, self._in_flight = client, in_flight
-
-    def _probability(self, channels: np.ndarray) -> np.ndarray:
-        return self.client.predict({"channels": channels})["probability"]
-
-    def _map(self, call, parts) -> list[np.ndarray]:
-        """Several requests on their way at a time, answers in order."""
-        with ThreadPoolExecutor(self._in_flight) as pool:
-            return list(pool.map(call, parts))
-
-    def channels(self, stored: np.ndarray) -> np.ndarray:
-        """The model's channels of stored bands, computed by the server."""
-
-        def call(part):
-            return self.client.predict({"bands": part}, "features")["channels"]
-
-        stored = np.asarray(stored, np.float32)
-        return np.concatenate(self._map(call, self._parts(stored)))
-
-
-def connect(url: str, *, batch_size: int = 16, in_flight: int = 4, **options) -> ServerPredictor:
-    """A predictor that a server answers.
-
-    Args:
-        url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
-        batch_size: images in a request.
-        in_flight: requests on their way at a time.
-        **options: of ``Client``: deadline, retries, tls.
-
-    Raises:
-        LandslideError: no server there, no such model on it, or one without a card.
-    """
-    return ServerPredictor(Client(url, **options), batch_size, in_flight)

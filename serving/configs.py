@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import Message
 
 from serving.protos import ModelServerConfig
-from tf_landslide.errors import LandslideError, first_line
+from serving.status import UsageError
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _INT64, _BOOL, _STRING_VALUE = (
@@ -34,7 +34,7 @@ _MESSAGES: dict[str, list[tuple]] = {
         ("max_execution_batch_size", 9, _INT64),
     ],
     "PrometheusConfig": [("enable", 1, "bool"), ("path", 2, "string")],
-    "MonitoringConfig": [("prometheus_config", 1, ".tf_landslide.PrometheusConfig")],
+    "MonitoringConfig": [("prometheus_config", 1, ".serving.PrometheusConfig")],
     "SSLConfig": [
         ("server_key", 1, "string"),
         ("server_cert", 2, "string"),
@@ -46,9 +46,7 @@ _TYPES = {"int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD
 
 
 def _declare() -> dict[str, type[Message]]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tf_landslide/serving.proto", package="tf_landslide", syntax="proto3"
-    )
+    file = descriptor_pb2.FileDescriptorProto(name="serving/configs.proto", package="serving", syntax="proto3")
     file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -62,9 +60,7 @@ def _declare() -> dict[str, type[Message]]:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tf_landslide.{name}")) for name in _MESSAGES
-    }
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving.{name}")) for name in _MESSAGES}
 
 
 _DECLARED = _declare()
@@ -74,14 +70,18 @@ SSLConfig = _DECLARED["SSLConfig"]
 
 
 def read_config(path: str | Path, kind: type[Message]) -> Message:
-    """Read a text-format file. Raises ``LandslideError``: absent, or not of that kind, with the line."""
+    """Read a text-format file. Raises ``UsageError``: absent, or not of that kind, with the line."""
     path = Path(path)
     try:
         return text_format.Parse(path.read_text(), kind())
     except (OSError, UnicodeDecodeError) as error:
-        raise LandslideError(f"{path}: cannot be read ({first_line(error)})") from None
+        raise UsageError(f"{path}: cannot be read ({_first_line(error)})") from None
     except text_format.ParseError as error:
-        raise LandslideError(f"{path}: is no {kind.DESCRIPTOR.name} ({first_line(error)})") from None
+        raise UsageError(f"{path}: is no {kind.DESCRIPTOR.name} ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_model_config(path: str | Path) -> ModelServerConfig:

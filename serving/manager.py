@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from serving.protos import ModelConfig, ModelServerConfig, ModelSpec, ModelVersionStatus
 from serving.status import Code, ServingError
+from serving.versions import version_folders
 
 if TYPE_CHECKING:  # TensorFlow starts with it
     from serving.servable import Servable
@@ -302,8 +303,7 @@ def wanted_versions(config: ModelConfig) -> dict[int, Path]:
         raise ServingError(
             Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"
         )
-    found = {int(child.name): child for child in base.iterdir() if child.name.isdecimal() and child.is_dir()}
-    found = {number: path for number, path in found.items() if number < 2**63}
+    found = version_folders(base)
     policy = config.model_version_policy
     match policy.WhichOneof("policy_choice"):
         case "all":

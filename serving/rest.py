@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from google.protobuf.json_format import MessageToDict
 
+from serving.api import SIGNATURE_DEF, Api
 from serving.caller import Caller
-from serving.core import SIGNATURE_DEF, Core
 from serving.json_tensors import parse_json, read_inputs, write_outputs
 from serving.metrics import METRICS_PATH
 from serving.protos import (
@@ -41,7 +41,7 @@ class RestServer:
     """HTTP/1.1 on a port, a thread for each connection.
 
     Args:
-        core: answers.
+        api: answers.
         host, port: to listen on.
         timeout: seconds a prediction may take, 0 for any.
         max_bytes: of a request's body.
@@ -51,7 +51,7 @@ class RestServer:
 
     def __init__(
         self,
-        core: Core,
+        api: Api,
         host: str,
         port: int,
         *,
@@ -60,7 +60,7 @@ class RestServer:
         metrics_path: str | None = METRICS_PATH,
         cors: bool = False,
     ):
-        handler = type("Handler", (_Handler,), {"core": core, "answer_within": timeout, "max_bytes": max_bytes})
+        handler = type("Handler", (_Handler,), {"api": api, "answer_within": timeout, "max_bytes": max_bytes})
         handler.metrics_path, handler.cors = metrics_path, cors
         self._server = _Server((host, port), handler)
         self.port = self._server.server_address[1]
@@ -113,12 +113,12 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "tf_landslide-embedded"
+    server_version = "embedded"
     sys_version = ""
     disable_nagle_algorithm = True
     timeout = 60  # seconds a connection may stay silent
 
-    core: Core
+    api: Api
     answer_within: float
     max_bytes: int
     metrics_path: str | None
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             path = self.path.partition("?")[0]
             if method == "GET" and path == self.metrics_path:
-                self._send(200, self.core.metrics.text(), "text/plain; version=0.0.4")
+                self._send(200, self.api.metrics.text(), "text/plain; version=0.0.4")
                 return
             try:
                 status, text = 200, self._answer(method, path)
@@ -169,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.parsing:
                 return self._post(match["method"].lower(), spec, body)
         if match["metadata"]:
-            return metadata_json(self.core, spec)
-        response = self.core.status(GetModelStatusRequest(model_spec=spec))
+            return metadata_json(self.api, spec)
+        response = self.api.status(GetModelStatusRequest(model_spec=spec))
         # The status message keeps its proto's name for one field, as TensorFlow Serving's JSON does.
         return json.dumps(_plain(response), indent=1)
 
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(name, str):
             raise _invalid("'signature_name' key must be a string value.")
         request.model_spec.signature_name = name
-        with self.core.manager.serving(request.model_spec) as (_, servable):
+        with self.api.manager.serving(request.model_spec) as (_, servable):
             try:
                 signature = servable.signature(name)
             except ServingError:
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             for key, array in arrays.items():
                 request.inputs[key].CopyFrom(to_proto(array))
         caller = Caller(time.monotonic() + self.answer_within if self.answer_within > 0 else None)
-        results, _ = self.core.predict_arrays(request, caller, api="REST")
+        results, _ = self.api.predict_arrays(request, caller, api="REST")
         return write_outputs(results, by_row)
 
     def _body(self) -> bytes:
@@ -271,9 +271,9 @@ def _plain(message) -> dict:
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def metadata_json(core: Core, spec: ModelSpec) -> str:
+def metadata_json(api: Api, spec: ModelSpec) -> str:
     """A model's signatures."""
-    response = core.metadata(GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF]))
+    response = api.metadata(GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF]))
     signatures = SignatureDefMap()
     response.metadata[SIGNATURE_DEF].Unpack(signatures)
     found = {"model_spec": _plain(response.model_spec), "metadata": {SIGNATURE_DEF: _plain(signatures)}}

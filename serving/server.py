@@ -23,9 +23,9 @@ from serving import configs, flags
 from serving.batching import Batcher, BatchingOptions
 from serving.metrics import METRICS_PATH
 from serving.protos import ModelServerConfig
-from serving.status import ServingError
-from tf_landslide.errors import LandslideError
-from tf_landslide.startup import start_tensorflow
+from serving.startup import start_tensorflow
+from serving.status import ServingError, UsageError
+from serving.versions import has_versions
 
 log = logging.getLogger("serving")
 LINGER = 0.3  # seconds in which a stopping server still says so; gRPC itself would cancel what comes at that moment
@@ -40,7 +40,7 @@ class Server:
         find_models: looked at with every poll for models that come and go, in place of a configuration file.
 
     Raises:
-        LandslideError: files that cannot be read, options that contradict each other, or a port that is taken.
+        UsageError: files that cannot be read, options that contradict each other, or a port that is taken.
         ServingError: a model that cannot be loaded.
     """
 
@@ -56,18 +56,16 @@ class Server:
         credentials = _credentials(options)
         batching = _batching(options)
         if not (options.port or options.grpc_socket_path):
-            raise LandslideError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
+            raise UsageError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
         if options.enable_signature_method_name_check:
-            raise LandslideError("--enable_signature_method_name_check is not supported by the embedded server")
+            raise UsageError("--enable_signature_method_name_check is not supported by the embedded server")
         if options.port > 0 and options.port == options.rest_api_port:
-            raise LandslideError(f"--port and --rest_api_port are both {options.port}; give them a port each")
+            raise UsageError(f"--port and --rest_api_port are both {options.port}; give them a port each")
 
         # TensorFlow starts only once the options are known to be sound.
-        for kind in ("intra", "inter"):
-            if threads := getattr(options, f"tensorflow_{kind}_op_parallelism"):
-                os.environ[f"TF_NUM_{kind.upper()}OP_THREADS"] = str(threads)
-        start_tensorflow()
-        from serving.core import Core, Limits
+        start_tensorflow(options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
+        from serving.api import Api
+        from serving.gate import Limits
         from serving.manager import Manager
         from serving.servable import Servable
         from serving.servicers import add_services
@@ -88,11 +86,11 @@ class Server:
         )
         limits = Limits(options.max_concurrency, options.max_queue, options.max_image_pixels)
         self._batcher = Batcher(batching) if batching else None
-        self.core = Core(
+        self.api = Api(
             self.manager, limits, self._batcher, tensor_content=options.enable_serialization_as_tensor_content
         )
         self._grpc, self.port = _grpc_server(options, credentials)
-        self._health = add_services(self._grpc, self.core)
+        self._health = add_services(self._grpc, self.api)
         self._stopping = threading.Event()
         self._config = config
         self.manager.reload(config)
@@ -120,7 +118,7 @@ class Server:
             return None
         try:
             return RestServer(
-                self.core,
+                self.api,
                 options.host,
                 max(0, options.rest_api_port),
                 timeout=options.rest_api_timeout_in_ms / 1000,
@@ -130,7 +128,7 @@ class Server:
             )
         except OSError as error:
             self._grpc.stop(0)
-            raise LandslideError(f"port {options.rest_api_port} cannot be listened on ({error.strerror})") from None
+            raise UsageError(f"port {options.rest_api_port} cannot be listened on ({error.strerror})") from None
 
     def _wait_for_models(self) -> None:
         """As TensorFlow Serving: nothing is answered until every model has a version."""
@@ -168,10 +166,10 @@ class Server:
         end = time.monotonic() + grace
         self._stopping.set()
         self._health.set(False)
-        self.core.drain()
+        self.api.drain()
         if self._rest:
             self._rest.stop(grace)
-        self.core.wait_until_idle(end - time.monotonic())
+        self.api.wait_until_idle(end - time.monotonic())
         time.sleep(LINGER)
         self._grpc.stop(1.0).wait()
         if self._batcher:
@@ -199,7 +197,7 @@ def _grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server,
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
         key, found, value = pair.partition("=")
         if not found:
-            raise LandslideError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
+            raise UsageError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
         arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
     # More threads than requests may wait, so that the one too many is told so.
     threads = options.grpc_max_threads or options.max_concurrency + options.max_queue + 16
@@ -211,7 +209,7 @@ def _grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server,
         try:
             bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         except RuntimeError:
-            raise LandslideError(f"{address} cannot be listened on; is another server there?") from None
+            raise UsageError(f"{address} cannot be listened on; is another server there?") from None
         port = port or bound
     return server, port
 
@@ -220,7 +218,7 @@ def _configured(options: argparse.Namespace) -> ModelServerConfig:
     if options.model_config_file:
         return configs.read_model_config(options.model_config_file)
     if not options.model_base_path:
-        raise LandslideError("name what to serve: --model_base_path or --model_config_file")
+        raise UsageError("name what to serve: --model_base_path or --model_config_file")
     return configs.model_config({options.model_name: options.model_base_path})
 
 
@@ -234,7 +232,7 @@ def _monitoring_path(options: argparse.Namespace) -> str | None:
 def _batching(options: argparse.Namespace) -> BatchingOptions | None:
     if not options.enable_batching:
         if options.batching_parameters_file:
-            raise LandslideError("--batching_parameters_file is set without --enable_batching")
+            raise UsageError("--batching_parameters_file is set without --enable_batching")
         return None
     if not options.batching_parameters_file:
         return BatchingOptions()
@@ -242,7 +240,7 @@ def _batching(options: argparse.Namespace) -> BatchingOptions | None:
     try:
         return BatchingOptions.of(parameters)
     except ServingError as error:
-        raise LandslideError(f"{options.batching_parameters_file}: {error}") from None
+        raise UsageError(f"{options.batching_parameters_file}: {error}") from None
 
 
 def _credentials(options: argparse.Namespace):
@@ -251,7 +249,7 @@ def _credentials(options: argparse.Namespace):
     ssl = configs.read_config(options.ssl_config_file, configs.SSLConfig)
     if not ssl.server_key or not ssl.server_cert or (ssl.client_verify and not ssl.custom_ca):
         needed = "server_key, server_cert" + (" and custom_ca" if ssl.client_verify else "")
-        raise LandslideError(f"{options.ssl_config_file}: needs {needed}, each the text of a PEM file")
+        raise UsageError(f"{options.ssl_config_file}: needs {needed}, each the text of a PEM file")
     pair = (ssl.server_key.encode(), ssl.server_cert.encode())
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
@@ -267,7 +265,7 @@ class _JsonFormatter(logging.Formatter):
 def set_up_logging(form: str) -> None:
     """Log to standard error, as text or one JSON object a line."""
     if form not in ("text", "json"):
-        raise LandslideError(f"--log_format: expected text or json, got {form!r}")
+        raise UsageError(f"--log_format: expected text or json, got {form!r}")
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(_JsonFormatter() if form == "json" else text)
@@ -280,14 +278,11 @@ def models_under(folder: str | Path) -> ModelServerConfig:
     """The configuration that serves every model in a folder (or the one model whose versions it holds)."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise LandslideError(f"{folder}: no such folder of models")
-
-    def has_versions(path: Path) -> bool:
-        return path.is_dir() and any(child.name.isdecimal() and child.is_dir() for child in path.iterdir())
+        raise UsageError(f"{folder}: no such folder of models")
 
     found = [folder] if has_versions(folder) else [path for path in sorted(folder.iterdir()) if has_versions(path)]
     if not found:
-        raise LandslideError(f"{folder}: holds no model; expected NAME/VERSION folders, as tf-landslide export writes")
+        raise UsageError(f"{folder}: holds no model; expected NAME/VERSION folders, as tf-landslide export writes")
     return configs.model_config({path.absolute().name: path for path in found})
 
 
@@ -299,7 +294,7 @@ def serve(options: argparse.Namespace, models: str | Path | None = None) -> None
         models: a folder of models, or None where the flags say what to serve.
 
     Raises:
-        LandslideError: whatever keeps it from starting.
+        UsageError: whatever keeps it from starting.
     """
     set_up_logging(options.log_format)
     for name in flags.without_effect(options):
@@ -308,7 +303,7 @@ def serve(options: argparse.Namespace, models: str | Path | None = None) -> None
     try:
         server = Server(options, find_models=find)
     except ServingError as error:
-        raise LandslideError(f"the server does not start: {error.message}") from None
+        raise UsageError(f"the server does not start: {error.message}") from None
     scheme = "grpcs" if options.ssl_config_file else "grpc"
     where = [f"{scheme}://{options.host}:{server.port}"] if server.port else []
     where += [f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else []
@@ -329,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(flags.spelt_out(sys.argv[1:] if argv is None else argv))
     try:
         serve(options)
-    except LandslideError as error:
+    except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

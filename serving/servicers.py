@@ -10,8 +10,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from serving.api import Api
 from serving.caller import Caller
-from serving.core import Core
 from serving.protos import (
     ReloadConfigResponse,
     model_service_pb2_grpc,
@@ -47,24 +47,24 @@ def _short(message: str) -> str:
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """``Predict`` and ``GetModelMetadata``; by inheritance Classify, Regress and MultiInference are UNIMPLEMENTED."""
 
-    def __init__(self, core: Core):
-        self._core = core
+    def __init__(self, api: Api):
+        self._api = api
 
     def Predict(self, request, context):
-        return _answer(context, lambda: self._core.predict(request, _caller(context)))
+        return _answer(context, lambda: self._api.predict(request, _caller(context)))
 
     def GetModelMetadata(self, request, context):
-        return _answer(context, lambda: self._core.metadata(request))
+        return _answer(context, lambda: self._api.metadata(request))
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """``GetModelStatus`` and ``HandleReloadConfigRequest``."""
 
-    def __init__(self, core: Core):
-        self._core = core
+    def __init__(self, api: Api):
+        self._api = api
 
     def GetModelStatus(self, request, context):
-        return _answer(context, lambda: self._core.status(request))
+        return _answer(context, lambda: self._api.status(request))
 
     def HandleReloadConfigRequest(self, request, context):
         def reload():
@@ -74,7 +74,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                     "Only ModelConfigList is currently supported",
                 )
-            self._core.manager.reload(request.config)
+            self._api.manager.reload(request.config)
             response = ReloadConfigResponse()
             response.status.SetInParent()
             return response
@@ -101,10 +101,10 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
 
-def add_services(server: grpc.Server, core: Core) -> Health:
+def add_services(server: grpc.Server, api: Api) -> Health:
     """Register every service on a gRPC server."""
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(api), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(api), server)
     state = Health()
     state.add_to(server)
     reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

@@ -1,4 +1,4 @@
-"""A request refused: with which code, and how HTTP says it."""
+"""A request refused: with which code, and how HTTP says it; and what cannot be used at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class ServingError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str):
         super().__init__(message)
         self.code, self.message = code, message
+
+
+class UsageError(Exception):
+    """Flags, files or an address that cannot be used, told in one line."""
 
 
 # ToHTTPStatusCode in TensorFlow Serving's model_servers/http_server.cc.

@@ -38,7 +38,7 @@ def config_file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory, sample, config_file) -> Path:
     """A run of the tiny config, made by the command line. Read only."""
-    from tf_landslide.cli import main
+    from tf_landslide.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["train", str(config_file), "--data", str(sample), "--out", str(folder)]) == 0
@@ -48,8 +48,8 @@ def run_folder(tmp_path_factory, sample, config_file) -> Path:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, run_folder) -> Path:
     """The tiny run as MODELS/NAME/1."""
-    from tf_landslide.export import export_run
-    from tf_landslide.training.run import Run
+    from tf_landslide.jobs.export import export_run
+    from tf_landslide.runs.folder import Run
 
     return export_run(Run.open(run_folder), tmp_path_factory.mktemp("models"))
 

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tf_landslide.cli import main
+from tf_landslide.cli.main import main
 
-COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "serve", "models", "demo"]
+COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "serve", "page", "models", "demo"]
 
 
 def python(*arguments):
@@ -32,7 +32,7 @@ def test_every_command_has_help(command, capsys):
 
 
 def test_help_answers_at_once_and_imports_no_tensorflow():
-    script = "import sys, tf_landslide.cli as c\ntry: c.main(['--help'])\nfinally: print(sorted(sys.modules))"
+    script = "import sys, tf_landslide.cli.main as c\ntry: c.main(['--help'])\nfinally: print(sorted(sys.modules))"
     times = []
     for _ in range(3):
         start = time.monotonic()
@@ -47,7 +47,8 @@ def test_help_answers_at_once_and_imports_no_tensorflow():
 
 def test_models_are_listed_at_once_without_tensorflow():
     script = (
-        "import sys, tf_landslide.cli as c; c.main(['models', '--json']); print(sorted(sys.modules), file=sys.stderr)"
+        "import sys, tf_landslide.cli.main as c; c.main(['models', '--json']);"
+        "print(sorted(sys.modules), file=sys.stderr)"
     )
     times = []
     for _ in range(3):
@@ -142,7 +143,7 @@ def test_a_terminal_command_prints_no_start_up_noise(sample, run_folder, tmp_pat
 
 
 def test_the_demo_runs_through(tmp_path, capsys, monkeypatch):
-    from tf_landslide import demo
+    from tf_landslide.jobs import demo
 
     small = {**demo.DEMO_CONFIG, "training": {"epochs": 1, "batch_size": 4}}
     small["model"] = {"architecture": "plain_unet", "encoder": None, "options": {"width": 4, "depth": 2}}

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_landslide import export
-from tf_landslide.card import ModelCard
-from tf_landslide.cli import main
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import RECIPES
-from tf_landslide.training.run import Run
+from tf_landslide.bands.recipes import RECIPES
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.jobs.export import export_run
+from tf_landslide.predict import export
+from tf_landslide.predict.load import load_model
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.folder import Run
 
 CARD = ModelCard("m", "plain_unet", None, "landslide4sense", RECIPES["six"], 0.5)
 
@@ -24,7 +26,7 @@ def test_signature_is_named_and_takes_any_size(exported):
 
 
 def test_signature_keras_file_and_live_model_agree(exported, run_folder):
-    model = Run.open(run_folder).load_model()
+    model = load_model(run_folder)
     signature = tf.saved_model.load(str(exported)).signatures["serving_default"]
     normalization = model.get_layer("normalization")
     for shape in ((1, 32, 32), (3, 64, 96), (2, 128, 128)):
@@ -39,7 +41,8 @@ def test_signature_keras_file_and_live_model_agree(exported, run_folder):
 def test_live_model_and_its_keras_file_agree(tmp_path, sample):
     import keras
 
-    from tf_landslide import build_model, load_dataset
+    from tf_landslide.data.pipeline import load_dataset
+    from tf_landslide.models.build import build_model
 
     data = load_dataset(sample, "test", batch_size=5)
     model = build_model("plain_unet", width=4, depth=2, batch_norm=True, adapt_to=data)
@@ -76,14 +79,14 @@ def test_a_differing_export_is_not_published(run_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(export, "save_model", save_another)
     with pytest.raises(LandslideError, match="differs from the live one"):
-        export.export_run(Run.open(run_folder), tmp_path, "m")
+        export_run(Run.open(run_folder), tmp_path, "m")
     assert not list((tmp_path / "m").iterdir())
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "with space", ""])
 def test_a_name_that_is_no_folder_name_is_refused(run_folder, tmp_path, name):
     with pytest.raises(LandslideError, match="model name"):
-        export.export_run(Run.open(run_folder), tmp_path, name or " ")
+        export_run(Run.open(run_folder), tmp_path, name or " ")
     assert not list(tmp_path.iterdir())
 
 
@@ -98,4 +101,4 @@ def test_an_export_that_answers_nothing_but_nan_is_not_published(run_folder, tmp
 
     monkeypatch.setattr(export, "signatures", broken)
     with pytest.raises(LandslideError, match="differs from the live one by nan"):
-        export.export_run(Run.open(run_folder), tmp_path, "m")
+        export_run(Run.open(run_folder), tmp_path, "m")

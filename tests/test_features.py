@@ -4,10 +4,11 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import median_filter
 
-from tf_landslide.bands import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
-from tf_landslide.data.patches import read_image
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import Features, nanmedian_filter
+from tf_landslide.bands.features import Features
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
+from tf_landslide.bands.recipes import nanmedian_filter
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.hdf5 import read_image
 
 # The published divisors and band positions once more, so that a slip in the library cannot agree with itself.
 RED, GREEN, BLUE, NIR, SLOPE, DEM = 3, 2, 1, 7, 12, 13
@@ -147,7 +148,7 @@ def test_median_filters_only_the_chosen_bands(stored):
 def test_layer_map_model_and_signature_agree(stored, recipe, median, tmp_path):
     layer = Features("landslide4sense", recipe, median)
     direct = np.asarray(layer(stored))
-    np.testing.assert_array_equal(layer.of_array(stored), direct)  # bit for bit
+    np.testing.assert_array_equal(layer.recipe(stored), direct)  # bit for bit
     mapped = next(iter(tf.data.Dataset.from_tensors(stored).map(layer))).numpy()
 
     inputs = keras.Input((None, None, 14))

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, log_loss, precision_score, recall_score
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.losses import BCEDice, get_loss
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import landslide_metrics
+from tf_landslide.training.losses import BCEDice, get_loss
 
 
 @pytest.fixture

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_landslide.card import ModelCard
-from tf_landslide.cli import main
-from tf_landslide.data.patches import find_patches, read_image
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import Features
-from tf_landslide.predictor import Predictor, load_predictor
-from tf_landslide.training.run import Run
+from tf_landslide.bands.features import Features
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import read_image
+from tf_landslide.predict.load import load_model, load_predictor
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.folder import Run
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def patches(sample):
 def direct(run_folder, path):
     """The plain way: read, features, ``model(…)``."""
     channels = Features("landslide4sense", "six")(read_image(path)[None])
-    return np.asarray(Run.open(run_folder).load_model()(channels, training=False))[0, ..., 0]
+    return np.asarray(load_model(run_folder)(channels, training=False))[0, ..., 0]
 
 
 def test_predict_writes_loadable_files_that_equal_a_direct_call(run_folder, patches, tmp_path, capsys):
@@ -118,11 +120,16 @@ def test_what_is_no_model_is_refused(model, said, patches, tmp_path, capsys):
 def test_a_predictor_refuses_wrong_channels_and_splits_large_batches():
     sizes = []
 
-    def run(channels):
-        sizes.append(channels.shape)
-        return channels[..., :1]
+    class First:
+        """Gives back the first channel."""
 
-    predictor = Predictor(ModelCard("m", "a", None, "mmls", ("red", "slope"), 0.5), run, batch_size=4)
+        name, batch_size, max_bytes, in_flight = "test", 4, 2**28, 1
+
+        def probability(self, channels):
+            sizes.append(channels.shape)
+            return channels[..., :1]
+
+    predictor = Predictor(ModelCard("m", "a", None, "mmls", ("red", "slope"), 0.5), First())
     x = np.random.default_rng(0).random((10, 33, 64, 2)).astype(np.float32)
     np.testing.assert_array_equal(predictor(x), x[..., :1])
     assert sizes == [(4, 64, 64, 2), (4, 64, 64, 2), (2, 64, 64, 2)]
@@ -135,4 +142,4 @@ def test_a_predictor_refuses_wrong_channels_and_splits_large_batches():
 def test_card_round_trips(exported):
     card = load_predictor(exported).card
     assert ModelCard.from_dict(json.loads(json.dumps(card.as_dict()))) == card
-    assert card.channels == ("red", "green", "blue", "ndvi", "slope", "dem") and card.scores["test"]["f1"] >= 0
+    assert card.channel_names == ("red", "green", "blue", "ndvi", "slope", "dem") and card.scores["test"]["f1"] >= 0

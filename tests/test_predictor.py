@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tf_landslide.cli import main
-from tf_landslide.errors import LandslideError
-from tf_landslide.predictor import REFERENCE_FILE, load_predictor
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.predict.load import load_predictor
+from tf_landslide.runs.formats import REFERENCE
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is optional: pip install openvino")
 
@@ -28,16 +29,16 @@ def channels(*shape, seed=0):
 
 
 def without_reference(version):
-    (version / REFERENCE_FILE).unlink()
+    (version / REFERENCE).unlink()
 
 
 def with_another_answer(version):
-    kept = np.load(version / REFERENCE_FILE)
-    np.savez(version / REFERENCE_FILE, channels=kept["channels"], probability=kept["probability"] + 2e-4)
+    kept = np.load(version / REFERENCE)
+    np.savez(version / REFERENCE, channels=kept["channels"], probability=kept["probability"] + 2e-4)
 
 
 def with_an_unreadable_reference(version):
-    (version / REFERENCE_FILE).write_bytes(b"no numbers")
+    (version / REFERENCE).write_bytes(b"no numbers")
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 128), (3, 64, 96), (20, 32, 32), (2, 50, 33)])
@@ -49,12 +50,12 @@ def test_openvino_gives_what_tensorflow_gives(exported, shape):
 
 
 def with_half_a_reference(version):
-    whole = (version / REFERENCE_FILE).read_bytes()
-    (version / REFERENCE_FILE).write_bytes(whole[: len(whole) // 2])
+    whole = (version / REFERENCE).read_bytes()
+    (version / REFERENCE).write_bytes(whole[: len(whole) // 2])
 
 
 def with_an_empty_reference(version):
-    (version / REFERENCE_FILE).write_bytes(b"")
+    (version / REFERENCE).write_bytes(b"")
 
 
 @pytest.mark.parametrize(
@@ -77,14 +78,14 @@ def test_what_does_not_prove_itself_is_not_used(version, spoil):
 
 def test_without_openvino_tensorflow_runs_it(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr("tf_landslide.predictor.find_spec", lambda _: None)
+    monkeypatch.setattr("tf_landslide.predict.load.find_spec", lambda _: None)
     assert load_predictor(exported).runtime == "tensorflow"
     with pytest.raises(LandslideError, match="pip install openvino"):
         load_predictor(exported, runtime="openvino")
 
 
 def test_a_gpu_is_tensorflow_s(exported, monkeypatch):
-    monkeypatch.setattr("tf_landslide.predictor._has_gpu", lambda: True)
+    monkeypatch.setattr("tf_landslide.predict.load._has_gpu", lambda: True)
     assert load_predictor(exported).runtime == "tensorflow"
 
 
@@ -99,7 +100,7 @@ def test_many_threads_get_their_own_answers(exported):
 
 def test_tensorflow_is_not_needed(exported):
     code = (
-        "import sys, numpy as np; from tf_landslide.predictor import load_predictor; "
+        "import sys, numpy as np; from tf_landslide.predict.load import load_predictor; "
         "y = load_predictor(sys.argv[1])(np.zeros((1, 32, 32, 6))); "
         "assert y.shape == (1, 32, 32, 1) and not {'tensorflow', 'keras'} & set(sys.modules)"
     )

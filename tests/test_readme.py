@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tests.conftest import ROOT
-from tf_landslide.training.config import config_table
+from tf_landslide.runs.config import config_table
 
 
 def test_the_readmes_script_runs(sample, tmp_path, monkeypatch):

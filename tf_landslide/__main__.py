@@ -2,6 +2,6 @@
 
 import sys
 
-from tf_landslide.cli import main
+from tf_landslide.cli.main import main
 
 sys.exit(main())

@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tf_landslide.cli import main
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.download import download
-from tf_landslide.data.patches import find_patches, read_image
-from tf_landslide.errors import LandslideError
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import read_image
 
 FOLDERS = {"TrainData": 3, "ValidData": 2, "TestData": 2}
 

@@ -4,19 +4,13 @@ import h5py
 import numpy as np
 import pytest
 
-from tf_landslide.bands import LANDSLIDE4SENSE, MMLS
-from tf_landslide.data import patches as patches_module
-from tf_landslide.data.patches import (
-    Patch,
-    _at_once,
-    _placement,
-    available_splits,
-    find_patches,
-    in_order,
-    read_image,
-    read_mask,
-)
-from tf_landslide.errors import LandslideError
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, MMLS
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.threads import in_order
+from tf_landslide.data import hdf5 as patches_module
+from tf_landslide.data.folders import Patch, available_splits, find_patches
+from tf_landslide.data.hdf5 import _placement, read_image, read_mask
+from tf_landslide.data.readings import _at_once
 
 
 def write(path, key, values, **options):

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_landslide.data.inspection import DuplicateFinder
-from tf_landslide.data.patches import find_patches, read_image, read_mask
-from tf_landslide.data.pipeline import PatchSource, epoch_plan, load_dataset, turned
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import Features
+from tf_landslide.bands.features import Features
+from tf_landslide.bands.recipes import channel_recipe
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.checks import DuplicateFinder
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.data.pipeline import as_dataset, epoch_plan, load_dataset
+from tf_landslide.data.source import PatchSource, turned
 
 
 def dataset_digest(dataset: tf.data.Dataset) -> str:
@@ -24,7 +27,7 @@ def dataset_digest(dataset: tf.data.Dataset) -> str:
 
 @pytest.fixture(scope="module")
 def source(sample):
-    return PatchSource.open(sample, "train", Features("landslide4sense", "six"))
+    return PatchSource.open(sample, "train", channel_recipe())
 
 
 def test_batches_are_the_features_of_the_files(sample):
@@ -58,7 +61,7 @@ def test_a_broken_file_leaves_no_disk_cache(copy, tmp_path):
 
 def test_one_seed_gives_one_sequence_of_batches_and_another_gives_another(source):
     def epochs(seed, first=0, n=3):
-        dataset = source.dataset(4, shuffle=True, augment=True, seed=seed, first_epoch=first)
+        dataset = as_dataset(source, 4, shuffle=True, augment=True, seed=seed, first_epoch=first)
         return [dataset_digest(dataset) for _ in range(n)]
 
     assert epochs(1) == epochs(1)
@@ -67,7 +70,7 @@ def test_one_seed_gives_one_sequence_of_batches_and_another_gives_another(source
 
 
 def test_a_dataset_keeps_its_patches_as_long_as_anything_iterates_and_no_longer(sample):
-    dataset = PatchSource.open(sample, "train", Features("landslide4sense", "six")).dataset(2)
+    dataset = as_dataset(PatchSource.open(sample, "train", channel_recipe()), 2)
     source = weakref.ref(dataset.source)
     assert repr(source()).startswith("PatchSource(10 patches")
     iterator = iter(dataset.take(4).map(lambda *batch: batch[0]))
@@ -117,7 +120,7 @@ def test_symmetries_are_the_eight_of_the_square():
 def test_image_and_mask_turn_together(source):
     plain = {y.tobytes(): x for x, y in zip(*source.fetch(np.arange(len(source))), strict=True) if y.any()}
     seen = 0
-    for x, y in source.dataset(10, shuffle=True, augment=True, seed=2).as_numpy_iterator():
+    for x, y in as_dataset(source, 10, shuffle=True, augment=True, seed=2).as_numpy_iterator():
         for image, mask in zip(x, y, strict=True):
             for s in range(8):
                 back = turned(mask, _inverse(s)).astype(np.uint8).tobytes()
@@ -138,10 +141,10 @@ def test_twins_across_splits_are_found_while_loading(copy):
     import shutil
 
     shutil.copy(copy / "TrainData/img/image_2.h5", copy / "ValidData/img/image_1.h5")
-    features, duplicates = Features(), DuplicateFinder()
-    PatchSource.open(copy, "train", features, duplicates=duplicates)
+    recipe, duplicates = channel_recipe(), DuplicateFinder()
+    PatchSource.open(copy, "train", recipe, duplicates=duplicates)
     with pytest.raises(LandslideError, match=r"splits 'train' and 'valid'"):
-        PatchSource.open(copy, "valid", features, duplicates=duplicates)
+        PatchSource.open(copy, "valid", recipe, duplicates=duplicates)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_landslide.cli import main
-from tf_landslide.data.pipeline import PatchSource
+from tf_landslide.bands.recipes import channel_recipe
+from tf_landslide.cli.main import main
+from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.baselines import baselines
-from tf_landslide.evaluation.figures import overlay
 from tf_landslide.evaluation.report import pick_patches
-from tf_landslide.features import Features
-from tf_landslide.predictor import load_predictor
+from tf_landslide.figures.pictures import overlay
+from tf_landslide.predict.load import load_predictor
 
 
 def test_best_median_and_worst_leave_out_patches_with_nothing_to_find():
@@ -50,7 +50,7 @@ def test_evaluate_agrees_with_what_training_judged(run_folder, sample, tmp_path,
 
 def test_evaluate_counts_equal_a_direct_count(run_folder, sample):
     predictor = load_predictor(run_folder)
-    source = PatchSource.open(sample, "test", Features("landslide4sense", "six"))
+    source = PatchSource.open(sample, "test", channel_recipe())
     channels, masks = source.fetch(np.arange(len(source)))
     metrics = json.loads((run_folder / "metrics.json").read_text())["test"]
     marked = predictor(channels) >= np.float32(metrics["threshold"])
@@ -78,8 +78,7 @@ def test_overlay_marks_the_mask_and_nothing_else():
 
 
 def test_baselines_are_what_they_say(sample):
-    features = Features("landslide4sense", "six")
-    sources = {split: PatchSource.open(sample, split, features) for split in ("train", "valid", "test")}
+    sources = {split: PatchSource.open(sample, split, channel_recipe()) for split in ("train", "valid", "test")}
     rows = baselines(sources)
     everything, channel, forest = rows.values()
     _, masks = sources["test"].fetch(np.arange(len(sources["test"])))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_recall_curve, precision_score, recall_score
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.evaluation.scores import (
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.metrics.counts import (
     BINS,
     Histograms,
     best_threshold,

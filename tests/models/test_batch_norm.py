@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_landslide.models import build_model
-from tf_landslide.models.layers import BatchNormalization, all_layers
+from tf_landslide.models.build import build_model
+from tf_landslide.models.layers.norm import FusedBatchNormalization, all_layers
 
 
 def _both(**settings):
     """Our layer and Keras's with the same random weights."""
-    ours, reference = (kind(**settings) for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    ours, reference = (kind(**settings) for kind in (FusedBatchNormalization, keras.layers.BatchNormalization))
     rng = np.random.default_rng(1)
     for layer in (ours, reference):
         layer.build((None, None, None, 5))
@@ -61,7 +61,7 @@ def test_half_precision_keeps_its_statistics_in_float32():
 
 @pytest.mark.parametrize("settings", [{"axis": 1}, {"renorm": True}, {"dtype": "float64"}], ids=str)
 def test_what_the_kernel_cannot_do_goes_keras_s_way(settings):
-    ours, reference = (kind(**settings) for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    ours, reference = (kind(**settings) for kind in (FusedBatchNormalization, keras.layers.BatchNormalization))
     x = np.random.default_rng(0).normal(2, 3, (3, 5, 6, 5)).astype("float32")
     np.testing.assert_allclose(ours(x, training=True), reference(x, training=True), atol=1e-5)
 
@@ -79,7 +79,7 @@ def test_a_mask_goes_keras_s_way():
 def test_every_batch_norm_of_a_model_is_fused(encoder, tmp_path):
     model = build_model("unet", encoder, filters=(8, 8, 8, 8, 8))
     kinds = {type(layer) for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)}
-    assert kinds == {BatchNormalization}
+    assert kinds == {FusedBatchNormalization}
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     assert {type(layer) for layer in all_layers(again) if isinstance(layer, keras.layers.BatchNormalization)} == kinds

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 
 from tests.models.test_encoders import SMALL, image
-from tf_landslide.card import ModelCard
-from tf_landslide.errors import LandslideError
-from tf_landslide.export import save_model, verify
-from tf_landslide.features import RECIPES
-from tf_landslide.losses import BCEDice
-from tf_landslide.models import ENCODERS, build_model
-from tf_landslide.models.decoders.context import AdaptivePooling, ResizeLike
-from tf_landslide.models.encoders import Encoder
-from tf_landslide.models.layers import AtrousConv2D, BilinearUpsampling
+from tf_landslide.bands.recipes import RECIPES
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models.build import build_model
+from tf_landslide.models.encoders import ENCODERS
+from tf_landslide.models.encoders.contract import Encoder
+from tf_landslide.models.layers.conv import AtrousConv2D
+from tf_landslide.models.layers.resize import AdaptivePooling, BilinearUpsampling, ResizeLike
+from tf_landslide.predict.export import save_model, verify
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.training.losses import BCEDice
 
 OPTIONS = {
     "unet": {"filters": (16, 8, 8, 4, 4)},

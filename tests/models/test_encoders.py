@@ -4,17 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_landslide.models.encoders import (
-    ENCODERS,
-    inception_v4,
-    keras_applications,
-    keras_cv,
-    mix_transformer,
-    residual,
-)
+from tf_landslide.models.encoders import ENCODERS, inception_v4, keras_applications, keras_cv, mix_transformer, residual
 from tf_landslide.models.encoders import segmentation_models as adapter
 from tf_landslide.models.encoders.dilation import with_output_stride
-from tf_landslide.models.layers import GroupedConv2D
+from tf_landslide.models.layers.conv import GroupedConv2D
 
 # One small member of each family; the others differ in numbers only, and `make test-models` runs them all.
 SMALL = {
@@ -138,7 +131,7 @@ def test_grouped_convolution_equals_keras_own(groups, inputs, filters, strides, 
     ],
 )
 def test_adapter_gives_the_named_layers_of_the_untouched_network(name):
-    source = keras_applications.source(name, 3)
+    source = keras_applications.original(name, 3)
     weights = randomise_statistics(source)
     layers = keras_applications.pyramid_layers(name, source)
     scaling = []
@@ -160,7 +153,7 @@ def test_adapter_gives_the_named_layers_of_the_untouched_network(name):
 
 @pytest.mark.parametrize("name", ["efficientnetlite0", "resnet18_v1"])
 def test_keras_cv_adapter_gives_the_named_layers_of_the_untouched_backbone(name):
-    source = keras_cv.source(name, 3)
+    source = keras_cv.original(name, 3)
     weights = randomise_statistics(source)
     ours = keras_cv.network(name, 3)
     ours.set_weights(weights)
@@ -172,7 +165,7 @@ def test_keras_cv_adapter_gives_the_named_layers_of_the_untouched_backbone(name)
 
 
 def test_resnet34_is_segmentation_models_own():
-    source = adapter.source("resnet34", 3)
+    source = adapter.original("resnet34", 3)
     weights = randomise_statistics(source)
     ours = ENCODERS["resnet34"].build(3)
     ours.set_weights(weights)

@@ -6,15 +6,12 @@ import pytest
 
 from tests.models.test_encoders import arrays, difference, image, randomise_statistics
 from tests.models.test_pretrained import write_published
-from tf_landslide.card import ModelCard
-from tf_landslide.catalogue import PAPER_MODELS
-from tf_landslide.data.pipeline import PatchSource
-from tf_landslide.export import save_model, verify
-from tf_landslide.features import Features
-from tf_landslide.losses import BCEDice
+from tf_landslide.bands.recipes import channel_recipe
+from tf_landslide.data.source import PatchSource
+from tf_landslide.jobs.catalogue import build_paper_model, paper_models
 from tf_landslide.metrics import F1
-from tf_landslide.models import ENCODERS, build_model
 from tf_landslide.models.encoders import (
+    ENCODERS,
     inception_v4,
     keras_applications,
     mix_transformer,
@@ -22,6 +19,9 @@ from tf_landslide.models.encoders import (
     segmentation_models,
 )
 from tf_landslide.models.encoders.dilation import with_output_stride
+from tf_landslide.predict.export import save_model, verify
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.training.losses import BCEDice
 
 pytestmark = pytest.mark.full
 MARS = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
@@ -29,17 +29,16 @@ MARS = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
 
 @pytest.fixture(scope="module")
 def two_patches(real_data):
-    source = PatchSource.open(real_data / "mmls", "train", Features("mmls", MARS))
+    source = PatchSource.open(real_data / "mmls", "train", channel_recipe("mmls", MARS))
     x, y = source.fetch(np.arange(2))
     return x, y.astype(np.float32)
 
 
-@pytest.mark.parametrize("name", PAPER_MODELS)
+@pytest.mark.parametrize("name", paper_models())
 def test_overfits_two_real_patches_then_reloads_and_exports_the_same(name, two_patches, tmp_path):
-    architecture, encoder, options = PAPER_MODELS[name]
     x, y = two_patches
     keras.utils.set_random_seed(0)
-    model = build_model(architecture, encoder, channels=6, adapt_to=[x], **options)
+    model = build_paper_model(name, adapt_to=[x])
     loss = BCEDice(0.0) if name == "unet" else BCEDice(0.5)
     model.compile(optimizer=keras.optimizers.Adam(3e-4), loss=loss, metrics=[F1()], jit_compile=False)
     first, best = None, 0.0
@@ -59,7 +58,7 @@ def test_overfits_two_real_patches_then_reloads_and_exports_the_same(name, two_p
     model.save(tmp_path / "m.keras")
     reloaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(reloaded(big, training=False), before, atol=1e-5)
-    card = ModelCard("m", architecture, encoder, "mmls", tuple(MARS), 0.5)
+    card = ModelCard("m", "unet", None, "mmls", tuple(MARS), 0.5)
     save_model(model, card, tmp_path / "saved")
     assert verify(model, card, tmp_path / "saved") < 1e-5
 
@@ -70,10 +69,9 @@ def _f1(probability, truth):
     return metric.result()
 
 
-@pytest.mark.parametrize("name", PAPER_MODELS)
+@pytest.mark.parametrize("name", paper_models())
 def test_builds_for_fourteen_channels(name):
-    architecture, encoder, options = PAPER_MODELS[name]
-    model = build_model(architecture, encoder, channels=14, **options)
+    model = build_paper_model(name, 14)
     assert model(image(14), training=False).shape == (1, 64, 96, 1)
 
 
@@ -93,7 +91,7 @@ def test_residual_networks_equal_segmentation_models(name, tmp_path):
     import tensorflow as tf
 
     modules = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
-    source = segmentation_models.source(name, 3, input_shape=(64, 96, 3), **modules)
+    source = segmentation_models.original(name, 3, input_shape=(64, 96, 3), **modules)
     randomise_statistics(source)
     file = write_published(source, tmp_path / "w.h5")
     ours = residual.pretrained(name, file)
@@ -102,7 +100,7 @@ def test_residual_networks_equal_segmentation_models(name, tmp_path):
 
 
 def test_inception_resnet_with_valid_padding_is_keras_own():
-    source = keras_applications.source("inceptionresnetv2", 3)
+    source = keras_applications.original("inceptionresnetv2", 3)
     weights = randomise_statistics(source)
     ours = keras_applications.network("inceptionresnetv2", 3, padding="valid")
     ours.set_weights(weights)

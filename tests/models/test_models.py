@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.losses import BCEDice
-from tf_landslide.models import build_model
-from tf_landslide.models.layers import Normalization, all_layers
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models.build import build_model
+from tf_landslide.models.layers.norm import ChannelNormalization, all_layers
+from tf_landslide.training.losses import BCEDice
 
 # Scaled down where the architecture lets itself be.
 MODELS = {
@@ -97,7 +97,7 @@ def test_normalization_skips_missing_values_in_its_statistics():
     rng = np.random.default_rng(0)
     x = rng.normal([1000, -2], [50, 0.1], (7, 8, 8, 2))
     x[rng.random(x.shape) < 0.3] = np.nan
-    layer = Normalization()
+    layer = ChannelNormalization()
     layer.build((None, None, None, 2))
     layer.adapt([x[:3], (x[3:4], None), x[4:]])
     np.testing.assert_allclose(layer.mean.numpy(), np.nanmean(x, (0, 1, 2)), rtol=1e-6)
@@ -107,7 +107,7 @@ def test_normalization_skips_missing_values_in_its_statistics():
 
 
 def test_normalization_of_a_constant_channel_is_zero_and_of_an_empty_one_refused():
-    layer = Normalization()
+    layer = ChannelNormalization()
     layer.build((None, None, None, 1))
     layer.adapt([np.full((1, 4, 4, 1), 7.0)])
     assert not keras.ops.convert_to_numpy(layer(np.full((1, 4, 4, 1), 7.0))).any()

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_encoders import arrays, difference, image, randomise_statistics
-from tf_landslide.errors import LandslideError
-from tf_landslide.models import ENCODERS, build_model
-from tf_landslide.models.encoders import keras_applications, residual, segmentation_models, weights
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models.build import build_model
+from tf_landslide.models.encoders import ENCODERS, keras_applications, residual, segmentation_models, weights
 
 SIX = ["red", "green", "blue", "ndvi", "slope", "dem"]
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -84,14 +84,14 @@ APPLICATIONS = {
 
 def test_large_efficientnet_v2_expects_pixels_over_128():
     """Through the network itself nothing can be told: with random weights it amplifies rounding a million times."""
-    scaling = next(n for n in keras_applications.source("efficientnetv2s", 3).layers if "rescaling" in n.name)
+    scaling = next(n for n in keras_applications.original("efficientnetv2s", 3).layers if "rescaling" in n.name)
     scale, offset = ENCODERS["efficientnetv2s"].expects.input_scale(("red", "green", "blue"))
     np.testing.assert_allclose(normalised(pixels()) * scale + offset, scaling(pixels()), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_normalised_input_lands_where_the_weights_expect_it(name, tmp_path):
-    source = keras_applications.source(name, 3)
+    source = keras_applications.original(name, 3)
     randomise_statistics(source)
     if name == "efficientnetb0":  # the published file's statistics: with its Rescaling by 1 / sqrt(std) they are these
         scaling = next(layer for layer in source.layers if isinstance(layer, keras.layers.Normalization))
@@ -110,7 +110,7 @@ def test_normalised_input_lands_where_the_weights_expect_it(name, tmp_path):
 
 
 def test_resnet_weights_expect_raw_pixels(tmp_path):
-    source = segmentation_models.source("resnet18", 3)
+    source = segmentation_models.original("resnet18", 3)
     randomise_statistics(source)
     file = write_published(source, tmp_path / "w.h5")
     inputs = keras.Input((None, None, 3))
@@ -143,7 +143,7 @@ def test_other_arrays_are_kept_or_refused():
 
 
 def test_a_model_of_six_channels_starts_from_the_file(tmp_path):
-    source = segmentation_models.source("resnet18", 3)
+    source = segmentation_models.original("resnet18", 3)
     randomise_statistics(source)
     file = write_published(source, tmp_path / "w.h5")
     model = build_model("unet", "resnet18", channels=SIX, encoder_weights=file)
@@ -189,7 +189,7 @@ def test_weights_need_names_and_an_encoder():
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A local server of one published file, and Keras's cache in a folder of its own."""
-    source = segmentation_models.source("resnet18", 3)
+    source = segmentation_models.original("resnet18", 3)
     (tmp_path / "www").mkdir()
     file = tmp_path / "www" / "resnet18.h5"
     write_published(source, file)

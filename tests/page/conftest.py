@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tf_landslide.data.patches import find_patches
+from tf_landslide.data.folders import find_patches
 from tf_landslide.page.library import Library, find_models
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.serving.test_malformed import resident
-from tf_landslide.data.patches import read_image
-from tf_landslide.predictor import load_predictor
+from tf_landslide.data.hdf5 import read_image
+from tf_landslide.predict.load import load_predictor
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import gradio_app
-from tf_landslide.data.patches import read_image, read_mask
-from tf_landslide.errors import LandslideError
-from tf_landslide.evaluation.scores import scores
-from tf_landslide.features import Features
+from tf_landslide.bands.features import Features
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.metrics.counts import scores
 from tf_landslide.page import views
-from tf_landslide.page.analysis import COLUMNS, analyse, sentence, status, summary, table, write_downloads
+from tf_landslide.page.analysis import COLUMNS, analyse, sentence, status, table, write_downloads
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.page.uploads import COMPUTED, Upload, read_uploads
-from tf_landslide.predictor import load_predictor
+from tf_landslide.predict.load import load_predictor
 
 
 def write(path, image, key="img"):
@@ -120,22 +120,22 @@ def test_computed_channels_give_what_stored_bands_give(library, patches, analysi
     uploads, _ = read_uploads([write(tmp_path / "c.h5", channels)])
     result = analyse(library, uploads, ["tiny"]).results[0]["tiny"]
     np.testing.assert_allclose(result.probability, analysis.results[0]["tiny"].probability, atol=1e-5)
-    assert summary(uploads[0], result)["landslide_m2"] is None
+    assert result.summary()["landslide_area_m2"] is None
 
 
 def test_the_summary_is_what_the_masks_say(analysis):
     upload, result = analysis.uploads[0], analysis.results[0]["tiny"]
     for threshold in (None, 0.2):
         mask = result.probability >= np.float32(result.card.threshold if threshold is None else threshold)
-        row = summary(upload, result, threshold)
-        assert row["landslide_percent"] == pytest.approx(100 * mask.mean())
-        assert row["landslide_m2"] == mask.sum() * 100
+        row = analysis.at(0, threshold)["tiny"].summary(upload.mask)
+        assert row["landslide_fraction"] == pytest.approx(mask.mean())
+        assert row["landslide_area_m2"] == mask.sum() * 100
         true = upload.mask == 1
         expected = scores((mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum())
         assert row["f1"] == pytest.approx(expected["f1"]) and row["recall"] == pytest.approx(expected["recall"])
-    cells = table(upload, analysis.results[0], 0.2)
+    cells = table(analysis, 0, 0.2)
     assert len(cells) == 2 and all(len(row) == len(COLUMNS) for row in cells)
-    assert "moved from" in sentence(upload, result, 0.2) and "F1" in sentence(upload, result)
+    assert "moved from" in sentence(analysis, 0, "tiny", 0.2) and "F1" in sentence(analysis, 0, "tiny")
 
 
 def test_a_model_of_another_layout_is_a_sentence(library, real_data):
@@ -147,17 +147,17 @@ def test_a_model_of_another_layout_is_a_sentence(library, real_data):
 
 
 def test_pictures(analysis):
-    upload, results = analysis.uploads[0], analysis.results[0]
-    mask = results["tiny"].mask(0.4)
+    upload, results = analysis.uploads[0], analysis.at(0, 0.4)
+    mask = results["tiny"].mask()
     before, after = views.before_and_after(upload, mask, 0.5)
     assert before.shape == after.shape == (512, 512, 3) and before.dtype == np.uint8
     changed = (before != after).any(-1)[::4, ::4]
     assert changed[mask].mean() > 0.9 and not changed[~mask].any()
-    pictures = {name: p for p, name in views.prediction(upload, results["tiny"].probability, mask)}
+    pictures = {name: p for p, name in views.prediction(upload, results["tiny"])}
     assert list(pictures) == ["probability", "mask", "ground truth"]
     np.testing.assert_array_equal(pictures["mask"][::4, ::4, 0], mask * 255)
     assert [c for _, c in views.inputs(upload)] == ["RGB", "NDVI, −0.2 to 0.9", "slope, 0 to 60°", "hillshade"]
-    compared = views.comparison(upload, results, None, 0.45)
+    compared = views.comparison(upload, results, 0.45)
     assert [c for _, c in compared] == ["tiny", "twin", "agreement: none to all", "mean probability"]
     low, high = views.coloured(np.array([[0.0, 1.0]]), "plasma", 0, 1)[0]
     assert (low.tolist() == [12, 7, 134] and high.tolist() == [239, 248, 33]) or low.tolist() == [13, 8, 135]
@@ -171,7 +171,7 @@ def test_missing_values_and_odd_sizes_are_shown(library, patches, tmp_path):
     assert not problems and "350 missing values" in upload.description
     result = analyse(library, [upload], ["tiny"]).results[0]["tiny"]
     assert result.probability.shape == (50, 70) and np.isfinite(result.probability).all()
-    for picture, _ in [*views.inputs(upload), *views.prediction(upload, result.probability, result.mask())]:
+    for picture, _ in [*views.inputs(upload), *views.prediction(upload, result)]:
         assert picture.shape == (350, 490, 3)
 
 
@@ -216,7 +216,7 @@ def models_server(two_models):
     ],
 )
 def test_what_keeps_the_page_from_starting_is_one_line(words, said, capsys):
-    assert gradio_app.main(list(words)) == 2
+    assert main(["page", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error and error.count("\n") == 1
 

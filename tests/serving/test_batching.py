@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from serving.api import Gate, Limits
 from serving.batching import Batcher, BatchingOptions, can_batch
 from serving.caller import Caller
-from serving.core import Gate, Limits
 from serving.protos import SignatureDef
 from serving.status import Code, ServingError
 from serving.tensors import to_array

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import trustme
 
-from serving.client import TLS, Client, connect
+from serving.client import TLS, Client
 from serving.protos import PredictResponse, prediction_service_pb2_grpc
+from serving.status import ServingError, UsageError
 from serving.tensors import to_proto
 from tests.serving.conftest import running
-from tf_landslide.cli import main
-from tf_landslide.data.patches import find_patches
-from tf_landslide.errors import LandslideError
-from tf_landslide.predictor import load_predictor
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.folders import find_patches
+from tf_landslide.predict.backends.server import connect
+from tf_landslide.predict.load import load_predictor
 
 
 def url(server, name="tiny"):
@@ -49,7 +51,7 @@ def test_predict_by_a_server_writes_what_predict_by_a_run_writes(server, run_fol
 def test_a_client_pays_for_neither_tensorflow_nor_keras(server, sample, tmp_path):
     patch = find_patches(sample, "test")[0].image
     code = (
-        "import sys; from tf_landslide.cli import main; "
+        "import sys; from tf_landslide.cli.main import main; "
         f"status = main(['predict', {url(server)!r}, {str(patch)!r}, '--out', {str(tmp_path / 'out')!r}]); "
         "print(status, [name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
@@ -92,7 +94,7 @@ def test_a_model_that_is_not_there_is_one_line(server, name, said, sample, tmp_p
 
 @pytest.mark.parametrize("address", ["grpc://localhost:1", "grpc://localhost/", "grpc:///m", "http://localhost:1/m"])
 def test_what_is_no_address_is_refused(address):
-    with pytest.raises(LandslideError, match="is no server address; expected grpc://HOST:PORT/NAME"):
+    with pytest.raises(UsageError, match="is no server address; expected grpc://HOST:PORT/NAME"):
         Client(address)
 
 
@@ -147,14 +149,14 @@ def test_a_busy_server_is_asked_again(moody):
 
 @pytest.mark.parametrize("moody", [(100,)], indirect=True)
 def test_not_for_ever(moody):
-    with Client(moody.url, retries=2) as client, pytest.raises(LandslideError, match="UNAVAILABLE: busy"):
+    with Client(moody.url, retries=2) as client, pytest.raises(ServingError, match="UNAVAILABLE: busy"):
         client.predict({})
     assert moody.calls == 3
 
 
 @pytest.mark.parametrize("moody", [(100, grpc.StatusCode.INVALID_ARGUMENT)], indirect=True)
 def test_a_request_that_is_wrong_is_not_sent_again(moody):
-    with Client(moody.url) as client, pytest.raises(LandslideError, match="INVALID_ARGUMENT: busy"):
+    with Client(moody.url) as client, pytest.raises(ServingError, match="INVALID_ARGUMENT: busy"):
         client.predict({})
     assert moody.calls == 1
 
@@ -162,7 +164,7 @@ def test_a_request_that_is_wrong_is_not_sent_again(moody):
 @pytest.mark.parametrize("moody", [(0, None, 2.0)], indirect=True)
 def test_a_deadline_ends_the_wait(moody):
     started = time.monotonic()
-    with Client(moody.url, deadline=0.3) as client, pytest.raises(LandslideError, match="DEADLINE_EXCEEDED"):
+    with Client(moody.url, deadline=0.3) as client, pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
         client.predict({})
     assert time.monotonic() - started < 1.5
 
@@ -170,7 +172,7 @@ def test_a_deadline_ends_the_wait(moody):
 def test_several_requests_are_on_their_way_at_a_time(server):
     remote = connect(url(server), batch_size=1, in_flight=4)
     at_once, most, lock = [0], [0], threading.Lock()
-    original = remote.client.predict
+    original = remote.backend.client.predict
 
     def counting(*arguments):
         with lock:
@@ -182,7 +184,7 @@ def test_several_requests_are_on_their_way_at_a_time(server):
             with lock:
                 at_once[0] -= 1
 
-    remote.client.predict = counting
+    remote.backend.client.predict = counting
     assert remote(np.zeros((12, 128, 128, 6), np.float32)).shape == (12, 128, 128, 1)
     assert 2 <= most[0] <= 4
 
@@ -236,11 +238,11 @@ def test_mutual_tls(models, pem, tmp_path):
 
 
 def test_tls_files_that_cannot_be_used_are_named(tmp_path, capsys):
-    with pytest.raises(LandslideError, match=r"nowhere\.pem: No such file"):
+    with pytest.raises(UsageError, match=r"nowhere\.pem: No such file"):
         Client("grpcs://localhost:1/m", tls=TLS("nowhere.pem"))
-    with pytest.raises(LandslideError, match="both a certificate and its key"):
+    with pytest.raises(UsageError, match="both a certificate and its key"):
         Client("grpcs://localhost:1/m", tls=TLS(certificate="a.pem"))
-    with pytest.raises(LandslideError, match="are for grpcs://"):
+    with pytest.raises(UsageError, match="are for grpcs://"):
         Client("grpc://localhost:1/m", tls=TLS("a.pem"))
     assert main(["predict", str(tmp_path), "x.h5", "--tls-ca", "a.pem", "--out", str(tmp_path / "o")]) == 2
     assert "--tls-key are for a model on a server" in capsys.readouterr().err

@@ -418,7 +418,7 @@ class TestDockerfile:
         assert {"requirements.txt", "gradio_app.py", "tf_landslide", "serving"} == set(copied)
         assert all((ROOT / source).exists() for source in copied)
         assert not [source for source in copied if self.ignored(source)]
-        assert not self.ignored("tf_landslide/predictor.py") and not self.ignored("serving/__init__.py")
+        assert not self.ignored("tf_landslide/predict/predictor.py") and not self.ignored("serving/__init__.py")
 
     @pytest.mark.parametrize(
         "path",

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from serving import configs, flags, server
+from serving.status import UsageError
 from tests.serving.conftest import Stubs, options, running
 from tests.serving.test_deploy import TF_SERVING_FLAGS
-from tf_landslide.cli import main
-from tf_landslide.errors import LandslideError
+from tf_landslide.cli.main import main
 
 
 def refused(capsys, *words):
@@ -73,13 +73,13 @@ def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):
 def test_a_text_file_that_is_wrong_is_named_with_its_line(tmp_path):
     file = tmp_path / "models.config"
     file.write_text("model_config_list {\n  config { nmae: 'x' }\n}")
-    with pytest.raises(LandslideError, match=rf"{re.escape(str(file))}: is no ModelServerConfig \(2:"):
+    with pytest.raises(UsageError, match=rf"{re.escape(str(file))}: is no ModelServerConfig \(2:"):
         configs.read_model_config(file)
     file.write_text("max_batch_size { value: 8 }\npad_variable_length_inputs: true")
-    with pytest.raises(LandslideError, match="pad_variable_length_inputs is not supported"):
+    with pytest.raises(UsageError, match="pad_variable_length_inputs is not supported"):
         server.Server(options("--enable_batching", f"--batching_parameters_file={file}", "--model_base_path=/m"))
     file.write_text("server_key: 'x'")
-    with pytest.raises(LandslideError, match="needs server_key, server_cert"):
+    with pytest.raises(UsageError, match="needs server_key, server_cert"):
         server.Server(options(f"--ssl_config_file={file}", "--model_base_path=/m"))
 
 
@@ -128,5 +128,5 @@ def test_the_rest_port_that_is_taken_is_named(models):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = (models, f"--rest_api_port={port}")
-        with pytest.raises(LandslideError, match=f"port {port} cannot be listened on"), running(*words):
+        with pytest.raises(UsageError, match=f"port {port} cannot be listened on"), running(*words):
             pass

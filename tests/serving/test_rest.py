@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.serving.conftest import running
-from tf_landslide.predictor import load_predictor
+from tf_landslide.predict.load import load_predictor
 
 
 class Rest:

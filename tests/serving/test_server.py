@@ -24,8 +24,9 @@ from serving.protos import (
 from serving.tensors import DTYPES, STRING, to_array, to_proto
 from tests.serving.conftest import Stubs, code_of, predict_request, running
 from tests.serving.test_tensors import NUMERIC, sample
-from tf_landslide.data.patches import find_patches, read_image
-from tf_landslide.predictor import load_predictor
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import read_image
+from tf_landslide.predict.load import load_predictor
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_probabilities_equal_the_local_ones_by_every_signature(stubs, local, sto
 
 def test_a_client_learns_the_model_from_its_describe_signature(stubs, local):
     card = json.loads(to_array(stubs.predict("tiny", "describe").outputs["card"]).item())
-    assert card["threshold"] == local.card.threshold and card["channels"] == list(local.card.channels)
+    assert card["threshold"] == local.card.threshold and card["channels"] == list(local.card.channel_names)
     assert card["scores"]["test"]["f1"] == local.card.scores["test"]["f1"] and "SYNTHETIC" in card["limits"][0]
 
 
@@ -280,9 +281,9 @@ def test_a_dtype_that_cannot_travel_is_refused(stubs):
 
 
 def test_a_port_that_is_taken_is_named(models, server):
-    from tf_landslide.errors import LandslideError
+    from serving.status import UsageError
 
-    with pytest.raises(LandslideError, match="cannot be listened on"), running(models, f"--port={server.port}"):
+    with pytest.raises(UsageError, match="cannot be listened on"), running(models, f"--port={server.port}"):
         pass
     with pytest.raises(grpc.RpcError):
         Stubs(1).predict("tiny", timeout=1, channels=X)

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import Features
-from tf_landslide.models import ARCHITECTURES, ENCODERS
-from tf_landslide.training.config import Config, load_config
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models.build import ARCHITECTURES
+from tf_landslide.models.encoders import ENCODERS
+from tf_landslide.models.options import check_options
+from tf_landslide.runs.config import Config, load_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -27,10 +28,9 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
         return
     assert config.name == path.stem
     assert config.model.architecture in ARCHITECTURES
-    assert set(config.model.options) <= set(ARCHITECTURES[config.model.architecture].options)
+    check_options(ARCHITECTURES[config.model.architecture].features, config.model.options, path.stem)
     assert config.model.encoder is None or config.model.encoder in ENCODERS
-    features = Features(config.data.layout, config.data.channels)
-    assert len(features.channels) == (14 if path.stem == "unet_mit_b1" else 6)
+    assert len(config.data.recipe.channel_names) == (14 if path.stem == "unet_mit_b1" else 6)
 
 
 def test_a_base_is_overridden_key_by_key_and_the_command_line_wins(write):

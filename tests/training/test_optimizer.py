@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_landslide.optimizers import Adam
-from tf_landslide.training.config import TrainingConfig
-from tf_landslide.training.run import get_optimizer
+from tf_landslide.runs.config import TrainingConfig
+from tf_landslide.training.fit import get_optimizer
+from tf_landslide.training.optimizers import FusedAdam
 
 
 def _steps(optimizer, count=6):
@@ -39,13 +39,13 @@ def _steps(optimizer, count=6):
 )
 def test_equals_keras(settings):
     settings = {"learning_rate": 0.1, **settings}
-    for found, expected in zip(_steps(Adam(**settings)), _steps(keras.optimizers.Adam(**settings)), strict=True):
+    for found, expected in zip(_steps(FusedAdam(**settings)), _steps(keras.optimizers.Adam(**settings)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
 
 
 def test_sparse_gradients_go_keras_s_way():
     table = keras.Variable(np.ones((4, 2), "float32"))
-    optimizer = Adam(0.1)
+    optimizer = FusedAdam(0.1)
     optimizer.build([table])
     optimizer.apply([tf.IndexedSlices(tf.ones((1, 2)), tf.constant([1]), tf.constant([4, 2]))])
     assert np.flatnonzero((table.numpy() != 1).any(1)).tolist() == [1]

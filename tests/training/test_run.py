@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import yaml
 
-from tf_landslide.cli import main
+from tf_landslide.cli.main import main
+from tf_landslide.jobs.train import train
+from tf_landslide.predict.load import load_model
+from tf_landslide.runs.config import load_config
+from tf_landslide.runs.folder import Run
 from tf_landslide.training.callbacks import EarlyStopping
-from tf_landslide.training.config import load_config
-from tf_landslide.training.run import Run, train
 
 
 def weights_hash(run) -> str:
     digest = hashlib.sha256()
-    for weight in run.load_model().get_weights():
+    for weight in load_model(run.path).get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
 
@@ -53,7 +55,7 @@ def test_normalisation_comes_from_the_training_split_and_is_saved(run_folder, sa
     from tf_landslide.data.pipeline import load_dataset
 
     x = np.concatenate([x for x, _ in load_dataset(sample, "train").as_numpy_iterator()])
-    layer = Run.open(run_folder).load_model().get_layer("normalization")
+    layer = load_model(run_folder).get_layer("normalization")
     np.testing.assert_allclose(layer.mean.numpy(), x.mean((0, 1, 2), dtype=np.float64), rtol=1e-5)
     np.testing.assert_allclose(layer.variance.numpy() ** 0.5, x.std((0, 1, 2), dtype=np.float64), rtol=1e-5)
 
@@ -65,7 +67,7 @@ def test_two_runs_with_one_seed_give_the_same_weights(sample, config_file, tmp_p
 
     script = """
 import sys
-from tf_landslide.cli import main
+from tf_landslide.cli.main import main
 config, data, *outs = sys.argv[1:]
 for out, seed in zip(outs, (3, 3, 4)):
     settings = ["training.deterministic=true", f"training.seed={seed}", "data.positive_fraction=0.7"]
@@ -91,7 +93,7 @@ def test_a_stopped_run_resumes_as_if_it_had_never_stopped(sample, config_file, t
             if epoch == 2:
                 raise Stop
 
-    import tf_landslide.training.run as module
+    import tf_landslide.training.fit as module
 
     original = module.BestModel
     module.BestModel = lambda *a: _Both(original(*a), StopAfterTwo())
@@ -108,7 +110,7 @@ def test_a_stopped_run_resumes_as_if_it_had_never_stopped(sample, config_file, t
     resumed = Run.open(tmp_path / "stopped")
     for ours, theirs in zip(resumed.history, whole.history, strict=True):
         assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-4)
-    for ours, theirs in zip(resumed.load_model().get_weights(), whole.load_model().get_weights(), strict=True):
+    for ours, theirs in zip(load_model(resumed.path).get_weights(), load_model(whole.path).get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3)
 
 
@@ -165,7 +167,7 @@ def test_the_other_published_layout_and_no_test_split_train_too(sample, config_f
     settings = ["training.epochs=1", "data.cache=disk", "data.median.size=3", "loss.name=bce", "data.channels=fourteen"]
     assert main(["train", str(config_file), *settings, "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
     assert list(json.loads((out / "metrics.json").read_text())) == ["train", "valid"]
-    assert Run.open(out).load_model().input_shape[-1] == 14
+    assert load_model(out).input_shape[-1] == 14
 
 
 def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, capsys):
@@ -192,7 +194,8 @@ def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, caps
 
 def test_patches_of_a_size_that_no_model_takes_are_refused(sample, config_file, tmp_path, capsys):
     from tests.data.test_patches import write
-    from tf_landslide.data.patches import find_patches, read_image, read_mask
+    from tf_landslide.data.folders import find_patches
+    from tf_landslide.data.hdf5 import read_image, read_mask
 
     for split, folder in (("train", "TrainData"), ("valid", "ValidData")):
         for patch in find_patches(sample, split)[:2]:
@@ -205,7 +208,7 @@ def test_patches_of_a_size_that_no_model_takes_are_refused(sample, config_file, 
 @pytest.mark.parametrize("folder", ["TrainData", "ValidData"])
 def test_what_cannot_be_drawn_or_sized_is_refused_before_a_run_is_made(copy, config_file, tmp_path, capsys, folder):
     from tests.data.test_patches import write
-    from tf_landslide.data.patches import read_image, read_mask
+    from tf_landslide.data.hdf5 import read_image, read_mask
 
     arguments = ["train", str(config_file), "--data", str(copy), "--out", str(tmp_path / "r")]
     for mask in (copy / "TrainData/mask").iterdir():

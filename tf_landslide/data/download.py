@@ -18,9 +18,11 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from tf_landslide.data.patches import available_splits, find_patches
-from tf_landslide.errors import LandslideError
-from tf_landslide.files import replacing, write_text
+from tqdm import tqdm
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import replacing, write_text
+from tf_landslide.data.folders import available_splits, find_patches
 
 ZENODO = "https://zenodo.org"
 RECORD = "10463239"
@@ -126,8 +128,6 @@ def _retried(url: str, pause: float, action: Callable):
 
 def _fetch(file: RemoteFile, archive: Path, pause: float) -> None:
     """Fetch into ``archive``, through ``archive.part``, resuming what is there; verify size and MD5."""
-    from tqdm import tqdm
-
     if archive.exists() and _md5(archive) == file.md5:  # fetched earlier, but not unpacked to the end
         return
     part = archive.with_name(f"{file.name}.part")

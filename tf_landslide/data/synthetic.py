@@ -18,11 +18,12 @@ import h5py
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from tf_landslide.bands import LANDSLIDE4SENSE_DIVISORS
-from tf_landslide.data.patches import IMAGE_KEY, MASK_KEY, SPLITS
-from tf_landslide.errors import LandslideError
-from tf_landslide.progress import progress
-from tf_landslide.terrain import gradient, illumination, slope_degrees
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE_DIVISORS
+from tf_landslide.bands.terrain import gradient, illumination, slope_degrees
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.progress import progress
+from tf_landslide.data.folders import SPLITS
+from tf_landslide.data.hdf5 import IMAGE_KEY, MASK_KEY
 
 SYNTHETIC_MARK = "SYNTHETIC.txt"  # a file in its folder, by which the sample landscape is told from real data
 

@@ -1,1 +1,1 @@
-"""Judging: dataset-level scores, the threshold, intervals, reports and figures."""
+"""Judging: dataset-level scores, the threshold, intervals, what a model must beat, reports."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from tf_landslide.data.pipeline import PatchSource
-from tf_landslide.evaluation.scores import SCORES, Histograms, best_threshold, judge, scores
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+from tf_landslide.data.source import PatchSource
+from tf_landslide.metrics import SCORES
+from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 
 
 def _arrays(source: PatchSource) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +23,7 @@ def mark_everything(test: PatchSource) -> dict[str, float]:
     return {k: float(v) for k, v in scores(mask.sum(), mask.size - mask.sum(), 0).items()}
 
 
-def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict:
+def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict[str, Any]:
     """Scores on ``test`` of the single channel, direction and threshold that have the best F1 on ``train``.
 
     Each channel is replaced by its rank in the training split (1,000 quantiles), so that the threshold search is the
@@ -46,7 +50,7 @@ def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict:
 
 def pixel_forest(
     train: PatchSource, valid: PatchSource, test: PatchSource, *, pixels: int = 200_000, seed: int = 0
-) -> dict:
+) -> dict[str, Any]:
     """Scores on ``test`` of a random forest that sees the channels of one pixel at a time.
 
     Args:
@@ -56,8 +60,6 @@ def pixel_forest(
         pixels: number of training pixels.
         seed: of the sample and the forest.
     """
-    from sklearn.ensemble import RandomForestClassifier
-
     x, y = _arrays(train)
     x, y = x.reshape(-1, x.shape[-1]), y.ravel()
     chosen = np.random.default_rng(seed).choice(len(y), min(pixels, len(y)), replace=False)

@@ -1,5 +1,4 @@
-"""Models: encoders, decoders, and the one registry that joins them."""
+"""Models: encoders and decoders, joined by ``build``; ``catalogue`` lists them without loading TensorFlow."""
 
-from tf_landslide.models.registry import ARCHITECTURES, ENCODERS, build_model
-
-__all__ = ["ARCHITECTURES", "ENCODERS", "build_model"]
+STRIDE = 32
+"""Models take heights and widths that are multiples of this."""

@@ -7,8 +7,9 @@ from math import ceil, prod
 import keras
 from keras import layers
 
+from tf_landslide.models._keras_compat import walk
 from tf_landslide.models.encoders.mix_transformer import EfficientAttention
-from tf_landslide.models.layers import AtrousConv2D, GroupedConv2D
+from tf_landslide.models.layers.conv import AtrousConv2D, GroupedConv2D
 
 
 def multiply_adds(model: keras.Model, height: int = 128, width: int = 128) -> int:
@@ -40,7 +41,7 @@ def _count(model: keras.Model, shape: tuple[int, ...]) -> int:
 
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs)
-    model._run_through_graph([keras.KerasTensor(shape)], visit)
+    walk(model, [keras.KerasTensor(shape)], visit)
     return total
 
 

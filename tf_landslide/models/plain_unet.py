@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import keras
 from keras import layers
+from pydantic import Field
 
-from tf_landslide.errors import LandslideError
 from tf_landslide.models.decoders.unet import conv_block
+from tf_landslide.models.options import Width
+
+Depth = Annotated[int, Field(ge=1, le=5)]  # 5 poolings are what a size that is a multiple of 32 allows
 
 
-def plain_unet(inputs, width: int = 64, depth: int = 4, batch_norm: bool = False):
+def plain_unet(
+    inputs: keras.KerasTensor, width: Width = 64, depth: Depth = 4, batch_norm: bool = False
+) -> tuple[keras.KerasTensor, int]:
     """Two 3 x 3 convolutions with ReLU a level, max pooling down, transposed convolution up, concatenated skips.
 
     Args:
@@ -19,12 +27,7 @@ def plain_unet(inputs, width: int = 64, depth: int = 4, batch_norm: bool = False
 
     Returns:
         (N, H, W, width) and its stride, 1.
-
-    Raises:
-        LandslideError: no such width or depth (5 poolings are what a size that is a multiple of 32 allows).
     """
-    if width < 1 or not 1 <= depth <= 5:
-        raise LandslideError(f"plain_unet takes a width of at least 1 and a depth of 1 to 5, got {width} and {depth}")
     x, skips = inputs, []
     for level in range(depth):
         x = conv_block(x, width * 2**level, f"down{level}", batch_norm=batch_norm)

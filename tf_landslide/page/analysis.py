@@ -6,33 +6,23 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from tf_landslide.card import ModelCard
-from tf_landslide.errors import LandslideError
-from tf_landslide.evaluation.figures import overlay
-from tf_landslide.evaluation.scores import SCORES, scores
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.metrics import SCORES
 from tf_landslide.page import views
 from tf_landslide.page.library import Library
 from tf_landslide.page.uploads import Upload
+from tf_landslide.predict.result import Result
 
-
-@dataclass(frozen=True)
-class Result:
-    """What one model gives for one upload: (H, W) float32 probability, and the seconds it took."""
-
-    model: str
-    card: ModelCard
-    probability: np.ndarray
-    seconds: float
-
-    def mask(self, threshold: float | None = None) -> np.ndarray:
-        """(H, W) bool, at a threshold or the model's own."""
-        return self.probability >= np.float32(self.card.threshold if threshold is None else threshold)
+COLUMNS = (
+    *("model", "mean probability", "landslide %", "landslide m²", "threshold", "seconds"),
+    *("F1", "precision", "recall", "IoU"),
+)
 
 
 @dataclass
@@ -42,6 +32,13 @@ class Analysis:
     uploads: list[Upload] = field(default_factory=list)
     results: list[dict[str, Result]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    def at(self, upload: int, threshold: float | None = None) -> dict[str, Result]:
+        """An upload's results by model, each at a threshold, or at its model's own where that is None."""
+        results = self.results[upload]
+        if threshold is None:
+            return results
+        return {name: replace(result, threshold=threshold) for name, result in results.items()}
 
 
 def analyse(
@@ -74,61 +71,48 @@ def analyse(
                 progress(done / total, f"{name}: {upload.name}")
             started = time.perf_counter()
             try:
-                probability = predictor(upload.channels(predictor))[0, ..., 0]
-                results[name] = Result(name, predictor.card, probability, time.perf_counter() - started)
+                channels = upload.channels(predictor)
+                probability = predictor(channels)[0, ..., 0]
+                missing = int((~np.isfinite(channels)).sum())
+                results[name] = Result(
+                    upload.name,
+                    predictor.card,
+                    probability,
+                    predictor.card.threshold,
+                    upload.pixel_size,
+                    missing,
+                    seconds=time.perf_counter() - started,
+                )
             except LandslideError as error:
                 analysis.problems.append(str(error))
             done += 1
     return analysis
 
 
-def summary(upload: Upload, result: Result, threshold: float | None = None) -> dict:
-    """Numbers about a result: means, areas, and scores where there is a mask."""
-    mask = result.mask(threshold)
-    row = {
-        "model": result.model,
-        "threshold": float(result.card.threshold if threshold is None else threshold),
-        "mean_probability": float(result.probability.mean()),
-        "landslide_percent": 100 * float(mask.mean()),
-        "landslide_m2": float(mask.sum() * upload.pixel_size**2) if upload.pixel_size else None,
-        "seconds": result.seconds,
-    }
-    if upload.mask is not None:
-        true = upload.mask.astype(bool)
-        counted = scores((mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum())
-        row |= {name: float(value) for name, value in counted.items()}
-    return row
-
-
-COLUMNS = (
-    *("model", "mean probability", "landslide %", "landslide m²", "threshold", "seconds"),
-    *("F1", "precision", "recall", "IoU"),
-)
-
-
-def table(upload: Upload, results: dict[str, Result], threshold: float | None = None) -> list[list[str]]:
-    """A row of ``COLUMNS`` for each model."""
+def table(analysis: Analysis, upload: int, threshold: float | None = None) -> list[list[str]]:
+    """A row of ``COLUMNS`` for each model on one upload."""
     rows = []
-    for row in (summary(upload, result, threshold) for result in results.values()):
-        area = "-" if row["landslide_m2"] is None else f"{row['landslide_m2']:,.0f}"
-        cells = [row["model"], f"{row['mean_probability']:.4f}", f"{row['landslide_percent']:.2f}", area]
-        cells += [f"{row['threshold']:.3f}", f"{row['seconds']:.2f}"]
-        rows.append([*cells, *(f"{row[name]:.4f}" if name in row else "-" for name in SCORES)])
+    for name, result in analysis.at(upload, threshold).items():
+        row = result.summary(analysis.uploads[upload].mask)
+        area = "-" if row["landslide_area_m2"] is None else f"{row['landslide_area_m2']:,.0f}"
+        cells = [name, f"{row['mean_probability']:.4f}", f"{100 * row['landslide_fraction']:.2f}", area]
+        cells += [f"{row['threshold']:.3f}", f"{result.seconds:.2f}"]
+        rows.append([*cells, *(f"{row[score]:.4f}" if score in row else "-" for score in SCORES)])
     return rows
 
 
-def sentence(upload: Upload, result: Result, threshold: float | None = None) -> str:
+def sentence(analysis: Analysis, upload: int, model: str, threshold: float | None = None) -> str:
     """A result in words, as Markdown."""
-    row = summary(upload, result, threshold)
-    area = "" if row["landslide_m2"] is None else f" ({row['landslide_m2'] / 1e4:,.2f} ha)"
+    result, truth = analysis.at(upload, threshold)[model], analysis.uploads[upload].mask
+    row = result.summary(truth)
+    area = "" if row["landslide_area_m2"] is None else f" ({row['landslide_area_m2'] / 1e4:,.2f} ha)"
     own = "the model's own" if threshold is None else f"moved from {result.card.threshold:.3f}"
-    text = f"**{upload.name}**, {result.model}: landslide on **{row['landslide_percent']:.2f} %**{area}, "
+    text = f"**{result.name}**, {model}: landslide on **{row['landslide_fraction']:.2%}**{area}, "
     text += f"mean probability {row['mean_probability']:.4f}; threshold {row['threshold']:.3f} ({own}); "
-    text += f"{row['seconds']:.2f} s"
-    if upload.mask is not None:
-        text += "  \n" + ", ".join(f"{name} {row[name]:.4f}" for name in SCORES).replace("f1", "F1").replace(
-            "iou", "IoU"
-        )
+    text += f"{result.seconds:.2f} s"
+    if truth is not None:
+        labels = {"f1": "F1", "iou": "IoU"}
+        text += "  \n" + ", ".join(f"{labels.get(name, name)} {row[name]:.4f}" for name in SCORES)
     return text
 
 
@@ -153,19 +137,18 @@ def write_downloads(analysis: Analysis, folder: Path, threshold: float | None = 
         the ZIP, and the files in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files, rows = [], []
-    for upload, results in zip(analysis.uploads, analysis.results, strict=True):
+    files: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    for position, upload in enumerate(analysis.uploads):
         picture = views.natural(upload)
-        for result in results.values():
-            stem = f"{Path(upload.name).stem}_{_file_name(result.model)}"
-            targets = [folder / f"{stem}_{kind}" for kind in ("probability.npy", "mask.png", "overlay.png")]
-            mask = result.mask(threshold)
-            np.save(targets[0], result.probability)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(targets[1])
-            Image.fromarray(overlay(picture, mask)).save(targets[2])
-            files += targets
-            row = {"file": upload.name, "layout": upload.layout.name if upload.layout else None}
-            rows.append(row | summary(upload, result, threshold) | {"files": [path.name for path in targets]})
+        for name, result in analysis.at(position, threshold).items():
+            written = list(result.write(folder, f"{Path(upload.name).stem}_{_file_name(name)}", picture).values())
+            files += written
+            rows.append(
+                {"file": upload.name, "layout": upload.layout.name if upload.layout else None, "model": name}
+                | result.summary(upload.mask)
+                | {"seconds": result.seconds, "files": [path.name for path in written]}
+            )
     (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
     files.append(folder / "summary.json")
     archive = folder / "landslides.zip"

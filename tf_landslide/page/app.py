@@ -1,4 +1,8 @@
-"""The page itself: Gradio's components, and what happens on each click; the modules beside it do the work."""
+"""The page itself: Gradio's components, what happens on each click, and the server that shows them.
+
+``layout`` says what is where, ``Handlers`` what is done (the modules beside this one do the work), ``connect`` on which
+click. A handler returns what changes, by component.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ import shutil
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr
 
-from tf_landslide.errors import LandslideError
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.synthetic import write_sample
 from tf_landslide.page import views
 from tf_landslide.page.analysis import COLUMNS, Analysis, analyse, sentence, status, table, write_downloads
 from tf_landslide.page.library import Library
@@ -29,193 +37,268 @@ CSS = """
 .pixels .gallery-container {height: auto !important; min-height: 0 !important}
 @media (max-width: 640px) {.pixels .grid-container {grid-template-columns: repeat(2, 1fr) !important}}
 """
+Changes = dict[Any, Any]  # new values, or properties, by component
 
 
-def build(library: Library, folder: Path):
+@dataclass(frozen=True)
+class Components:
+    """Everything on the page that is read, changed or clicked."""
+
+    analysis: gr.State
+    moved: gr.State  # the threshold, once the user has moved it
+    images: gr.Files
+    masks: gr.Files
+    take: gr.Button
+    chosen: gr.Dropdown
+    one: gr.Button
+    every: gr.Button
+    about: gr.Markdown
+    note: gr.Markdown
+    shown: gr.Column
+    patch: gr.Dropdown
+    model: gr.Dropdown
+    words: gr.Markdown
+    threshold: gr.Slider
+    opacity: gr.Slider
+    before_after: gr.ImageSlider
+    results: gr.Gallery
+    numbers: gr.Dataframe
+    comparison: gr.Column
+    compared: gr.Gallery
+    inputs: gr.Gallery
+    prepare: gr.Button
+    files: gr.Files
+
+    @property
+    def seen(self) -> list[Any]:
+        """What shows one patch and model."""
+        return [
+            *(self.before_after, self.results, self.inputs, self.numbers, self.compared, self.about, self.words),
+        ]
+
+    @property
+    def whole(self) -> list[Any]:
+        """What a run changes."""
+        return [
+            *(self.analysis, self.moved, self.note, self.patch, self.model, self.threshold, self.shown),
+            *(self.comparison, self.files, *self.seen),
+        ]
+
+
+def layout(models: list[str]) -> Components:
+    """Lay the page out, within ``gr.Blocks``; ``models`` can be chosen."""
+    parts: dict[str, Any] = {"analysis": gr.State(time_to_live=3600), "moved": gr.State()}
+    gr.Markdown("# Landslides in satellite patches\nUpload `.h5` patches, choose a model, look, compare, download.")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            parts |= _asking(models)
+        with gr.Column(scale=3, min_width=300), gr.Column(visible=False) as shown:
+            parts |= {"shown": shown, **_choosing(), **_showing()}
+    return Components(**parts)
+
+
+def _asking(models: list[str]) -> dict[str, Any]:
+    """The left side: files, models, buttons, what is said."""
+    parts = {
+        "images": gr.Files(label="Patches (.h5)", file_types=[".h5"], elem_id="images", height=140),
+        "masks": gr.Files(label="Masks (.h5), if there are any", file_types=[".h5"], elem_id="masks", height=120),
+        "take": gr.Button("Take a sample patch (synthetic)", size="sm", elem_id="sample"),
+        "chosen": gr.Dropdown(models, value=models[0] if models else None, label="Model", elem_id="model"),
+    }
+    with gr.Row():
+        parts["one"] = gr.Button("Run", variant="primary", elem_id="run", min_width=100)
+        parts["every"] = gr.Button("Run all models", elem_id="run-all", min_width=100)
+    with gr.Accordion("About the model", open=False):
+        parts["about"] = gr.Markdown(elem_id="about")
+    parts["note"] = gr.Markdown(elem_id="status")
+    return parts
+
+
+def _choosing() -> dict[str, Any]:
+    """The right side's head: which patch and model are shown, and how."""
+    parts: dict[str, Any] = {}
+    with gr.Row():
+        parts["patch"] = gr.Dropdown(label="Patch shown", elem_id="patch", visible=False)
+        parts["model"] = gr.Dropdown(label="Model shown", elem_id="shown-model", visible=False)
+    parts["words"] = gr.Markdown(elem_id="words")
+    with gr.Row():
+        parts["threshold"] = gr.Slider(0, 1, 0.5, step=0.001, label="Threshold", elem_id="threshold", min_width=200)
+        parts["opacity"] = gr.Slider(0, 1, 0.45, step=0.05, label="Overlay's opacity", elem_id="opacity", min_width=200)
+    return parts
+
+
+def _showing() -> dict[str, Any]:
+    """The right side's body: pictures, numbers, downloads."""
+    parts: dict[str, Any] = {}
+    with gr.Row():
+        parts["before_after"] = gr.ImageSlider(
+            label="Image and overlay: drag the line",
+            elem_id="before-after",
+            elem_classes="pixels",
+            format="png",
+            interactive=False,
+            max_height=560,
+        )
+        parts["results"] = _gallery("Prediction", "results", columns=2, min_width=280)
+    parts["numbers"] = gr.Dataframe(
+        headers=list(COLUMNS), label="Summary", interactive=False, wrap=True, elem_id="numbers"
+    )
+    with gr.Column(visible=False) as comparison:
+        parts["compared"] = _gallery("All models", "compared", columns=4)
+    parts["comparison"] = comparison
+    parts["inputs"] = _gallery("What the model sees", "inputs", columns=4)
+    parts["prepare"] = gr.Button("Prepare downloads", elem_id="prepare")
+    parts["files"] = gr.Files(label="Downloads", visible=False, interactive=False, elem_id="downloads")
+    return parts
+
+
+def _gallery(label: str, name: str, **options: Any) -> gr.Gallery:
+    return gr.Gallery(
+        label=label,
+        elem_id=name,
+        elem_classes="pixels",
+        height="auto",
+        object_fit="contain",
+        format="png",
+        interactive=False,
+        **options,
+    )
+
+
+class Handlers:
+    """What is done on each click.
+
+    Args:
+        library: the models.
+        folder: for the files it writes.
+        components: that it changes.
+    """
+
+    def __init__(self, library: Library, folder: Path, components: Components):
+        self.library, self.folder, self.on_page = library, folder, components
+
+    def run(self, images, masks, model, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
+        return self._run(images, masks, [model] if model else [], opacity, progress)
+
+    def run_all(self, images, masks, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
+        return self._run(images, masks, self.library.names, opacity, progress)
+
+    def _run(self, images, masks, models: list[str], opacity: float, progress) -> Changes:
+        if not images:
+            return self._told(
+                Analysis(problems=["Choose one or more .h5 patches first, or take the sample patch."]), opacity
+            )
+        if len(images) > FILES:
+            said = f"{len(images)} files are too many for one go; choose {FILES} at most."
+            return self._told(Analysis(problems=[said]), opacity)
+        uploads, problems = read_uploads(images, masks or [])
+        analysis = analyse(self.library, uploads, models, progress)
+        analysis.problems = problems + analysis.problems
+        return self._told(analysis, opacity)
+
+    def _told(self, analysis: Analysis, opacity: float) -> Changes:
+        """The whole page after a run: which patch and model are shown, and everything about them."""
+        page = self.on_page
+        having = [i for i, results in enumerate(analysis.results) if results]
+        patches = [(analysis.uploads[i].name, i) for i in having]
+        models = list(analysis.results[having[0]]) if having else []
+        patch, model = (having[0], models[0]) if having else (None, None)
+        own = analysis.results[patch][model].threshold if having else 0.5
+        return {
+            page.analysis: analysis,
+            page.moved: None,
+            page.note: status(analysis),
+            page.patch: gr.Dropdown(choices=patches, value=patch, visible=len(patches) > 1),
+            page.model: gr.Dropdown(choices=models, value=model, visible=len(models) > 1),
+            page.threshold: gr.Slider(value=own, interactive=bool(having)),
+            page.shown: gr.Column(visible=bool(having)),
+            page.comparison: gr.Column(visible=len(models) > 1),
+            page.files: gr.Files(value=None, visible=False),
+            **self.look(analysis, patch, model, None, opacity),
+        }
+
+    def look(self, analysis: Analysis, patch, model, threshold: float | None, opacity: float) -> Changes:
+        """Every picture and number of one patch and model; runs no model."""
+        page = self.on_page
+        if not analysis or patch is None or model not in analysis.results[patch]:
+            return dict.fromkeys(page.seen)
+        upload, results = analysis.uploads[patch], analysis.at(patch, threshold)
+        return {
+            page.before_after: views.before_and_after(upload, results[model].mask(), opacity),
+            page.results: views.prediction(upload, results[model]),
+            page.inputs: views.inputs(upload),
+            page.numbers: table(analysis, patch, threshold),
+            page.compared: views.comparison(upload, results, opacity) if len(results) > 1 else None,
+            page.about: self.library.details(model),
+            page.words: sentence(analysis, patch, model, threshold),
+        }
+
+    def other(self, analysis: Analysis, patch, model, opacity: float) -> Changes:
+        """Another patch or model is chosen: shown from its model's own threshold again."""
+        if analysis and patch is not None and model not in analysis.results[patch]:
+            model = next(iter(analysis.results[patch]))
+        own = analysis.results[patch][model].threshold if analysis and patch is not None else 0.5
+        page = self.on_page
+        return {page.moved: None, page.threshold: own, **self.look(analysis, patch, model, None, opacity)}
+
+    def downloads(self, analysis: Analysis, threshold: float | None) -> Changes:
+        if not analysis or not any(analysis.results):
+            raise gr.Error("Run a model first.")
+        for old in self.folder.glob("download-*"):
+            if time.time() - old.stat().st_mtime > 3600:
+                shutil.rmtree(old, ignore_errors=True)
+        archive, files = write_downloads(analysis, self.folder / f"download-{uuid.uuid4().hex[:8]}", threshold)
+        return {self.on_page.files: gr.Files(value=[str(archive), *map(str, files)], visible=True)}
+
+    def sample(self) -> Changes:
+        """A patch and mask of the synthetic sample landscape, written when first asked for."""
+        target = self.folder / "sample"
+        if not target.exists():
+            write_sample(target, train=1, valid=1, test=3, seed=0)
+        patch = find_patches(target, "test")[1]
+        return {self.on_page.images: [str(patch.image)], self.on_page.masks: [str(patch.mask)]}
+
+    def details(self, model: str | None) -> str:
+        return self.library.details(model) if model else ""
+
+
+def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
+    """Say what each click does."""
+    quick: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": 4}
+    looking = [c.analysis, c.patch, c.model, c.moved, c.opacity]
+    c.one.click(
+        handlers.run, [c.images, c.masks, c.chosen, c.opacity], c.whole, concurrency_id="models", api_name="run"
+    )
+    c.every.click(
+        handlers.run_all, [c.images, c.masks, c.opacity], c.whole, concurrency_id="models", api_name="run_all"
+    )
+    c.threshold.input(lambda value: value, c.threshold, c.moved, **quick).then(handlers.look, looking, c.seen, **quick)
+    c.opacity.input(handlers.look, looking, c.seen, **quick)
+    for selector in (c.patch, c.model):
+        selector.input(
+            handlers.other, [c.analysis, c.patch, c.model, c.opacity], [c.moved, c.threshold, *c.seen], **quick
+        )
+    c.chosen.change(handlers.details, c.chosen, c.about, **quick)
+    page.load(handlers.details, c.chosen, c.about, **quick)
+    c.prepare.click(handlers.downloads, [c.analysis, c.moved], c.files)
+    c.take.click(handlers.sample, None, [c.images, c.masks])
+
+
+def build(library: Library, folder: Path) -> gr.Blocks:
     """The page.
 
     Args:
         library: the models it offers.
         folder: for the files it writes, removed by the caller.
     """
-
-    def run(images, masks, model, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
-        return finish(images, masks, [model] if model else [], opacity, progress)
-
-    def run_all(images, masks, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
-        return finish(images, masks, library.names, opacity, progress)
-
-    def finish(images, masks, models, opacity, progress):
-        if not images:
-            return told(Analysis(problems=["Choose one or more .h5 patches first, or take the sample patch."]), opacity)
-        if len(images) > FILES:
-            return told(
-                Analysis(problems=[f"{len(images)} files are too many for one go; choose {FILES} at most."]), opacity
-            )
-        uploads, problems = read_uploads(images, masks or [])
-        analysis = analyse(library, uploads, models, progress)
-        analysis.problems = problems + analysis.problems
-        return told(analysis, opacity)
-
-    def told(analysis: Analysis, opacity: float):
-        """The whole page after a run: which patch and model are shown, and everything about them."""
-        shown = [i for i, results in enumerate(analysis.results) if results]
-        patches = [(analysis.uploads[i].name, i) for i in shown]
-        models = list(analysis.results[shown[0]]) if shown else []
-        patch, model = (shown[0], models[0]) if shown else (None, None)
-        return (
-            analysis,
-            None,
-            status(analysis),
-            gr.Dropdown(choices=patches, value=patch, visible=len(patches) > 1),
-            gr.Dropdown(choices=models, value=model, visible=len(models) > 1),
-            gr.Slider(value=analysis.results[patch][model].card.threshold if shown else 0.5, interactive=bool(shown)),
-            gr.Column(visible=bool(shown)),
-            gr.Column(visible=len(models) > 1),
-            gr.Files(value=None, visible=False),
-            *look(analysis, patch, model, None, opacity),
-        )
-
-    def look(analysis: Analysis, patch, model, threshold, opacity):
-        """Every picture and number of one patch and model; runs no model."""
-        if not analysis or patch is None or model not in analysis.results[patch]:
-            return (None,) * 7
-        upload, results = analysis.uploads[patch], analysis.results[patch]
-        result = results[model]
-        return (
-            views.before_and_after(upload, result.mask(threshold), opacity),
-            views.prediction(upload, result.probability, result.mask(threshold)),
-            views.inputs(upload),
-            table(upload, results, threshold),
-            views.comparison(upload, results, threshold, opacity) if len(results) > 1 else None,
-            library.details(model),
-            sentence(upload, result, threshold),
-        )
-
-    def other(analysis, patch, model, opacity):
-        """Another patch or model is chosen: shown from its model's own threshold again."""
-        if analysis and patch is not None and model not in analysis.results[patch]:
-            model = next(iter(analysis.results[patch]))
-        own = analysis.results[patch][model].card.threshold if analysis and patch is not None else 0.5
-        return None, own, *look(analysis, patch, model, None, opacity)
-
-    def downloads(analysis, threshold):
-        if not analysis or not any(analysis.results):
-            raise gr.Error("Run a model first.")
-        for old in folder.glob("download-*"):
-            if time.time() - old.stat().st_mtime > 3600:
-                shutil.rmtree(old, ignore_errors=True)
-        archive, files = write_downloads(analysis, folder / f"download-{uuid.uuid4().hex[:8]}", threshold)
-        return gr.Files(value=[str(archive), *map(str, files)], visible=True)
-
-    def sample():
-        """A patch and mask of the synthetic sample landscape, written when first asked for."""
-        from tf_landslide.data.synthetic import write_sample
-
-        target = folder / "sample"
-        if not target.exists():
-            write_sample(target, train=1, valid=1, test=3, seed=0)
-        number = 2
-        return [str(target / f"TestData/img/image_{number}.h5")], [str(target / f"TestData/mask/mask_{number}.h5")]
-
-    first = library.names[0] if library.names else None
     with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        analysis = gr.State(time_to_live=3600)
-        moved = gr.State()  # the threshold, once the user has moved it
-        gr.Markdown("# Landslides in satellite patches\nUpload `.h5` patches, choose a model, look, compare, download.")
-        with gr.Row():
-            with gr.Column(scale=1, min_width=300):
-                images = gr.Files(label="Patches (.h5)", file_types=[".h5"], elem_id="images", height=140)
-                masks = gr.Files(label="Masks (.h5), if there are any", file_types=[".h5"], elem_id="masks", height=120)
-                take = gr.Button("Take a sample patch (synthetic)", size="sm", elem_id="sample")
-                chosen = gr.Dropdown(library.names, value=first, label="Model", elem_id="model")
-                with gr.Row():
-                    one = gr.Button("Run", variant="primary", elem_id="run", min_width=100)
-                    every = gr.Button("Run all models", elem_id="run-all", min_width=100)
-                with gr.Accordion("About the model", open=False):
-                    about = gr.Markdown(elem_id="about")
-                note = gr.Markdown(elem_id="status")
-            with gr.Column(scale=3, min_width=300), gr.Column(visible=False) as shown:
-                with gr.Row():
-                    patch = gr.Dropdown(label="Patch shown", elem_id="patch", visible=False)
-                    model = gr.Dropdown(label="Model shown", elem_id="shown-model", visible=False)
-                words = gr.Markdown(elem_id="words")
-                with gr.Row():
-                    threshold = gr.Slider(0, 1, 0.5, step=0.001, label="Threshold", elem_id="threshold", min_width=200)
-                    opacity = gr.Slider(
-                        0, 1, 0.45, step=0.05, label="Overlay's opacity", elem_id="opacity", min_width=200
-                    )
-                with gr.Row():
-                    slider = gr.ImageSlider(
-                        label="Image and overlay: drag the line",
-                        elem_id="before-after",
-                        elem_classes="pixels",
-                        format="png",
-                        interactive=False,
-                        max_height=560,
-                    )
-                    results = gr.Gallery(
-                        label="Prediction",
-                        columns=2,
-                        height="auto",
-                        object_fit="contain",
-                        elem_id="results",
-                        elem_classes="pixels",
-                        format="png",
-                        interactive=False,
-                        min_width=280,
-                    )
-                numbers = gr.Dataframe(
-                    headers=COLUMNS,
-                    label="Summary",
-                    interactive=False,
-                    wrap=True,
-                    elem_id="numbers",
-                )
-                with gr.Column(visible=False) as comparison:
-                    compared = gr.Gallery(
-                        label="All models",
-                        columns=4,
-                        height="auto",
-                        object_fit="contain",
-                        elem_id="compared",
-                        elem_classes="pixels",
-                        format="png",
-                        interactive=False,
-                    )
-                inputs = gr.Gallery(
-                    label="What the model sees",
-                    columns=4,
-                    height="auto",
-                    object_fit="contain",
-                    elem_id="inputs",
-                    elem_classes="pixels",
-                    format="png",
-                    interactive=False,
-                )
-                prepare = gr.Button("Prepare downloads", elem_id="prepare")
-                files = gr.Files(label="Downloads", visible=False, interactive=False, elem_id="downloads")
-
-        seen = [slider, results, inputs, numbers, compared, about, words]
-        whole = [analysis, moved, note, patch, model, threshold, shown, comparison, files, *seen]
-        one.click(run, [images, masks, chosen, opacity], whole, concurrency_id="models", api_name="run")
-        every.click(run_all, [images, masks, opacity], whole, concurrency_id="models", api_name="run_all")
-        quick = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": 4}
-        threshold.input(lambda value: value, threshold, moved, **quick).then(
-            look, [analysis, patch, model, moved, opacity], seen, **quick
-        )
-        opacity.input(look, [analysis, patch, model, moved, opacity], seen, **quick)
-        for selector in (patch, model):
-            selector.input(other, [analysis, patch, model, opacity], [moved, threshold, *seen], **quick)
-        chosen.change(lambda name: library.details(name) if name else "", chosen, about, **quick)
-        page.load(lambda: library.details(first) if first else "", None, about, **quick)
-        prepare.click(downloads, [analysis, moved], files)
-        take.click(sample, None, [images, masks])
+        components = layout(library.names)
+        connect(page, components, Handlers(library, folder, components))
     page.queue(max_size=WAITING, default_concurrency_limit=2)
     return page
 
 
-def launch(library: Library, host: str = "127.0.0.1", port: int = 7860, *, block: bool = True):
+def launch(library: Library, host: str = "127.0.0.1", port: int = 7860, *, block: bool = True) -> gr.Blocks:
     """Show the page until interrupted; everything it writes is in a temporary folder that goes with it.
 
     Raises:
@@ -254,7 +337,7 @@ def launch(library: Library, host: str = "127.0.0.1", port: int = 7860, *, block
     return page
 
 
-def close(page) -> None:
+def close(page: gr.Blocks) -> None:
     """Stop the page and remove what it wrote."""
     page.close(verbose=False)
     shutil.rmtree(page.folder, ignore_errors=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_landslide.card import ModelCard
-from tf_landslide.errors import LandslideError
-from tf_landslide.predictor import Predictor, is_server, load_predictor
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.predict.load import is_server, load_card, load_predictor
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs import formats
+from tf_landslide.runs.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def find_models(folders: Sequence[str | Path] = (), servers: Sequence[str] = ())
             raise LandslideError(f"{folder}: no such folder of models")
         found = [folder] if _is_model(folder) else [path for path in sorted(folder.iterdir()) if _is_model(path)]
         if not found:
-            raise LandslideError(f"{folder}: holds neither runs (config.yaml, metrics.json) nor exports (NAME/VERSION)")
+            raise LandslideError(
+                f"{folder}: holds neither runs ({formats.CONFIG}, {formats.METRICS}) nor exports (NAME/VERSION)"
+            )
         for path in found:
             add(path.absolute().name, str(path))
     for server in servers:
@@ -54,13 +57,7 @@ def find_models(folders: Sequence[str | Path] = (), servers: Sequence[str] = ())
 
 
 def _is_model(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    if (path / "config.yaml").is_file():
-        return (path / "metrics.json").is_file()
-    if (path / "saved_model.pb").is_file():
-        return True
-    return any((version / "saved_model.pb").is_file() for version in path.iterdir() if version.name.isdigit())
+    return formats.is_judged_run(path) if formats.is_run(path) else formats.is_export(path)
 
 
 class Library:
@@ -101,24 +98,10 @@ class Library:
     def card(self, name: str) -> ModelCard:
         """The model's card, without loading its weights where they are in a folder."""
         if name not in self._cards:
-            self._cards[name] = _read_card(self.entries[name].location) or self.predictor(name).card
+            location = self.entries[name].location
+            self._cards[name] = self.predictor(name).card if is_server(location) else load_card(Path(location))
         return self._cards[name]
 
     def details(self, name: str) -> str:
         """Markdown for the details panel."""
         return f"{self.card(name).markdown()}\n\nFrom `{self.entries[name].location}`"
-
-
-def _read_card(location: str) -> ModelCard | None:
-    if is_server(location):
-        return None
-    path = Path(location)
-    if (path / "config.yaml").is_file():
-        from tf_landslide.training.run import Run
-
-        return Run.open(path).card()
-    files = sorted(path.glob("[0-9]*/assets.extra/model_card.json"), key=lambda file: int(file.parts[-3]))
-    try:
-        return ModelCard.from_dict(json.loads(files[-1].read_text()))
-    except (IndexError, OSError, ValueError, TypeError):
-        return None

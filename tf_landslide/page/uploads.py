@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_landslide.bands import LAYOUTS, BandLayout, layout_with
-from tf_landslide.data.patches import read_image, read_mask
-from tf_landslide.errors import LandslideError
-from tf_landslide.features import INDICES, RECIPES, Features
-from tf_landslide.predictor import Predictor
+from tf_landslide.bands.layouts import BandLayout, known_band_counts
+from tf_landslide.bands.recipes import RECIPES, available, channel_recipe
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.hdf5 import image_layout, read_image, read_mask
+from tf_landslide.predict.predictor import Predictor
 
 COMPUTED = RECIPES["six"]  # what a file without a layout may hold, in physical units
 SHOWN = ("red", "green", "blue", "ndvi", "slope", "dem")
@@ -55,8 +55,8 @@ class Upload:
         """Of red, green, blue, NDVI, slope and DEM those that there are, (H, W) each."""
         if self.layout is None:
             return {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
-        names = [name for name in SHOWN if _available(name, self.layout)]
-        channels = Features(self.layout.name, names).of_array(self.image[None])[0]
+        names = [name for name in SHOWN if available(name, self.layout)]
+        channels = channel_recipe(self.layout, names)(self.image[None])[0]
         return {name: channels[..., i] for i, name in enumerate(names)}
 
     def channels(self, predictor: Predictor) -> np.ndarray:
@@ -67,10 +67,10 @@ class Upload:
         """
         card = predictor.card
         if self.layout is None:
-            if card.channels != COMPUTED:
+            if card.channel_names != COMPUTED:
                 raise LandslideError(
                     f"{self.name}: holds the channels {', '.join(COMPUTED)}; model {card.name!r} takes "
-                    f"{', '.join(card.channels)}; upload the stored bands instead"
+                    f"{', '.join(card.channel_names)}; upload the stored bands instead"
                 )
             return self.image[None]
         if self.layout.name != card.layout:
@@ -79,11 +79,6 @@ class Upload:
                 "choose a model of the same layout"
             )
         return predictor.channels(self.image[None])
-
-
-def _available(name: str, layout: BandLayout) -> bool:
-    index = INDICES.get(name)
-    return name in layout.names or (index is not None and {index.a, index.b} <= set(layout.names))
 
 
 def read_uploads(images: Sequence[str | Path], masks: Sequence[str | Path] = ()) -> tuple[list[Upload], list[str]]:
@@ -114,11 +109,10 @@ def _read(path: Path) -> tuple[np.ndarray, BandLayout | None]:
     height, width, count = image.shape
     if height * width > MAX_PIXELS:
         raise LandslideError(f"{path}: is {height} × {width} pixels; the page takes {MAX_PIXELS:,} at most, cut it up")
-    layout = layout_with(count)
+    layout = image_layout(path)
     if layout is None and count != len(COMPUTED):
-        known = ", ".join(f"{len(known.bands)} ({name})" for name, known in LAYOUTS.items())
         raise LandslideError(
-            f"{path}: 'img' has {count} bands; expected {known} or {len(COMPUTED)} computed channels "
+            f"{path}: 'img' has {count} bands; expected {known_band_counts()} or {len(COMPUTED)} computed channels "
             f"({', '.join(COMPUTED)})"
         )
     return image, layout

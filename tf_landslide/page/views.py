@@ -5,9 +5,10 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 
-from tf_landslide.evaluation.figures import overlay, stretched
+from tf_landslide.bands.terrain import illumination
+from tf_landslide.figures.pictures import overlay, stretched
 from tf_landslide.page.uploads import Upload
-from tf_landslide.terrain import illumination
+from tf_landslide.predict.result import Result
 
 SIDE = 512  # pixels, at least, of what is shown; small patches are enlarged without smoothing
 
@@ -55,18 +56,18 @@ def before_and_after(upload: Upload, mask: np.ndarray, opacity: float) -> tuple[
     return enlarged(picture), enlarged(overlay(picture, mask, opacity))
 
 
-def prediction(upload: Upload, probability: np.ndarray, mask: np.ndarray) -> list[tuple[np.ndarray, str]]:
+def prediction(upload: Upload, result: Result) -> list[tuple[np.ndarray, str]]:
     """Probability in plasma, the mask, and the ground truth in viridis where there is one."""
-    pictures = [(coloured(probability, "plasma", 0, 1), "probability"), (_white(mask), "mask")]
+    pictures = [(coloured(result.probability, "plasma", 0, 1), "probability"), (_white(result.mask()), "mask")]
     if upload.mask is not None:
         pictures.append((coloured(upload.mask.astype(float), "viridis", 0, 1), "ground truth"))
     return [(enlarged(picture), caption) for picture, caption in pictures]
 
 
-def comparison(upload: Upload, results: dict, threshold: float | None, opacity: float) -> list[tuple[np.ndarray, str]]:
+def comparison(upload: Upload, results: dict[str, Result], opacity: float) -> list[tuple[np.ndarray, str]]:
     """Each model's overlay, how many of them mark a pixel, and the mean of their probabilities."""
     picture = natural(upload)
-    masks = {name: result.mask(threshold) for name, result in results.items()}
+    masks = {name: result.mask() for name, result in results.items()}
     pictures = [(overlay(picture, mask, opacity), name) for name, mask in masks.items()]
     share = np.mean(list(masks.values()), axis=0)
     mean = np.mean([result.probability for result in results.values()], axis=0)

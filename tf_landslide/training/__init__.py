@@ -1,1 +1,1 @@
-"""Training by ``keras fit``: the config, the run and its folder."""
+"""Training by ``keras fit``: what happens in it, and what it is done with."""

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import sys
 from pathlib import Path
 
 import keras
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.files import replacing
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import replacing
+from tf_landslide.runs.history import Row, write_history
 
 MONITOR = "val_f1"
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``history.csv``, one an epoch; empty where there is none yet."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def epochs_backed_up(last: Path) -> int:
-    """How many epochs the state in a run's ``last`` folder has behind it (written by ``BackupAndRestore``)."""
-    path = last / "training_metadata.json"
-    return json.loads(path.read_text())["epoch"] if path.exists() else 0
 
 
 class RefuseNaN(keras.callbacks.Callback):
@@ -95,17 +80,14 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 class HistoryLogger(keras.callbacks.Callback):
     """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row."""
 
-    def __init__(self, path: Path, earlier: list[dict[str, float]]):
+    def __init__(self, path: Path, earlier: list[Row]):
         super().__init__()
         self.path, self.rows = path, list(earlier)
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_history(self.path, self.rows)
 
 
 class EpochLines(keras.callbacks.Callback):

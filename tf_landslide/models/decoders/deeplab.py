@@ -8,16 +8,17 @@ import keras
 from keras import layers
 
 from tf_landslide.models.decoders.context import aspp, conv_norm_relu
-from tf_landslide.models.layers import BilinearUpsampling
+from tf_landslide.models.layers.resize import BilinearUpsampling
+from tf_landslide.models.options import Share, Width
 
 
 def deeplab_decoder(
     pyramid: dict[int, keras.KerasTensor],
-    filters: int = 256,
-    skip_filters: int = 48,
-    rates: Sequence[int] = (6, 12, 18),
-    dropout: float = 0.1,
-):
+    filters: Width = 256,
+    skip_filters: Width = 48,
+    rates: Sequence[Width] = (6, 12, 18),
+    dropout: Share = 0.1,
+) -> tuple[keras.KerasTensor, int]:
     """Atrous spatial pyramid pooling on the deepest map, joined with the map at stride 4.
 
     Args:

@@ -6,10 +6,13 @@ import keras
 from keras import layers
 
 from tf_landslide.models.decoders.context import conv_norm_relu
-from tf_landslide.models.layers import BilinearUpsampling
+from tf_landslide.models.layers.resize import BilinearUpsampling
+from tf_landslide.models.options import Share, Width
 
 
-def segformer_decoder(pyramid: dict[int, keras.KerasTensor], filters: int = 256, dropout: float = 0.1):
+def segformer_decoder(
+    pyramid: dict[int, keras.KerasTensor], filters: Width = 256, dropout: Share = 0.1
+) -> tuple[keras.KerasTensor, int]:
     """One dense layer a map, all brought to stride 4, joined, one more dense layer.
 
     Args:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from tf_landslide.errors import LandslideError, nearest
+from tf_landslide.core.errors import LandslideError, lookup
 from tf_landslide.models.decoders.context import CONTEXTS
+from tf_landslide.models.options import Width
 
 
 def conv_block(x, filters: int, name: str, *, batch_norm: bool = True):
@@ -25,9 +26,9 @@ def conv_block(x, filters: int, name: str, *, batch_norm: bool = True):
 
 def unet_decoder(
     pyramid: dict[int, keras.KerasTensor],
-    filters: Sequence[int] = (256, 128, 64, 32, 16),
+    filters: Sequence[Width] = (256, 128, 64, 32, 16),
     context: str | None = None,
-):
+) -> tuple[keras.KerasTensor, int]:
     """Double the resolution from the deepest map up to the input's, joining the encoder's map at each stride.
 
     Args:
@@ -46,9 +47,9 @@ def unet_decoder(
         raise LandslideError(
             f"option filters: {len(filters)} widths given, one is needed for each halving up to {stride}"
         )
-    if context is not None and context not in CONTEXTS:
-        raise LandslideError(nearest(context, CONTEXTS, "context module"))
-    x = CONTEXTS[context](pyramid[stride]) if context else pyramid[stride]
+    x = pyramid[stride]
+    if context is not None:
+        x = lookup(CONTEXTS, context, "context module")(x)
     for i, width in enumerate(filters):
         stride //= 2
         x = layers.UpSampling2D(2, interpolation="nearest", name=f"decoder{i}_up")(x)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import layers
+
+from tf_landslide.models.encoders import papers
+from tf_landslide.models.encoders.contract import Encoder
 
 
 @dataclass(frozen=True)
@@ -106,3 +110,12 @@ def inception_v4(channels: int, spec: InceptionV4Spec, name: str, padding: str =
         x = block_c(x)
     pyramid.append(x)
     return keras.Model(inputs, pyramid, name=name)
+
+
+ENCODERS = {
+    "inceptionv4": Encoder(
+        partial(inception_v4, spec=InceptionV4Spec(), name="inceptionv4"),
+        "Inception-v4, same-padded",
+        papers.INCEPTION,
+    ),
+}

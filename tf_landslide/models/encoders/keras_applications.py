@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
+from typing import Any
 
 import keras
 
-from tf_landslide.models.encoders.weights import explained
+from tf_landslide.models.encoders import papers
+from tf_landslide.models.encoders.contract import Encoder
+from tf_landslide.models.encoders.weights import CAFFE, HALVES, SYMMETRIC, TORCH, Pretrained, explained
 
 _EFFICIENTNET = (
     "block2a_expand_activation",
@@ -89,7 +93,7 @@ NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def source(name: str, channels: int, weights: str | None = None) -> keras.Model:
+def original(name: str, channels: int, weights: str | None = None) -> keras.Model:
     """The untouched network of ``keras.applications``, without its classifier, for any image size.
 
     ``weights`` is ``imagenet`` or the path of a file of that network; both need three channels.
@@ -109,7 +113,7 @@ def source(name: str, channels: int, weights: str | None = None) -> keras.Model:
 def pretrained(name: str, weights: str) -> keras.Model:
     """The three-channel ``network`` with published weights (``imagenet``, or the path of their file)."""
     model = network(name, 3)
-    given = source(name, 3, weights)
+    given = original(name, 3, weights)
     scaling = [
         w for layer in given.layers if isinstance(layer, keras.layers.Normalization) for w in layer.get_weights()
     ]
@@ -125,7 +129,7 @@ def network(name: str, channels: int, padding: str = "same") -> keras.Model:
         channels: number of input channels.
         padding: of Inception-ResNet-v2 and Xception, whose ``valid`` padding aligns with nothing; ``valid`` leaves it.
     """
-    model = source(name, channels)
+    model = original(name, channels)
     if name in _VALID_PADDED and padding == "same":
         model = keras.models.clone_model(model, clone_function=_same_padded)
     model = keras.models.clone_model(model, clone_function=_not_rescaling)
@@ -154,3 +158,58 @@ def _not_rescaling(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization)):
         return keras.layers.Identity(name=layer.name)
     return layer.__class__.from_config(layer.get_config())
+
+
+def _encoder(name: str, description: str, paper: str, expects: Pretrained, **options: Any) -> Encoder:
+    return Encoder(
+        partial(network, name),
+        f"{description} (keras.applications)",
+        paper,
+        pretrained=partial(pretrained, name),
+        expects=expects,
+        **options,
+    )
+
+
+_VGG_PAPER = "Simonyan & Zisserman 2015, arXiv:1409.1556"
+_DENSENET_PAPER = "Huang et al. 2017, arXiv:1608.06993"
+_EFFICIENTNET_V2_PAPER = "Tan & Le 2021, arXiv:2104.00298"
+_MOBILENET_V3_PAPER = "Howard et al. 2019, arXiv:1905.02244"
+_CONVNEXT_PAPER = "Liu et al. 2022, arXiv:2201.03545"
+_EFFICIENTNET_V2 = {**dict.fromkeys(("b0", "b1", "b2", "b3"), TORCH), **dict.fromkeys("sml", HALVES)}
+
+ENCODERS = {
+    **{f"resnet{n}": _encoder(f"resnet{n}", f"ResNet-{n}", papers.RESNET, CAFFE) for n in (50, 101, 152)},
+    **{f"vgg{n}": _encoder(f"vgg{n}", f"VGG-{n}", _VGG_PAPER, CAFFE, strides=(1, 2, 4, 8, 16, 32)) for n in (16, 19)},
+    **{f"densenet{n}": _encoder(f"densenet{n}", f"DenseNet-{n}", _DENSENET_PAPER, TORCH) for n in (121, 169, 201)},
+    **{
+        f"efficientnetb{n}": _encoder(f"efficientnetb{n}", f"EfficientNet-B{n}", papers.EFFICIENTNET, TORCH)
+        for n in range(8)
+    },
+    **{
+        f"efficientnetv2{size}": _encoder(
+            f"efficientnetv2{size}", f"EfficientNetV2-{size.upper()}", _EFFICIENTNET_V2_PAPER, expects
+        )
+        for size, expects in _EFFICIENTNET_V2.items()
+    },
+    **{
+        f"resnet{n}v2": _encoder(f"resnet{n}v2", f"ResNet-{n} V2, activation first", papers.RESNET_V2, SYMMETRIC)
+        for n in (50, 101, 152)
+    },
+    **{
+        f"convnext{size}": _encoder(
+            f"convnext{size}", f"ConvNeXt-{size.title()}", _CONVNEXT_PAPER, TORCH, strides=(4, 8, 16, 32)
+        )
+        for size in ("tiny", "small", "base", "large")
+    },
+    "xception": _encoder("xception", "Xception, same-padded", "Chollet 2017, arXiv:1610.02357", SYMMETRIC),
+    "mobilenet": _encoder("mobilenet", "MobileNet", "Howard et al. 2017, arXiv:1704.04861", SYMMETRIC),
+    "mobilenetv2": _encoder("mobilenetv2", "MobileNetV2", "Sandler et al. 2018, arXiv:1801.04381", SYMMETRIC),
+    **{
+        f"mobilenetv3{size}": _encoder(
+            f"mobilenetv3{size}", f"MobileNetV3-{size.title()}", _MOBILENET_V3_PAPER, SYMMETRIC
+        )
+        for size in ("small", "large")
+    },
+    "inceptionresnetv2": _encoder("inceptionresnetv2", "Inception-ResNet-v2, same-padded", papers.INCEPTION, SYMMETRIC),
+}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
+
+from tf_landslide.models.encoders import papers
+from tf_landslide.models.encoders.contract import Encoder
 
 # Scaling of EfficientNet-Lite: width, depth.
 EFFICIENTNET_LITE = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2), 3: (1.2, 1.4), 4: (1.4, 1.8)}
@@ -18,7 +23,7 @@ _LITE = {
 }
 
 
-def source(name: str, channels: int) -> keras.Model:
+def original(name: str, channels: int) -> keras.Model:
     """The untouched backbone, for any image size: ``efficientnetlite0`` to ``4``, ``resnet18_v1``, ``resnet34_v1``."""
     import keras_cv  # takes as long to import as TensorFlow
 
@@ -45,5 +50,21 @@ def pyramid_layers(model: keras.Model) -> list[str]:
 
 def network(name: str, channels: int) -> keras.Model:
     """A backbone as a model with the maps at stride 2, 4, 8, 16 and 32."""
-    model = source(name, channels)
+    model = original(name, channels)
     return keras.Model(model.inputs[0], [model.get_layer(layer).output for layer in pyramid_layers(model)], name=name)
+
+
+ENCODERS = {
+    **{
+        f"efficientnetlite{n}": Encoder(
+            partial(network, f"efficientnetlite{n}"), f"EfficientNet-Lite{n} (keras-cv)", papers.EFFICIENTNET
+        )
+        for n in EFFICIENTNET_LITE
+    },
+    **{
+        f"resnet{n}_v1": Encoder(
+            partial(network, f"resnet{n}_v1"), f"ResNet-{n}, activation last (keras-cv)", papers.RESNET
+        )
+        for n in RESNET_BLOCKS
+    },
+}

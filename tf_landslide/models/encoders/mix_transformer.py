@@ -8,10 +8,13 @@ map stays a map from end to end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+from tf_landslide.models.encoders.contract import Encoder
 
 
 @dataclass(frozen=True)
@@ -123,3 +126,14 @@ def mix_transformer(channels: int, spec: MiTSpec, name: str) -> keras.Model:
         x = layers.LayerNormalization(name=f"stage{stage + 1}_norm")(x)
         pyramid.append(x)
     return keras.Model(inputs, pyramid, name=name)
+
+
+ENCODERS = {
+    name: Encoder(
+        partial(mix_transformer, spec=spec, name=name),
+        f"Mix Transformer {name[-2:].upper()}",
+        "Xie et al. 2021, arXiv:2105.15203",
+        strides=(4, 8, 16, 32),
+    )
+    for name, spec in SPECS.items()
+}

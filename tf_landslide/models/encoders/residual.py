@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
 from keras import layers
 
+from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.segmentation_models import published_arrays
-from tf_landslide.models.encoders.weights import set_layer
-from tf_landslide.models.layers import GroupedConv2D
+from tf_landslide.models.encoders.weights import RAW, TORCH, Pretrained, set_layer
+from tf_landslide.models.layers.conv import GroupedConv2D
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def pretrained(name: str, weights: str) -> keras.Model:
     return model
 
 
-def load_published(model: keras.Model, spec: ResidualSpec, arrays: dict[str, list], source: str) -> None:
+def load_published(model: keras.Model, spec: ResidualSpec, arrays: dict[str, list], origin: str) -> None:
     """Load weights as ``image-classifiers`` names them.
 
     Most of its layers have generated names (``conv2d_17``) that count their creation, so the next of its kind belongs
@@ -134,7 +136,7 @@ def load_published(model: keras.Model, spec: ResidualSpec, arrays: dict[str, lis
         model: of three channels.
         spec: what it was built by.
         arrays: by layer name.
-        source: whose they are, for errors.
+        origin: whose they are, for errors.
 
     Raises:
         LandslideError: they do not fit.
@@ -152,9 +154,9 @@ def load_published(model: keras.Model, spec: ResidualSpec, arrays: dict[str, lis
         kind = "batch_normalization" if isinstance(layer, layers.BatchNormalization) else "conv2d"
         if isinstance(layer, GroupedConv2D):
             kernels = [take("conv2d", None) for _ in range(layer.groups)]
-            set_layer(layer, [np.concatenate(parts, axis=-1) for parts in zip(*kernels, strict=True)], source)
+            set_layer(layer, [np.concatenate(parts, axis=-1) for parts in zip(*kernels, strict=True)], origin)
         else:
-            set_layer(layer, take(kind, _published_name(layer.name)), source)
+            set_layer(layer, take(kind, _published_name(layer.name)), origin)
 
 
 def _creation(name: str) -> int:
@@ -176,3 +178,22 @@ def _creation_order(model: keras.Model, spec: ResidualSpec):
         names += [f"stage{stage}_unit{unit}_{part}" for unit in range(1, units + 1) for part in parts]
     present = {layer.name: layer for layer in model.layers}
     return [present[name] for name in names if name in present]
+
+
+def _encoder(name: str, description: str, paper: str, expects: Pretrained) -> Encoder:
+    return Encoder(
+        partial(residual_network, spec=SPECS[name], name=name),
+        description,
+        paper,
+        pretrained=partial(pretrained, name),
+        expects=expects,
+    )
+
+
+_SENET_PAPER = "Hu et al. 2018, arXiv:1709.01507"
+
+ENCODERS = {
+    "seresnet50": _encoder("seresnet50", "SE-ResNet-50", _SENET_PAPER, TORCH),
+    "resnext50": _encoder("resnext50", "ResNeXt-50 32x4d", "Xie et al. 2017, arXiv:1611.05431", RAW),
+    "seresnext50": _encoder("seresnext50", "SE-ResNeXt-50 32x4d", _SENET_PAPER, TORCH),
+}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import keras
 
-from tf_landslide.errors import LandslideError
-from tf_landslide.models.encoders.weights import fetch, read_h5_arrays, set_layer
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models._keras_compat import producer
+from tf_landslide.models.encoders import papers
+from tf_landslide.models.encoders.contract import Encoder
+from tf_landslide.models.encoders.weights import RAW, fetch, read_h5_arrays, set_layer
 
 PYRAMID_LAYERS = ("relu0", "stage2_unit1_relu1", "stage3_unit1_relu1", "stage4_unit1_relu1", "relu1")
 """The layers of its ResNets at stride 2, 4, 8, 16 and 32. These activate before they convolve, so a stage's output is
 the first activation of the next stage's first unit."""
 
 
-def source(name: str, channels: int, **options) -> keras.Model:
+def original(name: str, channels: int, **options) -> keras.Model:
     """The untouched backbone, without its classifier; ``options`` as the package takes them."""
     os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
     with contextlib.redirect_stdout(io.StringIO()):  # the package announces its framework on import
@@ -65,7 +69,7 @@ def pretrained(name: str, weights: str) -> keras.Model:
 
 def network(name: str, channels: int) -> keras.Model:
     """One of the package's ResNets as a model with the maps at stride 2, 4, 8, 16 and 32."""
-    model = _without_padding(source(name, channels))
+    model = _without_padding(original(name, channels))
     return keras.Model(model.inputs[0], [model.get_layer(layer).output for layer in PYRAMID_LAYERS], name=name)
 
 
@@ -74,7 +78,7 @@ def _without_padding(model: keras.Model) -> keras.Model:
     padded = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D) and set(layer.strides) == {1}:
-            before = layer.input._keras_history.operation
+            before = producer(layer.input)
             side = layer.kernel_size[0] // 2
             if isinstance(before, keras.layers.ZeroPadding2D) and before.padding == ((side, side), (side, side)):
                 padded[layer.name] = before.name
@@ -90,3 +94,15 @@ def _without_padding(model: keras.Model) -> keras.Model:
         return x if layer.name in dropped else layer(x, **options)
 
     return keras.models.clone_model(model, clone_function=clone, call_function=call)
+
+
+ENCODERS = {
+    f"resnet{n}": Encoder(
+        partial(network, f"resnet{n}"),
+        f"ResNet-{n}, activation first (segmentation-models)",
+        papers.RESNET,
+        pretrained=partial(pretrained, f"resnet{n}"),
+        expects=RAW,
+    )
+    for n in (18, 34)
+}

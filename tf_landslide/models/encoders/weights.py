@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from tf_landslide.errors import LandslideError
+from tf_landslide.core.errors import LandslideError
 
 RGB = ("red", "green", "blue")
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of ImageNet's red, green, blue, 0-1
@@ -89,12 +89,12 @@ def transfer(pretrained: keras.Model, model: keras.Model, names: Sequence[str], 
     model.set_weights([adapted(w, o.shape, names, order) for w, o in zip(given, own, strict=True)])
 
 
-def set_layer(layer: keras.layers.Layer, arrays: Sequence[np.ndarray], source: str) -> None:
-    """Set a layer's weights. Raises ``LandslideError`` where they do not fit; ``source`` says whose they are."""
+def set_layer(layer: keras.layers.Layer, arrays: Sequence[np.ndarray], origin: str) -> None:
+    """Set a layer's weights. Raises ``LandslideError`` where they do not fit; ``origin`` says whose they are."""
     expected, found = [tuple(w.shape) for w in layer.weights], [tuple(a.shape) for a in arrays]
     if expected != found:
         raise LandslideError(
-            f"{source}: layer {layer.name!r} takes {expected}, the weights hold {found or 'none for it'}"
+            f"{origin}: layer {layer.name!r} takes {expected}, the weights hold {found or 'none for it'}"
         )
     layer.set_weights(arrays)
 

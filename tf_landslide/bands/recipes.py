@@ -1,0 +1,221 @@
+"""Channel recipes: the model's channels, computed from named bands.
+
+A recipe computes with NumPy or with ``keras.ops``, by the same lines: in front of tf.data, inside an exported signature
+(``bands.features``) and on the page a channel has one definition. Missing values (NaN, or a band's no-data value) stay
+missing: they come out as NaN, and the model's own normalisation turns them into the training mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout, get_layout
+from tf_landslide.core.errors import LandslideError, lookup, unknown
+
+
+@dataclass(frozen=True)
+class NormalisedDifference:
+    """``(a - b) / (a + b)`` of two physical bands, -1..1; missing where the sum is zero."""
+
+    a: str
+    b: str
+
+
+INDICES: dict[str, NormalisedDifference] = {
+    "ndvi": NormalisedDifference("nir", "red"),  # vegetation (Rouse et al. 1974)
+    "ndwi": NormalisedDifference("green", "nir"),  # open water (McFeeters 1996)
+    "ndmi": NormalisedDifference("nir", "swir_1"),  # canopy moisture (Gao 1996)
+    "nbr": NormalisedDifference("nir", "swir_2"),  # burnt ground (Key & Benson 2006)
+}
+"""Channels that are computed; any other channel name is a band of the layout."""
+
+LEGACY_RATIO_CHANNELS = ("red_ratio", "green_ratio", "blue_ratio", "ndvi_stored", "slope_ratio", "dem_ratio")
+
+RECIPES: dict[str, tuple[str, ...]] = {
+    "six": ("red", "green", "blue", "ndvi", "slope", "dem"),
+    "fourteen": LANDSLIDE4SENSE.names,
+    "legacy_ratio": LEGACY_RATIO_CHANNELS,
+}
+"""Recipes that have a name. A config may also list channels itself."""
+
+
+@dataclass(frozen=True)
+class ChannelRecipe:
+    """How a model's channels come from stored bands. Made by ``channel_recipe``, which checks it.
+
+    Attributes:
+        layout: of the stored bands.
+        channel_names: the channels, in order.
+        median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
+        median_bands: the bands that it filters.
+    """
+
+    layout: BandLayout
+    channel_names: tuple[str, ...]
+    median_size: int = 0
+    median_bands: tuple[str, ...] = ()
+    _needed: tuple[Band, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        own = {name for name in self.channel_names if name in self.layout.names}
+        of_indices = {
+            band for name in self.channel_names if name in INDICES for band in (INDICES[name].a, INDICES[name].b)
+        }
+        needed = tuple(band for band in self.layout.bands if band.name in own | of_indices)
+        object.__setattr__(self, "_needed", needed)
+
+    def __call__(self, stored: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute the channels by NumPy, on one thread.
+
+        Args:
+            stored: (N, H, W, B) values as stored, of any float type.
+            out: (N, H, W, C) float32 to write to.
+
+        Returns:
+            (N, H, W, C) float32 in physical units (reflectance 0..1, indices -1..1, degrees, metres), NaN where a value
+            is missing.
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.stack(self.planes(np.asarray(stored, np.float32), np), axis=-1, out=out)
+
+    def planes(self, stored: Any, xp: Any) -> list[Any]:
+        """The channels of (N, H, W, B) float32, (N, H, W) each; ``xp`` is NumPy or ``keras.ops``."""
+        if self.channel_names == LEGACY_RATIO_CHANNELS:
+            return _legacy_ratio(self._filtered(stored, xp), xp)
+        planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
+        physical = {band.name: self._physical(planes[self.layout.index(band.name)], band, xp) for band in self._needed}
+        return [_channel(physical, name, xp) for name in self.channel_names]
+
+    def _physical(self, values: Any, band: Band, xp: Any) -> Any:
+        """One band in its unit, (N, H, W)."""
+        physical = values * band.scale + band.offset if band.offset else values * band.scale
+        if band.nodata is not None:
+            physical = xp.where(xp.equal(values, band.nodata), float("nan"), physical)
+        if self.median_size > 1 and band.name in self.median_bands:
+            physical = nanmedian_filter(physical[..., None], self.median_size, xp)[..., 0]
+        return physical
+
+    def _filtered(self, stored: Any, xp: Any) -> Any:
+        if self.median_size <= 1:
+            return stored
+        chosen = xp.array([name in self.median_bands for name in self.layout.names])
+        return xp.where(chosen, nanmedian_filter(stored, self.median_size, xp), stored)
+
+
+def channel_recipe(
+    layout: str | BandLayout = LANDSLIDE4SENSE,
+    channels: str | Sequence[str] = "six",
+    median_size: int = 0,
+    median_bands: Sequence[str] | None = None,
+) -> ChannelRecipe:
+    """A recipe, checked against the layout it computes from.
+
+    Args:
+        layout: of the stored bands, or its name.
+        channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
+        median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
+        median_bands: the bands to filter; None for all.
+
+    Raises:
+        LandslideError: an unknown layout, recipe, channel or band, a channel that the layout cannot give, or an even
+            filter size.
+    """
+    layout = get_layout(layout)
+    names = _checked_names(channels, layout)
+    if median_size and median_size % 2 == 0:
+        raise LandslideError(f"the median filter's size must be odd, got {median_size}")
+    bands = layout.names if median_bands is None else tuple(median_bands)
+    for band in bands:
+        layout.index(band)
+    return ChannelRecipe(layout, names, int(median_size), bands)
+
+
+def _checked_names(channels: str | Sequence[str], layout: BandLayout) -> tuple[str, ...]:
+    names = lookup(RECIPES, channels, "channel recipe") if isinstance(channels, str) else tuple(channels)
+    if not names:
+        raise LandslideError("the channel list is empty; name at least one band or index")
+    if names == LEGACY_RATIO_CHANNELS:
+        if layout.name != LANDSLIDE4SENSE.name:
+            raise LandslideError(f"recipe 'legacy_ratio' is defined on Landslide4Sense bands, not on {layout.name!r}")
+        return names
+    for name in names:
+        if name in layout.names:
+            continue
+        if name not in INDICES:
+            raise LandslideError(unknown(name, (*layout.names, *INDICES), f"channel of layout {layout.name!r}"))
+        for band in (INDICES[name].a, INDICES[name].b):
+            if band not in layout.names:
+                raise LandslideError(f"channel {name!r} needs band {band!r}, which layout {layout.name!r} lacks")
+    if len(set(names)) != len(names):
+        raise LandslideError(f"a channel is listed twice: {', '.join(names)}")
+    return names
+
+
+def available(name: str, layout: BandLayout) -> bool:
+    """Whether a layout can give a channel."""
+    index = INDICES.get(name)
+    return name in layout.names or (index is not None and {index.a, index.b} <= set(layout.names))
+
+
+def _channel(physical: dict[str, Any], name: str, xp: Any) -> Any:
+    if name in physical:
+        return physical[name]
+    a, b = physical[INDICES[name].a], physical[INDICES[name].b]
+    total = a + b
+    return xp.where(xp.equal(total, 0.0), float("nan"), (a - b) / total)
+
+
+def _is_missing(x: Any, xp: Any) -> Any:
+    return xp.logical_not(xp.isfinite(x))
+
+
+def nanmedian_filter(x: Any, size: int, xp: Any = np) -> Any:
+    """Median of each pixel's ``size`` x ``size`` neighbourhood, band by band, skipping missing values.
+
+    Edges are mirrored (``d c b a | a b c d``), as in ``scipy.ndimage.median_filter(mode="reflect")``. A missing pixel
+    stays missing, so that the filter neither spreads nor invents values; an even number of valid neighbours gives the
+    mean of the middle two.
+
+    Args:
+        x: (N, H, W, B) float array or tensor.
+        size: odd window side, in pixels.
+        xp: NumPy, or ``keras.ops`` for a tensor.
+    """
+    radius = size // 2
+    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
+    padded = xp.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
+    window = xp.stack(
+        [padded[:, row : row + height, column : column + width, :] for row in range(size) for column in range(size)],
+        axis=-1,
+    )
+    missing = _is_missing(window, xp)
+    ordered = xp.sort(xp.where(missing, float("inf"), window), axis=-1)
+    valid = xp.sum(xp.where(missing, 0, 1), axis=-1, keepdims=True)
+    lower = xp.take_along_axis(ordered, xp.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
+    upper = xp.take_along_axis(ordered, xp.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
+    return xp.where(_is_missing(x, xp), float("nan"), (lower + upper) / 2)
+
+
+def _legacy_ratio(stored: Any, xp: Any) -> list[Any]:
+    """The six per-patch ratios of the widely copied Landslide4Sense U-Net notebook, on stored values, NaN -> 1e-6;
+    (N, H, W) each.
+    """
+    x = xp.where(xp.isnan(stored), 1e-6, stored)
+    column = LANDSLIDE4SENSE.index
+    first = column("blue")
+
+    def half_maximum(bands: Any) -> Any:
+        return xp.max(bands, axis=(-3, -2, -1))[..., None, None] / 2
+
+    mid_rgb = half_maximum(x[..., first : column("red") + 1])
+    ratios = [1 - x[..., column(band)] / mid_rgb for band in ("red", "green", "blue")]
+    nir, red = x[..., column("nir")], x[..., column("red")]
+    ratios.append((nir - red) / (nir + red))
+    for band in ("slope", "dem"):
+        values = x[..., column(band)]
+        ratios.append(1 - values / half_maximum(values[..., None]))
+    return ratios

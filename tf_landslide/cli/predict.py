@@ -1,0 +1,67 @@
+"""``tf-landslide predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.startup import start_tensorflow
+from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.printing import print_json
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.tables import text_table
+
+if TYPE_CHECKING:
+    from tf_landslide.predict.files import Prediction
+    from tf_landslide.predict.predictor import Predictor
+
+_TLS = {"ca": "authority of a grpcs:// server", "cert": "own certificate", "key": "its key"}
+
+
+def add(commands: Commands) -> None:
+    what = "predict HDF5 patches: probability .npy, mask and overlay PNG"
+    parser = add_command(commands, "predict", run, what)
+    parser.add_argument("model", metavar="MODEL", help="a run, a SavedModel folder, or grpc://HOST:PORT/NAME")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT.h5", help="patches in the model's band layout, any size")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
+    parser.add_argument(
+        "--runtime", default="auto", metavar="NAME", help="for a SavedModel: tensorflow, openvino or auto"
+    )
+    parser.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    for name, help in _TLS.items():
+        parser.add_argument(f"--tls-{name}", metavar="PEM", help=f"{help}, for TLS")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(a: Arguments) -> None:
+    predictor = _predictor(a)
+    from tf_landslide.predict.files import predict_files  # SciPy
+
+    predictions = predict_files(predictor, a.inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing)
+    if a.json:
+        print_json([prediction.as_dict() for prediction in predictions])
+        return
+    print(text_table(("input", "mean probability", "landslide", "hectares"), map(_row, predictions)))
+    print(f"threshold {predictions[0].threshold:.3f}; results in {a.out}")
+
+
+def _predictor(a: Arguments) -> Predictor:
+    from tf_landslide.predict.load import is_server, load_predictor  # pydantic
+
+    tls = {"authority": a.tls_ca, "certificate": a.tls_cert, "key": a.tls_key}
+    if not is_server(a.model):
+        if any(tls.values()):
+            raise LandslideError(
+                "--tls-ca, --tls-cert and --tls-key are for a model on a server, grpcs://HOST:PORT/NAME"
+            )
+        start_tensorflow()
+        return load_predictor(a.model, runtime=a.runtime)
+    from serving.client import TLS  # gRPC; everything that needs TensorFlow is done by the server
+
+    return load_predictor(a.model, runtime=a.runtime, **({"tls": TLS(**tls)} if any(tls.values()) else {}))
+
+
+def _row(p: Prediction) -> tuple[str, str, str, str]:
+    area = "-" if p.landslide_area_m2 is None else f"{p.landslide_area_m2 / 1e4:.2f}"
+    return Path(p.input).name, f"{p.mean_probability:.4f}", f"{p.landslide_fraction:.2%}", area

@@ -1,0 +1,19 @@
+"""How results are printed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tf_landslide.core.tables import text_table
+from tf_landslide.metrics import SCORES
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def scores_table(rows: dict[str, dict[str, Any]]) -> str:
+    """F1, precision, recall and IoU of each row."""
+    header = ("", "F1", "precision", "recall", "IoU")
+    return text_table(header, [(label, *(f"{row[name]:.4f}" for name in SCORES)) for label, row in rows.items()])

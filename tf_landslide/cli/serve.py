@@ -1,0 +1,28 @@
+"""``tf-landslide serve``."""
+
+from __future__ import annotations
+
+from serving.flags import add_flags
+from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.core.errors import LandslideError
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "serve", run, "serve exported models: TensorFlow Serving's API, embedded")
+    parser.add_argument("models", metavar="MODELS", help="a folder of models, as export writes")
+    add_flags(parser)
+    parser.set_defaults(rest_api_port=8501)
+
+
+def run(a: Arguments) -> None:
+    from serving.server import models_under, serve  # gRPC
+    from serving.status import UsageError
+
+    for name in ("model_base_path", "model_config_file"):
+        if getattr(a, name):
+            raise LandslideError(f"--{name} names what to serve, and so does MODELS; use python -m serving.server")
+    try:
+        models_under(a.models)
+        serve(a, a.models)
+    except UsageError as error:
+        raise LandslideError(str(error)) from None

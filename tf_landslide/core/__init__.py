@@ -1,0 +1,1 @@
+"""The ground floor: errors, files, progress, tables, threads. Imports nothing of ours."""

@@ -1,0 +1,140 @@
+"""What can be wrong with a split: odd sizes, twins, an unknown layout; looked for before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tf_landslide.bands.layouts import BandLayout, get_layout, known_band_counts
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.progress import progress
+from tf_landslide.data.folders import Patch, available_splits, find_patches
+from tf_landslide.data.hdf5 import image_layout, image_shape, read_image
+from tf_landslide.data.readings import Reading, read_patches
+
+
+class DuplicateFinder:
+    """Finds images that were seen before, over all splits, and names the first file with the same content.
+
+    Images are told apart by every sixteenth row; only those that agree in these are read again and compared whole.
+    """
+
+    def __init__(self) -> None:
+        self._alike: dict[bytes, list[tuple[str, Path]]] = {}  # by what a glance tells
+        self._digests: dict[Path, bytes] = {}  # whole, of those that are alike
+
+    @staticmethod
+    def glance(image: np.ndarray) -> bytes:
+        """What images must agree in to be compared whole: a digest of every sixteenth row."""
+        return _digest(image[::16])
+
+    def error(self, split: str, path: Path, glance: bytes) -> LandslideError | None:
+        """What to say of an image if it was seen before; else it is remembered."""
+        alike = self._alike.setdefault(glance, [])
+        same = next((entry for entry in alike if self._whole(entry[1]) == self._whole(path)), None)
+        if same is None:
+            alike.append((split, path))
+            return None
+        first_split, first = same
+        if first == path:
+            return None
+        where = f"split {split!r}" if split == first_split else f"splits {first_split!r} and {split!r}"
+        return LandslideError(f"{path}: holds the same image as {first} (duplicate in {where}); remove one")
+
+    def _whole(self, path: Path) -> bytes:
+        if path not in self._digests:
+            self._digests[path] = _digest(read_image(path, allow_missing=True))
+        return self._digests[path]
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+
+
+def checked_readings(
+    patches: Sequence[Patch],
+    split: str,
+    layout: BandLayout,
+    duplicates: DuplicateFinder | None,
+    *,
+    usual: tuple[int, ...] | None,
+    allow_missing: bool = False,
+    keep: Callable[[int, Reading], None] | None = None,
+) -> Iterator[Reading]:
+    """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins.
+
+    Args:
+        patches: of the split.
+        split: its name.
+        layout: that its images must have.
+        duplicates: finds twins; None does not look for any.
+        usual: shape that its images must have.
+        allow_missing: take NaN as a missing value rather than as a fault.
+        keep: takes the position and reading of each patch that is sound so far, on the thread that read it; the images
+            are then not handed on.
+    """
+    glances: dict[int, bytes] = {}
+
+    def look(position: int, reading: Reading) -> None:
+        if reading.image is None:
+            return
+        if not reading.errors and reading.image.shape != usual:
+            odd = f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others have {usual}"
+            reading.errors += (LandslideError(odd),)
+        if duplicates:
+            glances[position] = duplicates.glance(reading.image)
+        if keep and not reading.errors:
+            keep(position, reading)
+        if keep:
+            reading.image = None
+
+    readings = read_patches(patches, layout, allow_missing=allow_missing, then=look)
+    for position, reading in enumerate(progress(readings, total=len(patches), label=f"reading {split}")):
+        if position in glances and (twin := duplicates.error(split, reading.patch.image, glances.pop(position))):
+            reading.errors += (twin,)
+        yield reading
+
+
+def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
+    """A few patches with an image, from all over a split."""
+    having = [patch for patch in patches if patch.image is not None]
+    return having[:: max(1, len(having) // most)]
+
+
+def usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
+    """The commonest image shape among a few patches of a split."""
+    found = (image_shape(patch.image) for patch in _spread(patches))
+    bands = len(layout.bands)
+    shapes = Counter(shape for shape in found if shape is not None and len(shape) == 3 and shape[-1] == bands)
+    return shapes.most_common(1)[0][0] if shapes else None
+
+
+def detect_layout(data_dir: str | Path) -> BandLayout:
+    """The layout that most of a few images of each split have: the one they name, else by their number of bands.
+
+    Raises:
+        LandslideError: none of them can be read, or no known layout, or more than one, has that many bands.
+    """
+    sample = [
+        patch for split in available_splits(data_dir) for patch in _spread(find_patches(data_dir, split, problems=[]))
+    ]
+    paths = [patch.image for patch in sample if patch.image is not None]
+    shapes = {path: image_shape(path) for path in paths}
+    counts = Counter(shape[-1] for shape in shapes.values() if shape is not None and len(shape) == 3)
+    if not counts:
+        for path in paths:
+            read_image(path)  # says what is wrong with it
+        raise LandslideError(f"{data_dir}: holds no image")
+    bands = counts.most_common(1)[0][0]
+    layouts = Counter(
+        layout.name if layout else None
+        for layout in (image_layout(path) for path, shape in shapes.items() if shape and shape[-1] == bands)
+    )
+    name = layouts.most_common(1)[0][0]
+    if name is None:
+        raise LandslideError(f"{data_dir}: images have {bands} bands; known layouts have {known_band_counts()}")
+    return get_layout(name)

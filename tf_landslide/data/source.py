@@ -1,0 +1,177 @@
+"""A split that has been read and checked once, giving any of its patches by position; without TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tf_landslide.bands.recipes import ChannelRecipe
+from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.threads import READERS
+from tf_landslide.data.checks import DuplicateFinder, checked_readings, usual_shape
+from tf_landslide.data.folders import Patch, find_patches
+from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.data.readings import Reading
+
+CACHES = ("memory", "disk", "none")
+Views = Callable[[np.ndarray], Iterable[tuple[np.ndarray, np.ndarray]]]
+
+
+@dataclass(repr=False)
+class PatchSource:
+    """A split that has been read and checked once, giving any of its patches by position.
+
+    Attributes:
+        data_dir: the folder it was read from.
+        patches: the pairs, by number.
+        channel_names: names of the channels.
+        positive: (n,) bool, whether a patch holds any landslide pixel.
+        views: positions -> of each ``((H, W, C) float32 channels, (H, W, 1) uint8 mask)``, in order.
+        shape: (H, W, C) of one patch's channels.
+    """
+
+    data_dir: Path
+    patches: list[Patch]
+    channel_names: tuple[str, ...]
+    positive: np.ndarray
+    views: Views
+    shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def __repr__(self) -> str:
+        return f"PatchSource({len(self)} patches, {self.positive.sum()} with landslides, shape {self.shape})"
+
+    def fetch(
+        self, positions: np.ndarray, symmetries: np.ndarray | None = None, mask_type: np.dtype | type = np.uint8
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Some patches, each turned by one of the eight symmetries where they are given.
+
+        Returns:
+            (k, H, W, C) float32 channels and (k, H, W, 1) masks of 0 and 1.
+        """
+        channels = np.empty((len(positions), *self.shape), np.float32)
+        masks = np.empty((*channels.shape[:-1], 1), mask_type)
+        chosen = np.zeros(len(positions), int) if symmetries is None else symmetries
+        for i, (symmetry, (x, y)) in enumerate(zip(chosen, self.views(positions), strict=True)):
+            _whole_pixels(channels[i])[...] = turned(_whole_pixels(x), symmetry)
+            masks[i] = turned(y, symmetry)
+        return channels, masks
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: str | Path,
+        split: str,
+        recipe: ChannelRecipe,
+        *,
+        cache: str = "memory",
+        cache_dir: str | Path | None = None,
+        allow_missing: bool = False,
+        duplicates: DuplicateFinder | None = None,
+    ) -> PatchSource:
+        """Read a split, check every file of it, and keep its channels where ``cache`` says.
+
+        Args:
+            data_dir: a folder in either published layout.
+            split: ``train``, ``valid`` or ``test``.
+            recipe: how stored bands become channels.
+            cache: ``memory`` (float32 channels: 393 kB a patch of 128 x 128 x 6), ``disk`` (the same in ``cache_dir``,
+                memory-mapped) or ``none`` (read again each time).
+            cache_dir: folder for ``cache="disk"``.
+            allow_missing: take NaN as a missing value rather than as a fault.
+            duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
+
+        Raises:
+            LandslideError: the first fault found, by file.
+        """
+        require_known(cache, CACHES, "cache")
+        if cache == "disk" and cache_dir is None:
+            raise LandslideError("cache 'disk' needs a folder to write to (cache_dir)")
+        patches, layout = find_patches(data_dir, split), recipe.layout
+        positive = np.zeros(len(patches), bool)
+        usual = usual_shape(patches, layout)
+        shape = (*(usual or (0, 0))[:2], len(recipe.channel_names))
+        store = _Store(cache, cache_dir, split, len(patches), shape)
+
+        def keep(position: int, reading: Reading) -> None:
+            positive[position] = reading.mask.any()
+            if cache != "none":
+                recipe(reading.image[None], out=store.channels[position : position + 1])
+                store.masks[position] = reading.mask[..., None]
+
+        try:
+            for reading in checked_readings(
+                patches, split, layout, duplicates, usual=usual, allow_missing=allow_missing, keep=keep
+            ):
+                if reading.errors:
+                    raise reading.errors[0]
+        except BaseException:
+            store.discard()
+            raise
+        store.keep()
+        views = _file_views(patches, recipe, allow_missing) if cache == "none" else store.views
+        return cls(Path(data_dir), patches, recipe.channel_names, positive, views, shape)
+
+
+def turned(x: np.ndarray, symmetry: int) -> np.ndarray:
+    """A view of a square (S, S, …) as one of its eight flips and rotations.
+
+    Args:
+        x: the square.
+        symmetry: 0..7: bit 0 transposes, bit 1 flips rows, bit 2 flips columns, in that order.
+    """
+    if symmetry & 1:
+        x = x.swapaxes(0, 1)
+    return x[:: -1 if symmetry & 2 else 1, :: -1 if symmetry & 4 else 1]
+
+
+def _whole_pixels(x: np.ndarray) -> np.ndarray:
+    """(H, W, C) as (H, W) items of C numbers each: turning them is copying items, twice as fast as number by number."""
+    return x.view(f"V{x.shape[-1] * x.itemsize}")[..., 0]
+
+
+def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool) -> Views:
+    def read(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
+        image = read_image(patch.image, recipe.layout, allow_missing=allow_missing)
+        return recipe(image[None])[0], read_mask(patch.mask)[..., None]
+
+    readers = ThreadPoolExecutor(READERS)  # one for all batches: each thread keeps the memory it reads into
+    return lambda positions: readers.map(read, [patches[i] for i in positions])
+
+
+class _Store:
+    """Channels and masks of a split in memory, or in two memory-mapped files that exist only once they are whole."""
+
+    def __init__(self, cache: str, cache_dir, split: str, n: int, shape: tuple[int, int, int]) -> None:
+        self._files: list[tuple[Path, Path]] = []
+        arrays = []
+        for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):
+            full = (n if cache != "none" else 0, *shape[:2], last)
+            if cache != "disk":
+                arrays.append(np.empty(full, dtype))
+                continue
+            folder = Path(cache_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            final = folder / f"{split}_{name}.npy"
+            unfinished = final.with_suffix(f".{os.getpid()}.partial")
+            arrays.append(np.lib.format.open_memmap(unfinished, "w+", dtype, full))
+            self._files.append((unfinished, final))
+        self.channels, self.masks = arrays
+
+    def keep(self) -> None:
+        for unfinished, final in self._files:
+            unfinished.replace(final)
+
+    def discard(self) -> None:
+        for unfinished, _ in self._files:
+            unfinished.unlink(missing_ok=True)
+
+    def views(self, positions):
+        return ((self.channels[i], self.masks[i]) for i in positions)

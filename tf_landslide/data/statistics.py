@@ -1,0 +1,134 @@
+"""What a dataset holds: counts, class balance, statistics of every band, and all that is broken."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_landslide.bands.layouts import Band, BandLayout, get_layout
+from tf_landslide.data.checks import DuplicateFinder, checked_readings, detect_layout, usual_shape
+from tf_landslide.data.folders import available_splits, find_patches
+
+
+@dataclass
+class BandStatistics:
+    """Statistics of one band over a split, physical but for ``stored_mean``; None where every value is missing."""
+
+    name: str
+    unit: str
+    missing: int
+    mean: float | None = None
+    std: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    stored_mean: float | None = None
+
+
+@dataclass
+class SplitSummary:
+    """What one split holds."""
+
+    images: int = 0
+    masks: int = 0
+    pairs: int = 0
+    shape: tuple[int, ...] | None = None
+    landslide_patches: int = 0
+    landslide_fraction: float = 0.0
+    bands: list[BandStatistics] = field(default_factory=list)
+
+
+@dataclass
+class Inspection:
+    """The result of ``inspect``."""
+
+    data_dir: str
+    layout: str
+    splits: dict[str, SplitSummary]
+    problems: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def inspect_data(
+    data_dir: str | Path, layout: str | BandLayout | None = None, *, allow_missing: bool = False
+) -> Inspection:
+    """Read every patch of every split and report counts, class balance, band statistics and all that is broken.
+
+    Args:
+        data_dir: a folder in either published layout.
+        layout: name of the band layout; None finds it by what the files say of themselves.
+        allow_missing: take NaN as a missing value rather than as a fault.
+
+    Raises:
+        LandslideError: the folder holds no split, or its layout cannot be told.
+    """
+    data_dir = Path(data_dir)
+    splits = available_splits(data_dir)
+    layout = get_layout(layout) if layout else detect_layout(data_dir)
+    duplicates = DuplicateFinder()
+    summaries: dict[str, SplitSummary] = {}
+    problems: list[str] = []
+    for split in splits:
+        summary, moments = SplitSummary(), _Moments(layout)
+        landslide_pixels = pixels = 0
+        patches = find_patches(data_dir, split, problems)
+        readings = checked_readings(
+            patches, split, layout, duplicates, usual=usual_shape(patches, layout), allow_missing=allow_missing
+        )
+        for reading in readings:
+            problems += map(str, reading.errors)
+            summary.images += reading.patch.image is not None
+            summary.masks += reading.patch.mask is not None
+            if reading.image is not None:
+                summary.shape = summary.shape or reading.image.shape
+                moments.add(reading.image)
+            if reading.image is not None and reading.mask is not None:
+                summary.pairs += 1
+                summary.landslide_patches += bool(reading.mask.any())
+                landslide_pixels += int(reading.mask.sum())
+                pixels += reading.mask.size
+        summary.landslide_fraction = landslide_pixels / pixels if pixels else 0.0
+        summary.bands = moments.statistics()
+        summaries[split] = summary
+    return Inspection(str(data_dir), layout.name, summaries, problems)
+
+
+class _Moments:
+    """Running count, mean and variance per band in float64 (Chan et al. 1979), skipping missing values."""
+
+    def __init__(self, layout: BandLayout) -> None:
+        self.layout = layout
+        n = len(layout.bands)
+        self.count, self.mean, self.m2 = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.low, self.high, self.missing = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, int)
+
+    def add(self, image: np.ndarray) -> None:
+        values = image.reshape(-1, image.shape[-1]).astype(np.float64)
+        for i, band in enumerate(self.layout.bands):
+            column = values[:, i]
+            valid = column[~np.isnan(column) & (column != band.nodata if band.nodata is not None else True)]
+            self.missing[i] += column.size - valid.size
+            if not valid.size:
+                continue
+            mean, total = valid.mean(), self.count[i] + valid.size
+            delta = mean - self.mean[i]
+            self.m2[i] += ((valid - mean) ** 2).sum() + delta**2 * self.count[i] * valid.size / total
+            self.mean[i] += delta * valid.size / total
+            self.count[i] = total
+            self.low[i], self.high[i] = min(self.low[i], valid.min()), max(self.high[i], valid.max())
+
+    def statistics(self) -> list[BandStatistics]:
+        return [self._statistics_of(i, band) for i, band in enumerate(self.layout.bands)]
+
+    def _statistics_of(self, i: int, band: Band) -> BandStatistics:
+        row = BandStatistics(band.name, band.unit, int(self.missing[i]))
+        if self.count[i]:
+            physical = [float(v[i] * band.scale + band.offset) for v in (self.mean, self.low, self.high)]
+            row.mean, row.minimum, row.maximum = physical
+            row.std = float(np.sqrt(self.m2[i] / self.count[i]) * band.scale)
+            row.stored_mean = float(self.mean[i])
+        return row

@@ -1,0 +1,41 @@
+"""Pictures of patches and masks as (H, W, 3) uint8 arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import binary_erosion
+
+from tf_landslide.bands.layouts import BandLayout
+
+OVERLAY_COLOUR = np.array([255, 40, 40], np.float64)
+
+
+def rgb(stored: np.ndarray, layout: BandLayout) -> np.ndarray:
+    """A natural-colour picture of stored bands, (H, W, 3) uint8.
+
+    Each band is stretched between its own 2nd and 98th percentile: the air brightens blue far more than red, so that
+    one stretch for all three would show every landscape blue. Missing values are black.
+    """
+    return stretched(stored[..., [layout.index(name) for name in ("red", "green", "blue")]])
+
+
+def stretched(channels: np.ndarray) -> np.ndarray:
+    """Three channels (H, W, 3), each between its own percentiles, as uint8."""
+    picture = np.zeros(channels.shape, np.uint8)
+    for i in range(channels.shape[-1]):
+        values = channels[..., i].astype(np.float64)
+        valid = np.isfinite(values)
+        if valid.any():
+            low, high = np.percentile(values[valid], (2, 98))
+            stretched = np.clip((values[valid] - low) / max(high - low, 1e-9), 0, 1)
+            picture[valid, i] = (stretched * 255).round()
+    return picture
+
+
+def overlay(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.45) -> np.ndarray:
+    """The picture with the mask laid over it in translucent red and outlined, (H, W, 3) uint8."""
+    mask = np.asarray(mask).astype(bool)
+    result = picture.astype(np.float64)
+    result[mask] += opacity * (OVERLAY_COLOUR - result[mask])
+    result[mask & ~binary_erosion(mask)] = OVERLAY_COLOUR
+    return result.round().astype(np.uint8)

@@ -1,0 +1,34 @@
+"""Judge a run on a split of any dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.evaluation.judge import judge_split
+from tf_landslide.evaluation.report import write_report
+from tf_landslide.predict.load import predictor_of
+from tf_landslide.runs.folder import Run
+from tf_landslide.runs.splits import open_splits
+
+
+def evaluate(run: Run, data_dir: str | Path, split: str, out: Path) -> dict[str, Any]:
+    """Judge one split with the run's own threshold, and write a report to ``out``.
+
+    The run's ``metrics.json`` stays what training judged, on the data it trained with.
+
+    Returns:
+        the scores of the split.
+
+    Raises:
+        LandslideError: an unfinished run, a split that is not there, or a fault in its files.
+    """
+    threshold = run.threshold  # an unfinished run is refused before any reading
+    if out.exists() and not out.is_dir():
+        raise LandslideError(f"{out}: is a file; name a folder for the report")
+    source = open_splits(run.config.data, data_dir, splits=[split])[split]
+    predictor = predictor_of(run)
+    judgement = judge_split(predictor, source, split, threshold)
+    write_report(run, predictor, judgement, {split: judgement.scores}, out)
+    return judgement.scores

@@ -1,0 +1,24 @@
+"""Scores of the landslide class: from integer counts (``counts``), and as Keras metrics for ``compile``.
+
+The Keras ones are loaded on first use, so that counting needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tf_landslide.metrics.keras import F1, IoU, Precision, Recall, landslide_metrics
+
+SCORES = ("f1", "precision", "recall", "iou")
+"""The scores of the landslide class, in the order in which they are shown."""
+
+_KERAS = ("F1", "IoU", "Precision", "Recall", "landslide_metrics")
+__all__ = ["F1", "SCORES", "IoU", "Precision", "Recall", "landslide_metrics"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _KERAS:
+        return getattr(importlib.import_module("tf_landslide.metrics.keras"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,135 @@
+"""Dataset-level scores from integer counts, the choice of a threshold, and bootstrap intervals.
+
+Each patch is reduced once to two histograms of probability (landslide and other pixels). Every score at every
+threshold, every curve and every bootstrap sample comes from those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.metrics import SCORES
+
+BINS = 1000
+THRESHOLDS = np.arange(BINS + 1) / BINS
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Pixels of each patch by probability: (n, BINS + 1) int64 each; bin k holds [k / BINS, (k + 1) / BINS)."""
+
+    landslide: np.ndarray
+    other: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.landslide)
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Histograms:
+        """Build from (probability, mask) pairs, one patch each, arrays of any equal shape."""
+        landslide, other = [], []
+        for probability, mask in pairs:
+            bins = probability_bins(np.asarray(probability))
+            truth = np.asarray(mask).astype(bool)
+            landslide.append(np.bincount(bins[truth].ravel(), minlength=BINS + 1))
+            other.append(np.bincount(bins[~truth].ravel(), minlength=BINS + 1))
+        return cls(np.array(landslide, np.int64), np.array(other, np.int64))
+
+    def counts(self, threshold: float) -> np.ndarray:
+        """(n, 4) int64: TP, FP, FN, TN of each patch, a pixel being marked where probability >= threshold."""
+        k = threshold_bin(threshold)
+        tp, fp = self.landslide[:, k:].sum(1), self.other[:, k:].sum(1)
+        return np.stack([tp, fp, self.landslide.sum(1) - tp, self.other.sum(1) - fp], axis=1)
+
+
+def probability_bins(probability: np.ndarray) -> np.ndarray:
+    """The bin of each probability, such that ``bin >= k`` is exactly ``probability >= float32(k / BINS)``.
+
+    Raises:
+        LandslideError: a probability is NaN.
+    """
+    if np.isnan(probability).any():
+        raise LandslideError("the model gives NaN for a probability; its training diverged, train it again")
+    return np.searchsorted(THRESHOLDS.astype(np.float32), probability.astype(np.float32), side="right") - 1
+
+
+def threshold_bin(threshold: float) -> int:
+    """The bin of a threshold, which must lie on the grid of 1 / BINS."""
+    k = round(threshold * BINS)
+    if not 0 <= k <= BINS or abs(k / BINS - threshold) > 1e-9:
+        raise ValueError(f"threshold {threshold} is not one of 0, {1 / BINS}, … 1")
+    return k
+
+
+def scores(tp: Any, fp: Any, fn: Any) -> dict[str, np.ndarray]:
+    """F1, precision, recall and IoU of the landslide class; 0 where a ratio has nothing to divide by."""
+
+    def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
+
+    tp, fp, fn = (np.asarray(v, np.float64) for v in (tp, fp, fn))
+    return {
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "iou": ratio(tp, tp + fp + fn),
+    }
+
+
+def curve(histograms: Histograms) -> dict[str, np.ndarray]:
+    """Scores at every threshold of ``THRESHOLDS``, over all pixels."""
+    landslide, other = histograms.landslide.sum(0), histograms.other.sum(0)
+    tp, fp = landslide[::-1].cumsum()[::-1], other[::-1].cumsum()[::-1]
+    return {"threshold": THRESHOLDS, **scores(tp, fp, landslide.sum() - tp)}
+
+
+def best_threshold(histograms: Histograms) -> float:
+    """The threshold of highest F1, the middle of the first run of equal ones; 0.5 where there is no landslide."""
+    if not histograms.landslide.sum():
+        return 0.5
+    f1 = curve(histograms)["f1"]
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    run = best[: np.argmax(np.append(np.diff(best), 2) > 1) + 1]
+    return float(THRESHOLDS[run[len(run) // 2]])
+
+
+def judge(histograms: Histograms, threshold: float, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Scores of a split at a threshold, with a 95 % bootstrap interval over patches.
+
+    Args:
+        histograms: of the split.
+        threshold: chosen elsewhere (on validation).
+        resamples: bootstrap samples of whole patches.
+        seed: of the bootstrap.
+
+    Returns:
+        ``f1 precision recall iou threshold``, the counts ``tp fp fn tn``, ``patches``, ``interval`` (low and high of
+        each score) and ``at_0.5`` (the scores at threshold 0.5, to compare with work that does not choose one).
+    """
+    counts = histograms.counts(threshold)
+    tp, fp, fn, tn = (int(v) for v in counts.sum(0))
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples) @ counts
+    sampled = scores(*draws.T[:3])
+    return {
+        **{name: float(value) for name, value in scores(tp, fp, fn).items()},
+        "threshold": threshold,
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": tn,
+        "patches": len(counts),
+        "interval": {name: [float(q) for q in np.quantile(sampled[name], (0.025, 0.975))] for name in SCORES},
+        "at_0.5": {k: float(v) for k, v in scores(*histograms.counts(0.5).sum(0)[:3]).items()},
+    }
+
+
+def patch_f1(histograms: Histograms, threshold: float) -> np.ndarray:
+    """(n,) F1 of each patch alone; NaN where it neither holds nor is given any landslide."""
+    tp, fp, fn, _ = histograms.counts(threshold).T
+    return np.where(tp + fp + fn > 0, scores(tp, fp, fn)["f1"], np.nan)

@@ -1,0 +1,43 @@
+"""Every private name of Keras that this package uses, each behind a function of ours.
+
+A new Keras can break these and nothing else; ``tests/models/test_keras_compat.py`` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+
+Class = TypeVar("Class", bound=type)
+
+
+def saved_as(name: str) -> Callable[[Class], Class]:
+    """Register a class under ``tf_landslide>NAME``, and have Keras write that name into the files it saves.
+
+    Keras finds a class by its registered name, but finds a layer's weights in ``model.weights.h5`` by the ``__name__``
+    of its class. A class that was renamed keeps both, so that models saved before keep loading.
+    """
+
+    def register(cls: Class) -> Class:
+        cls.__name__ = name
+        return keras.saving.register_keras_serializable(package="tf_landslide", name=name)(cls)
+
+    return register
+
+
+def producer(tensor: keras.KerasTensor) -> keras.Operation:
+    """The layer that a symbolic tensor comes from."""
+    return tensor._keras_history.operation
+
+
+def walk(model: keras.Model, inputs: list[keras.KerasTensor], visit: Callable[[Any], Callable[..., Any]]) -> None:
+    """Go through a functional model in order: ``visit(layer)`` is called with what the layer is called with."""
+    model._run_through_graph(inputs, visit)
+
+
+def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
+    """The running means of a variable's gradient and of its square, as the optimiser keeps them."""
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]

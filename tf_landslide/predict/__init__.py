@@ -1,0 +1,1 @@
+"""From a model, wherever it is, to predictions: predictors, results, exports."""

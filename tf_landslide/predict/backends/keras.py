@@ -1,0 +1,49 @@
+"""A live Keras model, compiled once for any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_landslide.bands.features import Features
+from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.metrics.keras import landslide_metrics
+from tf_landslide.models.build import build_model
+from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
+from tf_landslide.training.losses import BCEDice
+from tf_landslide.training.optimizers import FusedAdam
+
+REGISTERED = (Features, build_model, landslide_metrics, BCEDice, FusedAdam)
+"""By importing these, Keras knows every class that a saved model of ours may hold."""
+
+
+class KerasBackend:
+    """Computes by a graph of the model.
+
+    Args:
+        model: from (N, H, W, C) channels to (N, H, W, 1) probabilities.
+        batch_size: images at a time.
+    """
+
+    name = "tensorflow"
+    max_bytes = MAX_BYTES
+    in_flight = 1
+
+    def __init__(self, model: keras.Model, batch_size: int = BATCH_SIZE):
+        self.batch_size = batch_size
+        signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="channels")]
+        self._graph = tf.function(lambda channels: model(channels, training=False), input_signature=signature)
+
+    def probability(self, channels: np.ndarray) -> np.ndarray:
+        return self._graph(channels).numpy()
+
+
+def load_keras_model(path: str | Path, *, compile: bool = False) -> keras.Model:
+    """A ``.keras`` file of ours, loaded in safe mode. Raises ``LandslideError`` where it cannot be."""
+    try:
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # a damaged file makes Keras raise almost anything
+        raise LandslideError(f"{path}: cannot be loaded ({first_line(error)})") from None

@@ -1,0 +1,86 @@
+"""An exported SavedModel, by OpenVINO: an optional package, and no TensorFlow is needed."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_landslide.core.errors import first_line
+from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
+from tf_landslide.runs import formats
+
+TOLERANCE = 1e-4
+
+
+class Unfit(Exception):
+    """Why OpenVINO does not run a model."""
+
+
+class OpenVINOBackend:
+    """Computes on the CPU: one image by all cores together, several by streams that share cores and images.
+
+    It must give what the model gave when it was exported (``reference.npz``), to 1e-4.
+
+    Args:
+        path: folder of the SavedModel.
+
+    Raises:
+        Unfit: not installed, nothing to prove it on, or another answer.
+    """
+
+    name = "openvino"
+    batch_size = BATCH_SIZE
+    max_bytes = MAX_BYTES
+    in_flight = 1
+
+    def __init__(self, path: Path):
+        try:
+            import openvino  # optional
+        except ImportError:
+            raise Unfit("it is not installed; pip install openvino") from None
+        channels, expected = _reference(path)
+        # Where a CPU has bfloat16, OpenVINO would take it, and give two or three digits.
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        self._of_thread = threading.local()
+        try:
+            core = openvino.Core()
+            model = core.read_model(path)
+            self._compiled = {
+                hint: core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": hint})
+                for hint in ("LATENCY", "THROUGHPUT")
+            }
+            found = np.concatenate([self.probability(channels), self.probability(channels[:1])])
+        except RuntimeError as error:  # all that OpenVINO raises
+            raise Unfit(first_line(error)) from None
+        expected = np.concatenate([expected, expected[:1]])
+        if found.shape != expected.shape or not np.abs(found - expected).max() <= TOLERANCE:
+            raise Unfit(f"its answer differs from the exported model's by more than {TOLERANCE:g}")
+
+    def probability(self, channels: np.ndarray) -> np.ndarray:
+        requests = self._requests("LATENCY" if len(channels) == 1 else "THROUGHPUT")[: len(channels)]
+        for request, part in zip(requests, np.array_split(channels, len(requests)), strict=True):
+            request.start_async({0: part})
+        for request in requests:
+            request.wait()
+        return np.concatenate([request.output_tensors[0].data for request in requests])
+
+    def _requests(self, hint: str) -> list[Any]:
+        """The calling thread's own, since a request answers one caller at a time."""
+        requests = self._of_thread.__dict__
+        if hint not in requests:
+            compiled = self._compiled[hint]
+            count = 1 if hint == "LATENCY" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            requests[hint] = [compiled.create_infer_request() for _ in range(count)]
+        return requests[hint]
+
+
+def _reference(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Channels, and what the model that was exported made of them."""
+    try:
+        with np.load(path / formats.REFERENCE) as reference:
+            return reference["channels"], reference["probability"]
+    except Exception:  # a damaged archive makes NumPy raise almost anything
+        raise Unfit(f"there is no {formats.REFERENCE} to prove it on; export the model again") from None

@@ -1,0 +1,38 @@
+"""An exported SavedModel, by TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
+
+
+class SavedModelBackend:
+    """Computes by the signature ``serving_default``.
+
+    Args:
+        path: folder of the SavedModel.
+
+    Raises:
+        LandslideError: it cannot be loaded, or has no such signature.
+    """
+
+    name = "tensorflow"
+    batch_size = BATCH_SIZE
+    max_bytes = MAX_BYTES
+    in_flight = 1
+
+    def __init__(self, path: Path):
+        try:
+            # The signature's variables live only as long as the object they were loaded with.
+            self._model = tf.saved_model.load(str(path))
+            self._signature = self._model.signatures["serving_default"]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise LandslideError(f"{path}: cannot be loaded as a SavedModel ({first_line(error)})") from None
+
+    def probability(self, channels: np.ndarray) -> np.ndarray:
+        return self._signature(channels=tf.constant(channels))["probability"].numpy()

@@ -1,0 +1,72 @@
+"""A model on a server: the embedded one or TensorFlow Serving, they cannot be told apart from here.
+
+Needs neither TensorFlow nor Keras: a client starts in a second, not in ten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from serving.client import Client
+from serving.status import ServingError, UsageError
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.predict.predictor import BATCH_SIZE, Predictor
+from tf_landslide.runs.card import ModelCard
+
+
+class ServerBackend:
+    """Has a server compute, several requests on their way at a time.
+
+    Args:
+        client: of one model.
+        batch_size: images in a request.
+        in_flight: requests on their way at a time.
+    """
+
+    name = "server"
+    max_bytes = 2**25  # of a request, unless one image has more
+
+    def __init__(self, client: Client, batch_size: int = BATCH_SIZE, in_flight: int = 4):
+        self.client, self.batch_size, self.in_flight = client, batch_size, in_flight
+
+    def probability(self, channels: np.ndarray) -> np.ndarray:
+        with _told():
+            return self.client.predict({"channels": channels})["probability"]
+
+
+def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **options: Any) -> Predictor:
+    """A predictor that a server answers.
+
+    Args:
+        url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
+        batch_size: images in a request.
+        in_flight: requests on their way at a time.
+        **options: of ``serving.client.Client``: deadline, retries, tls.
+
+    Raises:
+        LandslideError: no server there, no such model on it, or one without a card.
+    """
+    with _told():
+        client = Client(url, **options)
+        return Predictor(_card(client), ServerBackend(client, batch_size, in_flight))
+
+
+def _card(client: Client) -> ModelCard:
+    """The model's card. Raises ``LandslideError`` where it has none: it is no model of ours."""
+    if "describe" not in client.signatures().signature_def:
+        raise LandslideError(f"{client.url}: the model has no 'describe' signature; export it with tf-landslide export")
+    return ModelCard.from_dict(json.loads(client.predict({}, "describe")["card"].item()))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a server or its client refuses, as this library's own error."""
+    try:
+        yield
+    except (ServingError, UsageError) as error:
+        raise LandslideError(str(error)) from None

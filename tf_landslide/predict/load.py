@@ -1,0 +1,124 @@
+"""Models by where they are: a run, an export, a server."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs import formats
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.folder import Run
+
+if TYPE_CHECKING:
+    import keras
+
+RUNTIMES = ("auto", "tensorflow", "openvino")
+
+
+def is_server(model: str | Path) -> bool:
+    """Whether a model is named by the address of a server."""
+    return str(model).startswith(("grpc://", "grpcs://"))
+
+
+def load_predictor(model: str | Path, *, runtime: str = "auto", **options: Any) -> Predictor:
+    """A predictor from a run folder, a SavedModel folder (a version, or its parent: the highest version), or a server.
+
+    Args:
+        model: a folder, or ``grpc://HOST:PORT/NAME``.
+        runtime: what computes a SavedModel: ``tensorflow``; ``openvino``, an optional package that is faster on CPUs
+            and must give what the exported model gave, to 1e-4, or is refused; ``auto`` takes OpenVINO where it is
+            installed, passes that test and there is no NVIDIA GPU, else TensorFlow.
+        **options: for a server: those of ``tf_landslide.predict.backends.server.connect``.
+
+    Raises:
+        LandslideError: none of these, unfinished, unreadable or unreachable, or a runtime that cannot be had.
+    """
+    require_known(runtime, RUNTIMES, "runtime")
+    if is_server(model):
+        if runtime != "auto":
+            raise LandslideError(f"{model}: is a server, which chooses itself what computes; leave out the runtime")
+        from tf_landslide.predict.backends.server import connect  # gRPC, which the other models do without
+
+        return connect(str(model), **options)
+    if options:
+        raise LandslideError(f"{model}: is no server (grpc://HOST:PORT/NAME), which {', '.join(options)} is for")
+    path = Path(model)
+    if not path.exists():
+        raise LandslideError(f"{path}: no such run or SavedModel folder")
+    if formats.is_run(path):
+        if runtime == "openvino":
+            raise LandslideError(f"{path}: is a run; OpenVINO takes SavedModels, see tf-landslide export")
+        return predictor_of(Run.open(path))
+    version = formats.export_version(path)
+    if version is None:
+        raise LandslideError(
+            f"{path}: is neither a run ({formats.CONFIG}, {formats.MODEL}) nor a SavedModel ({formats.SAVED_MODEL})"
+        )
+    return _of_export(version, runtime)
+
+
+def load_card(path: Path) -> ModelCard:
+    """The card of a run or an export, without its weights. Raises ``LandslideError`` where there is none to read."""
+    if formats.is_run(path):
+        return Run.open(path).card()
+    return _card(formats.export_version(path) or path)
+
+
+def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
+    """The Keras model of a run folder, or of a ``.keras`` file of ours, loaded in safe mode.
+
+    Args:
+        path: of the folder or the file.
+        compile: bring its optimiser, loss and metrics along, to train on.
+
+    Raises:
+        LandslideError: there is none, or it is damaged.
+    """
+    from tf_landslide.predict.backends.keras import load_keras_model  # TensorFlow
+
+    file = Path(path)
+    if file.is_dir():
+        file = Run.open(path).model_path
+    if not file.is_file():
+        raise LandslideError(f"{file.parent}: holds no {file.name} yet; let its training finish an epoch")
+    return load_keras_model(file, compile=compile)
+
+
+def predictor_of(run: Run, threshold: float | None = None) -> Predictor:
+    """The predictor of a run; ``threshold`` stands in for the one that judging has not chosen yet."""
+    from tf_landslide.predict.backends.keras import KerasBackend  # TensorFlow
+
+    return Predictor(run.card(threshold), KerasBackend(load_model(run.path, compile=False)))
+
+
+def _card(version: Path) -> ModelCard:
+    path = version / formats.CARD
+    try:
+        return ModelCard.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        raise LandslideError(f"{path}: missing or unreadable; export the model with tf-landslide export") from None
+
+
+def _of_export(version: Path, runtime: str) -> Predictor:
+    card = _card(version)
+    if runtime == "openvino" or (runtime == "auto" and find_spec("openvino") and not _has_gpu()):
+        from tf_landslide.predict.backends.openvino import OpenVINOBackend, Unfit  # optional
+
+        try:
+            return Predictor(card, OpenVINOBackend(version))
+        except Unfit as reason:
+            if runtime == "openvino":
+                raise LandslideError(f"{version}: OpenVINO cannot run it: {reason}") from None
+            warnings.warn(f"{version}: TensorFlow runs it, since OpenVINO cannot: {reason}", stacklevel=3)
+    from tf_landslide.predict.backends.savedmodel import SavedModelBackend  # TensorFlow
+
+    return Predictor(card, SavedModelBackend(version))
+
+
+def _has_gpu() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*"))

@@ -1,0 +1,111 @@
+"""The predictor: channels in, probabilities out, whatever computes them.
+
+Everything that needs predictions (judging, ``predict``, the page, scene mapping) takes a ``Predictor`` and does not
+know whether a run, a SavedModel or a server answers.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.models import STRIDE
+from tf_landslide.runs.card import ModelCard
+
+BATCH_SIZE = 16
+MAX_BYTES = 2**28
+
+
+class Backend(Protocol):
+    """What computes a model's probabilities.
+
+    Attributes:
+        name: of what computes: ``tensorflow``, ``openvino`` or ``server``.
+        batch_size: images handed over at a time, at most.
+        max_bytes: of them together; one image may have more.
+        in_flight: batches that are handed over before the first is answered.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+
+    def probability(self, channels: np.ndarray) -> np.ndarray:
+        """(n, H, W, C) float32 to (n, H, W, 1) float32, for H and W multiples of ``STRIDE``."""
+        ...
+
+
+class Predictor:
+    """Maps channels of any size to probabilities, a batch at a time.
+
+    Args:
+        card: of the model.
+        backend: computes.
+    """
+
+    def __init__(self, card: ModelCard, backend: Backend):
+        self.card, self.backend = card, backend
+
+    @property
+    def runtime(self) -> str:
+        """What computes: ``tensorflow``, ``openvino`` or ``server``."""
+        return self.backend.name
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are computed at a time, at most."""
+        return self.backend.batch_size
+
+    def __call__(self, channels: np.ndarray) -> np.ndarray:
+        """Probabilities of channels.
+
+        Args:
+            channels: (N, H, W, C) in physical units, NaN where missing; any H and W.
+
+        Returns:
+            (N, H, W, 1) float32.
+
+        Raises:
+            LandslideError: not four axes, or another number of channels than the model has.
+        """
+        names = self.card.channel_names
+        channels = np.asarray(channels, np.float32)
+        if channels.ndim != 4 or channels.shape[-1] != len(names):
+            raise LandslideError(
+                f"model {self.card.name!r} takes (N, H, W, {len(names)}) channels ({', '.join(names)}), "
+                f"got {channels.shape}"
+            )
+        height, width = channels.shape[1:3]
+        padding = [(0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
+        if any(after for _, after in padding):
+            channels = np.pad(channels, padding, mode="symmetric")
+        parts = self._computed(self._batches(channels))
+        return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, 1), np.float32)
+
+    def _batches(self, images: np.ndarray) -> list[np.ndarray]:
+        """Consecutive images, so many that a batch has neither too many nor too many bytes."""
+        size = min(self.backend.batch_size, max(1, self.backend.max_bytes // max(1, images[:1].nbytes)))
+        return [images[i : i + size] for i in range(0, len(images), size)]
+
+    def _computed(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        if self.backend.in_flight == 1 or len(batches) == 1:
+            return [self.backend.probability(batch) for batch in batches]
+        with ThreadPoolExecutor(self.backend.in_flight) as pool:
+            return list(pool.map(self.backend.probability, batches))
+
+    def channels(self, stored: np.ndarray) -> np.ndarray:
+        """The model's channels of stored bands (N, H, W, B)."""
+        return self.card.channel_recipe(stored)
+
+    def from_bands(self, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Channels and probabilities of stored bands (N, H, W, B)."""
+        channels = self.channels(stored)
+        return channels, self(channels)

@@ -1,0 +1,110 @@
+"""What a model gives for one image: the one form in which predictions are shown, summed up and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import replacing
+from tf_landslide.figures.pictures import overlay
+from tf_landslide.metrics.counts import scores
+from tf_landslide.runs.card import ModelCard
+
+FILES = {"probability": "probability.npy", "mask": "mask.png", "overlay": "overlay.png"}
+"""What ``Result.write`` writes, each behind the stem of a name."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A probability for every pixel of an image, and what is needed to read it.
+
+    Attributes:
+        name: of the image.
+        card: of the model.
+        probability: (H, W) float32.
+        threshold: a pixel is a landslide from this probability on; the model's own, unless it was moved.
+        pixel_size: ground size of a pixel in metres, or None where nobody says.
+        missing: number of missing channel values.
+        seconds: that computing it took, where somebody looked.
+    """
+
+    name: str
+    card: ModelCard
+    probability: np.ndarray
+    threshold: float
+    pixel_size: float | None = None
+    missing: int = 0
+    seconds: float | None = None
+
+    def mask(self) -> np.ndarray:
+        """(H, W) bool, true on landslide."""
+        return self.probability >= np.float32(self.threshold)
+
+    def summary(self, truth: np.ndarray | None = None) -> dict[str, Any]:
+        """Numbers about it, for people and for JSON.
+
+        Args:
+            truth: (H, W) mask of 0 and 1, to score by.
+
+        Returns:
+            ``threshold``, ``mean_probability``, ``landslide_fraction`` (of the pixels), ``landslide_area_m2`` (None
+            without a pixel size), and with a truth ``f1 precision recall iou``.
+        """
+        mask = self.mask()
+        summary = {
+            "threshold": float(self.threshold),
+            "mean_probability": float(self.probability.mean()),
+            "landslide_fraction": float(mask.mean()),
+            "landslide_area_m2": float(mask.sum() * self.pixel_size**2) if self.pixel_size else None,
+        }
+        if truth is not None:
+            true = truth.astype(bool)
+            counted = scores((mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum())
+            summary |= {name: float(value) for name, value in counted.items()}
+        return summary
+
+    def write(self, folder: Path, stem: str, picture: np.ndarray) -> dict[str, Path]:
+        """Write ``STEM_probability.npy`` (float32), ``STEM_mask.png`` (255 on landslide) and ``STEM_overlay.png``.
+
+        Args:
+            folder: to write to; each file appears whole or not at all.
+            stem: of their names.
+            picture: (H, W, 3) uint8, to lay the mask over.
+
+        Returns:
+            the paths by kind, as in ``FILES``.
+        """
+        mask = self.mask()
+        paths = {kind: folder / f"{stem}_{ending}" for kind, ending in FILES.items()}
+        with replacing(paths["probability"]) as partial:
+            np.save(partial, self.probability.astype(np.float32))
+        for kind, pixels in (("mask", mask.astype(np.uint8) * 255), ("overlay", overlay(picture, mask))):
+            with replacing(paths[kind]) as partial:
+                Image.fromarray(pixels).save(partial)
+        return paths
+
+
+def check_threshold(threshold: float) -> float:
+    """The threshold. Raises ``LandslideError`` where it is no probability."""
+    if not 0 <= threshold <= 1:
+        raise LandslideError(f"the threshold must lie in 0..1, got {threshold}")
+    return threshold
+
+
+def channel_ranges(channels: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Minimum, mean and maximum of each channel of (H, W, C), missing values skipped; empty where all are missing."""
+    ranges = {}
+    for name, plane in zip(names, np.moveaxis(channels, -1, 0), strict=True):
+        values = plane[np.isfinite(plane)]
+        ranges[name] = (
+            {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
+            if values.size
+            else {}
+        )
+    return ranges

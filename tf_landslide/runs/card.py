@@ -1,0 +1,106 @@
+"""The model card: what a caller must know to use a model, wherever the model is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tf_landslide.bands.layouts import MMLS, get_layout
+from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.core.tables import markdown_table
+from tf_landslide.core.templates import render
+from tf_landslide.metrics import SCORES
+
+_TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
+_JSON_NAMES = {"channel_names": "channels", "training": "recipe"}  # as cards have always been written
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """How a model's channels are made, where its threshold lies, what it was trained on, what it scored.
+
+    Attributes:
+        name: of the model.
+        architecture, encoder: as in the registry.
+        layout: band layout of the data it was trained on.
+        channel_names: the model's channels, in order; ``channels`` in JSON.
+        threshold: a pixel is a landslide from this probability on; chosen on validation.
+        median_size, median_bands: of the median filter run on the bands first; 0 for none.
+        description: one line.
+        scores: by split, as in a run's ``metrics.json``.
+        parameters: of the network.
+        training: how it was trained: loss, epochs, seed and so on; ``recipe`` in JSON.
+        versions: of what it was trained with.
+        synthetic: whether its data were the sample landscape.
+    """
+
+    name: str
+    architecture: str
+    encoder: str | None
+    layout: str
+    channel_names: tuple[str, ...]
+    threshold: float
+    median_size: int = 0
+    median_bands: tuple[str, ...] = ()
+    description: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    synthetic: bool = False
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelCard:
+        """The card in what ``as_dict`` gave; keys that are not known are left out."""
+        names = {_JSON_NAMES.get(name, name): name for name in cls.__dataclass_fields__}
+        known = {names[key]: value for key, value in values.items() if key in names}
+        for name in ("channel_names", "median_bands"):
+            known[name] = tuple(known.get(name) or ())
+        return cls(**known)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    def as_json(self) -> str:
+        """Everything, limits in words too, for a reader that has no more than this."""
+        return json.dumps({**self.as_dict(), "limits": self.limits}, indent=2)
+
+    @property
+    def channel_recipe(self) -> ChannelRecipe:
+        """How stored bands become this model's channels."""
+        return channel_recipe(self.layout, self.channel_names, self.median_size, self.median_bands or None)
+
+    @property
+    def limits(self) -> list[str]:
+        """What the scores do not say."""
+        limits = [
+            "The threshold was chosen on the validation split and is calibrated for nothing else.",
+            "Probabilities are the network's own; they were not calibrated to frequencies.",
+            "Scores are of patches from the dataset it was trained on: other regions, seasons and sensors were not "
+            "measured.",
+        ]
+        if self.scores and "test" not in self.scores:
+            limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
+        if self.layout == MMLS.name:
+            limits.insert(0, "Trained on Mars: it says nothing about landslides on Earth.")
+        if self.synthetic:
+            limits.insert(0, "Trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
+        return limits
+
+    def markdown(self) -> str:
+        """The card for people."""
+        network = " + ".join(filter(None, (self.architecture, self.encoder)))
+        network += f", {self.parameters:,} parameters" if self.parameters else ""
+        scores = scores_table(self.scores) if self.scores else "None."
+        return render(_TEMPLATE, card=self, network=network, layout=get_layout(self.layout), scores=scores)
+
+
+def scores_table(metrics: dict[str, Any]) -> str:
+    """A Markdown table of the scores of each split, with 95 % intervals over patches."""
+    rows = []
+    for split, row in metrics.items():
+        cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
+        rows.append((split, row["patches"], *cells, f"{row['threshold']:.3f}"))
+    return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)

@@ -1,0 +1,107 @@
+"""A run folder: what is in it (``formats``), read and checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tf_landslide.bands.recipes import ChannelRecipe
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.runs import formats
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.config import Config, check_config
+from tf_landslide.runs.history import Row, read_history
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the config in it."""
+
+    path: Path
+    config: Config
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run. Raises ``LandslideError`` where there is none, or its config cannot be read."""
+        path = Path(path)
+        config = path / formats.CONFIG
+        if not formats.is_run(path):
+            raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG})")
+        try:
+            values = yaml.safe_load(config.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            raise LandslideError(f"{config}: is not valid YAML") from None
+        return cls(path, check_config(values, str(config)))
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / formats.MODEL
+
+    @property
+    def report_path(self) -> Path:
+        """The readable report that training ends with."""
+        return self.path / formats.REPORT / formats.REPORT_FILE
+
+    @property
+    def history(self) -> list[Row]:
+        return read_history(self.path / formats.HISTORY)
+
+    def metrics(self) -> dict[str, Any]:
+        """The scores of each judged split. Raises ``LandslideError`` where the run was not judged yet."""
+        path = self.path / formats.METRICS
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise LandslideError(f"{self.path}: has no {formats.METRICS}; resume its training to the end") from None
+        except ValueError:
+            raise LandslideError(f"{path}: is not valid JSON") from None
+
+    @property
+    def threshold(self) -> float:
+        """The threshold chosen on validation."""
+        return self.metrics()["valid"]["threshold"]
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run was made with; empty where that was not written down."""
+        path = self.path / formats.ENVIRONMENT
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @property
+    def recipe(self) -> ChannelRecipe:
+        """How this run's channels are made."""
+        return self.config.data.recipe
+
+    def card(self, threshold: float | None = None) -> ModelCard:
+        """The model card; ``threshold`` stands in where the run was not judged yet."""
+        config, recipe = self.config, self.recipe
+        return ModelCard(
+            name=config.name,
+            architecture=config.model.architecture,
+            encoder=config.model.encoder,
+            layout=recipe.layout.name,
+            channel_names=recipe.channel_names,
+            threshold=self.threshold if threshold is None else threshold,
+            median_size=recipe.median_size,
+            median_bands=recipe.median_bands,
+            description=config.description,
+            scores={} if threshold is not None else self.metrics(),
+            training=_training(config),
+            versions=self.environment.get("packages", {}),
+            synthetic=self.environment.get("synthetic", False),
+        )
+
+
+def _training(config: Config) -> dict[str, Any]:
+    """How a model was trained, for its card."""
+    loss, training = config.loss.model_dump(), config.training.model_dump()
+    return {
+        "loss": ", ".join(f"{key} {value}" if key != "name" else value for key, value in loss.items()),
+        "encoder_weights": config.model.encoder_weights,
+        "augment": config.data.augment,
+        **{key: training[key] for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed")},
+    }

@@ -1,0 +1,75 @@
+"""What lies on disk, by name: the files of a run folder and of an exported model. No other module knows these names.
+
+A run folder is what ``train`` makes. An export is ``MODELS/NAME/VERSION``, a SavedModel in the layout that TensorFlow
+Serving watches; ``serving.versions`` says what a version folder is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from serving.versions import version_folders
+from tf_landslide.core.errors import LandslideError
+
+CONFIG = "config.yaml"  # resolved
+MODEL = "model.keras"  # the best by dataset-level validation F1
+HISTORY = "history.csv"  # one row an epoch
+METRICS = "metrics.json"  # scores of each split at the threshold chosen on validation
+ENVIRONMENT = "environment.json"  # versions, seed, git revision
+LAST = "last"  # what a stopped run goes on from
+LOGS = "logs"  # TensorBoard
+REPORT = "report"  # figures and tables
+REPORT_FILE = "report.md"
+
+SAVED_MODEL = "saved_model.pb"
+CARD = "assets.extra/model_card.json"
+CARD_TEXT = "assets.extra/model_card.md"
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+REFERENCE = "assets.extra/reference.npz"  # channels, and what the model that was exported made of them
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run, finished or not."""
+    return (path / CONFIG).is_file()
+
+
+def is_judged_run(path: Path) -> bool:
+    """Whether a folder is a run that training went through with."""
+    return is_run(path) and (path / METRICS).is_file()
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder is an exported version, or a model's folder that holds one."""
+    return export_version(path) is not None
+
+
+def export_version(path: Path) -> Path | None:
+    """The folder of the SavedModel that a path names: itself, or the highest of its versions; None where neither is."""
+    if not path.is_dir():
+        return None
+    if (path / SAVED_MODEL).is_file():
+        return path
+    versions = {number: folder for number, folder in version_folders(path).items() if (folder / SAVED_MODEL).is_file()}
+    return versions[max(versions)] if versions else None
+
+
+def next_version(model: Path) -> Path:
+    """The version folder above the highest there is."""
+    versions = version_folders(model) if model.is_dir() else {}
+    return model / str(max(versions, default=0) + 1)
+
+
+def check_model_name(name: str) -> None:
+    """Raise ``LandslideError`` for a name that is no folder's and no model's of a server."""
+    if not _NAME.fullmatch(name):
+        raise LandslideError(f"model name {name!r}: use letters, digits, '_' and '-' only")
+
+
+__all__ = [
+    *("CARD", "CARD_TEXT", "CONFIG", "ENVIRONMENT", "HISTORY", "LAST", "LOGS", "METRICS", "MODEL", "REFERENCE"),
+    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "WARMUP", "check_model_name", "export_version", "has_versions"),
+    *("is_export", "is_judged_run", "is_run", "next_version"),
+]
