@@ -1,14 +1,14 @@
-# make venv · make demo · make test · make test-models · make bench · make lint: each sets up .venv where it is missing or stale, then does it.
+# make venv · demo · test · test-fast · test-models · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: venv demo test test-models bench lint lock clean
+.PHONY: venv demo test test-fast test-models bench lint docs lock clean
 
 venv: $(STAMP)
 
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name another with make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
@@ -22,6 +22,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
 
+test-fast: $(STAMP) # what most changes break, under two minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full and not slow"
+
 test-models: $(STAMP) # the paper's models at full size
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
@@ -33,14 +36,19 @@ $(BENCH_STAMP): benchmarks/requirements.txt
 	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	@touch $@
 
-lint: $(STAMP)
+lint: $(STAMP) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy -p tf_landslide -p serving
+
+docs: $(STAMP) # the docs as a site, in site/
+	$(BIN)/mkdocs build --strict --quiet
 
 lock: # pin anew what pyproject.toml asks for, for every Python from 3.11
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --extra page --extra serve pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf .venv .venv-bench demo
+	rm -rf .venv .venv-bench demo site

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import signal
 import subprocess
 import sys
@@ -299,15 +298,18 @@ def measure(bench: Bench, names: list[str], out: Path) -> bool:
             well = False
             continue
         about["minutes"] = round((time.perf_counter() - started) / 60, 1)
-        write_text(raw, _json({key: results[key] for key in GROUPS if key in results}))
+        write_text(raw, _json({key: results[key] for key in GROUPS if key in results}) + "\n")
         report.write(out, results)
     return well
 
 
-def _json(value: dict) -> str:
-    """Indented, but a list of numbers on one line."""
-    text = json.dumps(value, indent=1)
-    return re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+def _json(value: object, indent: str = "") -> str:
+    """JSON with a line for each key, but one for a list or a short object: a measurement is a few lines of a diff."""
+    short = json.dumps(value)
+    if not isinstance(value, dict) or len(indent + short) <= 120:
+        return short
+    rows = [f"{indent} {json.dumps(key)}: {_json(inner, indent + ' ')}" for key, inner in value.items()]
+    return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
 def main() -> int:

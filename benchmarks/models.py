@@ -4,110 +4,87 @@
     python benchmarks/models.py --ratio unet_resnext50 unet_resnet50     one's step over the other's, step by step
 
 A training step is forward, backward and Adam at 128 x 128 x 6 in graph mode without XLA; inference is the predictor's.
-Both are medians, after one call that compiles.
+Each model has a process of its own (``contest``); the figures are medians, after one call that compiles.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
+import sys
 import tempfile
-import time
 from pathlib import Path
 
-from tf_landslide.training.optimizers import FusedAdam
+from contest import Calls, Contender, Describe, contest, median_seconds, speed_ratio, work
+from ours import random_channels, random_masks
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
-import numpy as np
-
-from tf_landslide.jobs.catalogue import build_paper_model, paper_models
-from tf_landslide.models.build import build_model
-from tf_landslide.predict.backends.keras import KerasBackend
-from tf_landslide.predict.predictor import Predictor
-from tf_landslide.runs.card import ModelCard
-from tf_landslide.training.losses import BCEDice
+from serving.startup import start_tensorflow
+from tf_landslide.core.tables import markdown_table
+from tf_landslide.runs.config import shipped_configs
 
 # Beside the paper's models: what ResNeXt's step is measured against.
 BESIDE = {"unet_resnet50": ("unet", "resnet50")}
-MODELS = (*paper_models(), *BESIDE)
 
 
-def median_seconds(call, times: int) -> float:
-    call()
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def model(facts: dict, name: str, batch: int) -> tuple[Calls, Describe]:
+    """The contender: one model, its training step and its inference on ``batch`` patches."""
+    start_tensorflow()
+    import keras  # once TensorFlow is quiet
 
+    from tf_landslide.jobs.catalogue import build_paper_model
+    from tf_landslide.models.build import build_model
+    from tf_landslide.predict.backends.keras import KerasBackend
+    from tf_landslide.training.losses import BCEDice
+    from tf_landslide.training.optimizers import FusedAdam
 
-def patches(batch: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(batch, 128, 128, 6)).astype(np.float32)
-    return x, (rng.random((batch, 128, 128, 1)) < 0.02).astype(np.float32)
-
-
-def build(name: str) -> keras.Model:
-    return build_model(*BESIDE[name], channels=6) if name in BESIDE else build_paper_model(name)
-
-
-def compiled(model: keras.Model) -> keras.Model:
-    model.compile(optimizer=FusedAdam(1e-3), loss=BCEDice(), jit_compile=False)
-    return model
-
-
-def ratio(one: str, other: str, batch: int, steps: int) -> float:
-    """The median ratio of two models' training steps, taken in turn."""
-    x, y = patches(batch)
-    models = []
-    for name in (one, other):
-        models.append(compiled(build(name)))
-        models[-1].train_on_batch(x, y)
-    ratios = []
-    for _ in range(steps):
-        seconds = []
-        for model in models:
-            start = time.perf_counter()
-            model.train_on_batch(x, y)
-            seconds.append(time.perf_counter() - start)
-        ratios.append(seconds[0] / seconds[1])
-    return statistics.median(ratios)
-
-
-def measure(name: str, batch: int, steps: int) -> tuple[float, float, float]:
-    """Seconds a training step, patches a second of inference, megabytes of the ``.keras`` file."""
-    model = build(name)
-    x, y = patches(batch)
-    predictor = Predictor(ModelCard(name, "", None, "", tuple("abcdef"), 0.5), KerasBackend(model, batch))
-    inference = batch / median_seconds(lambda: predictor(x), steps)
+    built = build_model(*BESIDE[name], channels=6) if name in BESIDE else build_paper_model(name)
+    x, y = random_channels(batch), random_masks(batch)
     with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "m.keras")
-        megabytes = (Path(folder) / "m.keras").stat().st_size / 1e6
-    compiled(model)
-    step = median_seconds(lambda: model.train_on_batch(x, y), steps)
-    return step, inference, megabytes
+        built.save(Path(folder) / "m.keras")
+        facts["megabytes"] = (Path(folder) / "m.keras").stat().st_size / 1e6
+    infer = KerasBackend(built, batch).probability
+    built.compile(optimizer=FusedAdam(1e-3), loss=BCEDice(), jit_compile=False)
+    facts["keras"] = keras.version()
+    return {"step": lambda: built.train_on_batch(x, y), "inference": lambda: infer(x)}, dict
 
 
-def main() -> None:
+def measured(names: list[str], variants: list[str], batch: int, rounds: int) -> dict[str, dict]:
+    """A contest among models."""
+    contenders = {
+        name: Contender(sys.executable, "models.py", {"kind": "model", "name": name, "batch": batch, "warmup": 1})
+        for name in names
+    }
+    return contest(contenders, dict.fromkeys(variants, 1), rounds)
+
+
+def row(name: str, batch: int, rounds: int) -> tuple[str, ...]:
+    """One model alone: fourteen together would not fit into memory."""
+    result = measured([name], ["step", "inference"], batch, rounds)[name]
+    if "error" in result:
+        return name, result["error"], "", ""
+    step, inference = (median_seconds(result, variant) for variant in ("step", "inference"))
+    return name, f"{step:.2f}", f"{batch / inference:.1f}", f"{result['facts']['megabytes']:.0f}"
+
+
+def main() -> int:
+    known = [*(name for name in shipped_configs() if not name.startswith("mmls")), *BESIDE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
+    parser.add_argument("names", nargs="*", default=known, metavar="NAME")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--ratio", nargs=2, choices=MODELS, metavar="NAME", help="only the ratio of two models' steps")
-    arguments = parser.parse_args()
-    if arguments.ratio:
-        print(f"{ratio(*arguments.ratio, arguments.batch, arguments.steps):.2f}")
-        return
-    print(f"| model | s a step of {arguments.batch} | patches/s | .keras MB |\n|---|---|---|---|")
-    for name in arguments.names:
-        step, inference, megabytes = measure(name, arguments.batch, arguments.steps)
-        print(f"| {name} | {step:.2f} | {inference:.1f} | {megabytes:.0f} |", flush=True)
-        keras.backend.clear_session()
+    parser.add_argument("--ratio", nargs=2, choices=known, metavar="NAME", help="only the ratio of two models' steps")
+    a = parser.parse_args()
+    if a.ratio:
+        one, other = a.ratio
+        results = measured(a.ratio, ["step"], a.batch, a.steps)
+        print("{:.2f} ({:.2f}-{:.2f})".format(*speed_ratio(results[other], results[one], "step")))
+        return 0
+    header = ("model", f"s a step of {a.batch}", "patches/s", ".keras MB")
+    print(markdown_table(header, [row(name, a.batch, a.steps) for name in a.names]))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] and sys.argv[1].startswith("{"):
+        work({"model": model})
+    else:
+        sys.exit(main())

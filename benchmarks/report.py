@@ -12,6 +12,7 @@ import server
 from contest import cpu_seconds_each, median_seconds, speed_ratio
 
 from tf_landslide.core.files import write_text
+from tf_landslide.core.tables import markdown_table
 
 OURS, OURS_XLA, OURS_TF, OURS_AUTO = "ours", "ours, XLA", "ours, TensorFlow", "ours, fastest"
 SMP, COMPILED, PLAIN_TORCH = "segmentation_models.pytorch, channels last", ", torch.compile", "PyTorch, channels last"
@@ -50,11 +51,6 @@ def markdown(results: Results) -> str:
         if name in results:
             parts.append(f"## {title}\n\n{_about(results, name)}\n\n{section(results)}")
     return "\n\n".join([*parts, _gpu(results)])
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in rows])
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -157,7 +153,7 @@ class Target:
 
 def _targets(results: Results) -> str:
     rows = [target.cells(results) for target in TARGETS]
-    return f"## Targets\n\n{table(['row', 'asked at least', 'aim', 'measured', 'verdict'], rows)}"
+    return f"## Targets\n\n{markdown_table(['row', 'asked at least', 'aim', 'measured', 'verdict'], rows)}"
 
 
 def _of(results: Results, group: str) -> dict[str, dict]:
@@ -320,7 +316,7 @@ def _training(results: Results, group: str, peer: str) -> str:
     ]
     text = (
         f"Forward, backward and Adam at batch {batch}, 128 × 128 × 6, half binary cross-entropy and half Dice, until "
-        f"the loss is known. Our default is without XLA ({OURS!r}).\n\n{table(header, rows)}"
+        f"the loss is known. Our default is without XLA ({OURS!r}).\n\n{markdown_table(header, rows)}"
     )
     if marked:
         text += "\n\n† not the same network: multiply-adds differ by more than 2 %."
@@ -358,7 +354,7 @@ def _inference(results: Results) -> str:
         f"“Of peak” is the share of the machine's best float32 matrix multiplication, "
         f"{_number(flops / 1e9 if flops else None, 0)} GFLOP/s. “Fastest” is what `load_predictor` takes by itself"
         f"{f' (here {runtime})' if runtime else ''}. “Difference” is the largest from {OURS_TF!r} in probability, or, "
-        f"for PyTorch's model, from {TORCH!r} in logits, relative to the largest.\n\n{table(header, rows)}"
+        f"for PyTorch's model, from {TORCH!r} in logits, relative to the largest.\n\n{markdown_table(header, rows)}"
     )
 
 
@@ -394,7 +390,8 @@ def _input(results: Results) -> str:
         f"{group['patches']} patches in the released format to batches of 16, six channels and mask. Ours checks every "
         f"file in the first epoch and keeps the channels in memory, or reads again (“cache: none”); the generator and "
         f"the DataLoader read the files each epoch, from the system's page cache. {_agreement(group['contenders'])}\n\n"
-        f"{table(header, rows)}" + (f"\n\nOurs ÷ what the faster training step takes: {eaten}." if eaten else "")
+        f"{markdown_table(header, rows)}"
+        + (f"\n\nOurs ÷ what the faster training step takes: {eaten}." if eaten else "")
     )
 
 
@@ -418,7 +415,9 @@ def _start(results: Results) -> str:
             seconds = _three(statistics.median(entry["seconds"])) if entry["seconds"] else f"failed: {entry['error']}"
             imports = {True: "imported", False: "not imported", None: ""}[entry.get("imports_tensorflow")]
             rows.append([title.format(name), seconds, len(entry["seconds"]), imports])
-    return "From the start of the process; U-Net/ResNet-34.\n\n" + table(["", "seconds", "times", "TensorFlow"], rows)
+    return "From the start of the process; U-Net/ResNet-34.\n\n" + markdown_table(
+        ["", "seconds", "times", "TensorFlow"], rows
+    )
 
 
 def _serving(results: Results) -> str:
@@ -454,7 +453,7 @@ def _growth(results: Results) -> str:
     slope, epochs = _mb_an_epoch(results), group["epochs"].get("resident_mb", [])
     lines = [
         "The predictor. The exponent is the slope of the logarithms: 1 is linear.",
-        table(header, rows),
+        markdown_table(header, rows),
         f"Training U-Net/ResNet-34, memory above import: {told}." if told else "",
         f"Training goes on for {len(epochs)} more epochs of `fit`: {slope:+.2f} MB an epoch (resident memory after "
         f"each: {', '.join(f'{mb:.0f}' for mb in epochs)} MB)."

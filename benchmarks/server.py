@@ -25,6 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from tf_landslide.core.tables import markdown_table
+
 CALLERS = (1, 8, 32)
 PATCH = (1, 128, 128, 6)
 
@@ -182,27 +184,27 @@ def measure(models: Path, rounds: int, seconds: float) -> dict:
 
 def table(measured: dict) -> str:
     """What ``measure`` returned, as Markdown."""
-    lines = [
-        f"Medians of {measured['rounds']} alternating rounds of {measured['seconds']:g} s.",
-        "",
-        "| callers | in process: patches/s | p50, p99 ms | server: patches/s | p50, p99 ms | rate ratio | p50 ratio |",
-        "|---|---|---|---|---|---|---|",
-    ]
     local, remote = measured["asked"]["in process"], measured["asked"]["server"]
+    rows = []
     for callers in local:
         sides = local[callers], remote[callers]
-        ratios = [
-            f"{statistics.median(r[key] / o[key] for o, r in zip(*sides, strict=True)):.2f}" for key in ("rate", "p50")
-        ]
-        cells = [
-            f"{statistics.median(r['rate'] for r in side):.1f} | "
-            f"{statistics.median(r['p50'] for r in side):.0f}, {statistics.median(r['p99'] for r in side):.0f}"
-            for side in sides
-        ]
-        lines.append(f"| {' | '.join([callers, *cells, *ratios])} |")
+        cells = []
+        for side in sides:
+            rate, p50, p99 = (statistics.median(round_[key] for round_ in side) for key in ("rate", "p50", "p99"))
+            cells += [f"{rate:.1f}", f"{p50:.0f}, {p99:.0f}"]
+        for key in ("rate", "p50"):
+            cells.append(f"{statistics.median(r[key] / o[key] for o, r in zip(*sides, strict=True)):.2f}")
+        rows.append([callers, *cells])
     took = measured["encoding"]
-    lines += ["", f"A request of 16 patches: {took['write']:.1f} ms to write, {took['read']:.1f} ms to read."]
-    return "\n".join(lines)
+    one = ("patches/s", "p50, p99 ms")
+    header = ("callers", f"in process: {one[0]}", one[1], f"server: {one[0]}", one[1], "rate ratio", "p50 ratio")
+    return "\n\n".join(
+        [
+            f"Medians of {measured['rounds']} alternating rounds of {measured['seconds']:g} s.",
+            markdown_table(header, rows),
+            f"A request of 16 patches: {took['write']:.1f} ms to write, {took['read']:.1f} ms to read.",
+        ]
+    )
 
 
 def main() -> None:

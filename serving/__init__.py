@@ -8,6 +8,7 @@ It stands alone: nothing here knows landslides, and any project could take it.
     servicers.py  the way in over gRPC
     rest.py       the way in over HTTP (json_tensors.py: its bodies)
     manager.py    models, versions and labels: what is loaded, what is wanted, and the way between the two
+    wanted.py     what a configuration asks for: models, and versions by policy
     servable.py   one loaded version of a model
     batching.py   requests of one shape run together
     versions.py   what a version folder is

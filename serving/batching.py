@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from google.protobuf.message import Message
 
 from serving.caller import Caller
 from serving.status import Code, ServingError
@@ -32,7 +31,7 @@ class BatchingOptions:
     allowed_batch_sizes: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, parameters: Message) -> BatchingOptions:
+    def of(cls, parameters: Any) -> BatchingOptions:
         """The options of a ``BatchingParameters`` message.
 
         Raises:

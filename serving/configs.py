@@ -8,6 +8,7 @@ ssl_config.proto, in a pool of their own.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from google.protobuf.message import Message
@@ -69,7 +70,7 @@ MonitoringConfig = _DECLARED["MonitoringConfig"]
 SSLConfig = _DECLARED["SSLConfig"]
 
 
-def read_config(path: str | Path, kind: type[Message]) -> Message:
+def read_config(path: str | Path, kind: Any) -> Any:
     """Read a text-format file. Raises ``UsageError``: absent, or not of that kind, with the line."""
     path = Path(path)
     try:

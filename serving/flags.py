@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 HONOURED: dict[str, tuple[type, object, str]] = {
     "port": (int, 8500, "TCP port of the gRPC API; 0 for none, -1 for any that is free"),
@@ -82,10 +82,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for title, flags in (("TensorFlow Serving's flags", HONOURED), ("the embedded server's own", OURS)):
         group = parser.add_argument_group(title)
         for name, (kind, default, help) in flags.items():
-            options = {"type": _boolean if kind is bool else kind}
+            of: Callable[[str], object] = _boolean if kind is bool else kind
             shown = "" if default == "" else f" (default {str(default).lower() if kind is bool else default})"
             metavar = kind.__name__.upper().replace("STR", "TEXT")
-            group.add_argument(f"--{name}", default=default, help=help + shown, metavar=metavar, **options)
+            group.add_argument(f"--{name}", default=default, help=help + shown, metavar=metavar, type=of)
     for name in NO_EFFECT:
         parser.add_argument(f"--{name}", nargs="?", const=True, help=argparse.SUPPRESS)
     for name in REFUSED:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from serving.protos import ModelConfig, ModelServerConfig, ModelSpec, ModelVersionStatus
 from serving.status import Code, ServingError
-from serving.versions import version_folders
+from serving.wanted import checked_models, wanted_versions
 
 if TYPE_CHECKING:  # TensorFlow starts with it
     from serving.servable import Servable
@@ -101,8 +101,10 @@ class Manager:
         with self._lock:
             version = self._find(spec)
             version.users += 1
+            servable = version.servable
+            assert servable is not None  # as it is available
         try:
-            yield version.number, version.servable
+            yield version.number, servable
         finally:
             with self._lock:
                 version.users -= 1
@@ -156,7 +158,7 @@ class Manager:
         if config.WhichOneof("config") is None:
             log.warning("the configuration is empty; nothing is changed")  # as TensorFlow Serving
             return
-        wanted = _checked(config)
+        wanted = checked_models(config)
         with self._changing:
             self._move_labels(wanted)
             with self._lock:
@@ -262,60 +264,3 @@ class Manager:
                             "available for inference",
                         )
             self._labels = {name: dict(config.version_labels) for name, config in wanted.items()}
-
-
-def _checked(config: ModelServerConfig) -> dict[str, ModelConfig]:
-    if config.WhichOneof("config") == "custom_model_config":
-        raise ServingError(Code.INVALID_ARGUMENT, "custom_model_config is not supported; list models")
-    wanted: dict[str, ModelConfig] = {}
-    for model in config.model_config_list.config:
-        if model.name in wanted:
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f"Illegal to list model {model.name} multiple times in config list"
-            )
-        if not Path(model.base_path).is_absolute():
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}",
-            )
-        if not model.model_platform and not model.model_type:
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-                f"ModelServerConfig::model_platform, model name is {model.name}",
-            )
-        if model.model_platform not in ("", "tensorflow"):
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f"Model {model.name} requests unsupported platform {model.model_platform}"
-            )
-        wanted[model.name] = model
-    return wanted
-
-
-def wanted_versions(config: ModelConfig) -> dict[int, Path]:
-    """The version folders that a model's policy asks for, of those that there are.
-
-    Raises:
-        ServingError: its base path is not there.
-    """
-    base = Path(config.base_path)
-    if not base.is_dir():
-        raise ServingError(
-            Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"
-        )
-    found = version_folders(base)
-    policy = config.model_version_policy
-    match policy.WhichOneof("policy_choice"):
-        case "all":
-            chosen = set(found)
-        case "specific":
-            chosen = set(policy.specific.versions)
-            for number in chosen - set(found):
-                log.warning(
-                    "version %d of model %s, which its policy asks for, is not in %s", number, config.name, base
-                )
-        case _:
-            chosen = set(sorted(found)[-max(1, policy.latest.num_versions) :])
-    if not found:
-        log.warning("no versions of model %s in %s; its folders must be named by a number, e.g. 1", config.name, base)
-    return {number: path for number, path in found.items() if number in chosen}

@@ -23,7 +23,10 @@ def _without_tensorflow() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         yield
         return
-    root = Path(importlib.util.find_spec("tensorflow").origin).parent
+    found = importlib.util.find_spec("tensorflow")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    root = Path(found.origin).parent
     for suffix in _PACKAGES:
         module = ModuleType(f"tensorflow{suffix}")
         module.__path__ = [str(root.joinpath(*suffix.split(".")))]

@@ -64,7 +64,7 @@ class Server:
 
         # TensorFlow starts only once the options are known to be sound.
         start_tensorflow(options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
-        from serving.api import Api
+        from serving.api import Api  # TensorFlow, from here on
         from serving.gate import Limits
         from serving.manager import Manager
         from serving.servable import Servable

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+import ml_dtypes
 import numpy as np
 
 from serving.protos import TensorProto
@@ -39,8 +40,6 @@ class DType:
     @property
     def array_dtype(self) -> np.dtype:
         if self.numpy == "bfloat16":
-            import ml_dtypes
-
             return np.dtype(ml_dtypes.bfloat16)
         return np.dtype(self.numpy)
 
@@ -159,7 +158,9 @@ def _filled(values: np.ndarray, shape: tuple[int, ...], count: int, dtype: np.dt
 
 def _typed(proto: TensorProto, dtype: DType) -> np.ndarray:
     values = getattr(proto, dtype.field)
-    if dtype.number in (1, 2) and len(values) > 64:  # the only field behind dtype and shape: its bytes end the message
+    if (
+        dtype.number in (1, 2) and dtype.packed_tag and len(values) > 64
+    ):  # the only field behind dtype and shape: its bytes end the message
         size = len(values) * dtype.array_dtype.itemsize
         message = proto.SerializeToString()
         head = dtype.packed_tag + _varint(size)

@@ -8,6 +8,7 @@ from pathlib import Path
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json, scores_table
+from tf_landslide.core.extras import extra
 
 
 def add(commands: Commands) -> None:
@@ -36,7 +37,8 @@ def run(a: Arguments) -> None:
     if a.no_page or not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"the page: python gradio_app.py --models {models}")
         return
-    from tf_landslide.page.app import launch  # Gradio
+    with extra("page"):
+        from tf_landslide.page.app import launch  # Gradio
     from tf_landslide.page.library import Library, find_models
 
     print("Ctrl-C ends the page")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.extras import extra
 
 
 def add(commands: Commands) -> None:
@@ -12,7 +15,7 @@ def add(commands: Commands) -> None:
     add_arguments(parser)
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", action="append", default=[], metavar="DIR", help="a folder of exports or runs; repeatable"
     )
@@ -28,7 +31,8 @@ def run(a: Arguments) -> None:
     if not a.models and not a.server:
         raise LandslideError("name the models: --models DIR (exports or runs), --server grpc://HOST:PORT/NAME, or both")
     start_tensorflow()
-    from tf_landslide.page.app import launch  # Gradio
+    with extra("page"):
+        from tf_landslide.page.app import launch  # Gradio
     from tf_landslide.page.library import Library, find_models
 
     launch(Library(find_models(a.models, a.server), a.max_loaded), a.host, a.port)

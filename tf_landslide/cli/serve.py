@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.flags import add_flags
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.extras import extra
 
 
 def add(commands: Commands) -> None:
@@ -15,14 +16,15 @@ def add(commands: Commands) -> None:
 
 
 def run(a: Arguments) -> None:
-    from serving.server import models_under, serve  # gRPC
-    from serving.status import UsageError
-
     for name in ("model_base_path", "model_config_file"):
         if getattr(a, name):
             raise LandslideError(f"--{name} names what to serve, and so does MODELS; use python -m serving.server")
-    try:
-        models_under(a.models)
-        serve(a, a.models)
-    except UsageError as error:
-        raise LandslideError(str(error)) from None
+    with extra("serve"):
+        from serving.server import models_under, serve  # gRPC
+        from serving.status import UsageError
+
+        try:
+            models_under(a.models)
+            serve(a, a.models)
+        except UsageError as error:
+            raise LandslideError(str(error)) from None

@@ -52,7 +52,7 @@ class DuplicateFinder:
 
 
 def _digest(values: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 def checked_readings(
@@ -63,7 +63,7 @@ def checked_readings(
     *,
     usual: tuple[int, ...] | None,
     allow_missing: bool = False,
-    keep: Callable[[int, Reading], None] | None = None,
+    keep: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> Iterator[Reading]:
     """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins.
 
@@ -74,8 +74,8 @@ def checked_readings(
         duplicates: finds twins; None does not look for any.
         usual: shape that its images must have.
         allow_missing: take NaN as a missing value rather than as a fault.
-        keep: takes the position and reading of each patch that is sound so far, on the thread that read it; the images
-            are then not handed on.
+        keep: takes the position, image and mask of each patch that is sound so far, on the thread that read it; the
+            images are then not handed on.
     """
     glances: dict[int, bytes] = {}
 
@@ -87,27 +87,28 @@ def checked_readings(
             reading.errors += (LandslideError(odd),)
         if duplicates:
             glances[position] = duplicates.glance(reading.image)
-        if keep and not reading.errors:
-            keep(position, reading)
+        if keep and not reading.errors and reading.mask is not None:
+            keep(position, reading.image, reading.mask)
         if keep:
             reading.image = None
 
     readings = read_patches(patches, layout, allow_missing=allow_missing, then=look)
     for position, reading in enumerate(progress(readings, total=len(patches), label=f"reading {split}")):
-        if position in glances and (twin := duplicates.error(split, reading.patch.image, glances.pop(position))):
+        image, glance = reading.patch.image, glances.pop(position, None)
+        if duplicates and image and glance and (twin := duplicates.error(split, image, glance)):
             reading.errors += (twin,)
         yield reading
 
 
-def _spread(patches: Sequence[Patch], most: int = 15) -> list[Patch]:
-    """A few patches with an image, from all over a split."""
-    having = [patch for patch in patches if patch.image is not None]
+def _spread(patches: Sequence[Patch], most: int = 15) -> list[Path]:
+    """A few images, from all over a split."""
+    having = [patch.image for patch in patches if patch.image is not None]
     return having[:: max(1, len(having) // most)]
 
 
 def usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
     """The commonest image shape among a few patches of a split."""
-    found = (image_shape(patch.image) for patch in _spread(patches))
+    found = map(image_shape, _spread(patches))
     bands = len(layout.bands)
     shapes = Counter(shape for shape in found if shape is not None and len(shape) == 3 and shape[-1] == bands)
     return shapes.most_common(1)[0][0] if shapes else None
@@ -119,10 +120,9 @@ def detect_layout(data_dir: str | Path) -> BandLayout:
     Raises:
         LandslideError: none of them can be read, or no known layout, or more than one, has that many bands.
     """
-    sample = [
-        patch for split in available_splits(data_dir) for patch in _spread(find_patches(data_dir, split, problems=[]))
+    paths = [
+        path for split in available_splits(data_dir) for path in _spread(find_patches(data_dir, split, problems=[]))
     ]
-    paths = [patch.image for patch in sample if patch.image is not None]
     shapes = {path: image_shape(path) for path in paths}
     counts = Counter(shape[-1] for shape in shapes.values() if shape is not None and len(shape) == 3)
     if not counts:

@@ -74,9 +74,9 @@ def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> di
             continue
         archive = out / file.name
         _fetch(file, archive, pause)
-        folders = _unpack(archive, out)
+        filled = _unpack(archive, out)
         archive.unlink()
-        write_text(done, " ".join([file.md5, *sorted(folders)]) + "\n")
+        write_text(done, " ".join([file.md5, *sorted(filled)]) + "\n")
     return {split: len(find_patches(out, split)) for split in available_splits(out)}
 
 

@@ -122,7 +122,7 @@ def _read_dataset(path: Path, key: str) -> np.ndarray:
         if place is not None:
             values = _scratch(place)
             file.seek(place.offset)
-            if file.readinto(values.view(np.uint8).reshape(-1)) == values.nbytes:
+            if file.readinto(values.view(np.uint8).reshape(-1).data) == values.nbytes:
                 return values
     try:
         with h5py.File(path, "r") as file:

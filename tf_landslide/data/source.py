@@ -16,7 +16,6 @@ from tf_landslide.core.threads import READERS
 from tf_landslide.data.checks import DuplicateFinder, checked_readings, usual_shape
 from tf_landslide.data.folders import Patch, find_patches
 from tf_landslide.data.hdf5 import read_image, read_mask
-from tf_landslide.data.readings import Reading
 
 CACHES = ("memory", "disk", "none")
 Views = Callable[[np.ndarray], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -97,14 +96,15 @@ class PatchSource:
         patches, layout = find_patches(data_dir, split), recipe.layout
         positive = np.zeros(len(patches), bool)
         usual = usual_shape(patches, layout)
-        shape = (*(usual or (0, 0))[:2], len(recipe.channel_names))
+        height, width = (usual or (0, 0))[:2]
+        shape = (height, width, len(recipe.channel_names))
         store = _Store(cache, cache_dir, split, len(patches), shape)
 
-        def keep(position: int, reading: Reading) -> None:
-            positive[position] = reading.mask.any()
+        def keep(position: int, image: np.ndarray, mask: np.ndarray) -> None:
+            positive[position] = mask.any()
             if cache != "none":
-                recipe(reading.image[None], out=store.channels[position : position + 1])
-                store.masks[position] = reading.mask[..., None]
+                recipe(image[None], out=store.channels[position : position + 1])
+                store.masks[position] = mask[..., None]
 
         try:
             for reading in checked_readings(
@@ -139,6 +139,7 @@ def _whole_pixels(x: np.ndarray) -> np.ndarray:
 
 def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool) -> Views:
     def read(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
+        assert patch.image and patch.mask  # as was checked
         image = read_image(patch.image, recipe.layout, allow_missing=allow_missing)
         return recipe(image[None])[0], read_mask(patch.mask)[..., None]
 

@@ -103,7 +103,7 @@ def _scar(rng, start, downhill, slope, river_distance) -> np.ndarray | None:
     length = rng.uniform(18, 52)
     row, column = start
     direction = np.array([downhill[0][start], downhill[1][start]])
-    path = []
+    path: list[tuple[float, float]] = []
     while len(path) < length and 1 <= row < SCENE - 2 and 1 <= column < SCENE - 2:
         here = round(row), round(column)
         if river_distance[here] < 3 or (len(path) > 6 and slope[here] < 13):
@@ -118,7 +118,8 @@ def _scar(rng, start, downhill, slope, river_distance) -> np.ndarray | None:
     along = np.linspace(0, 1, len(path))
     widest = rng.uniform(2.4, 4.6)
     radii = widest * (0.55 + 0.45 * np.sin(np.pi * along**0.8)) * (1 + rng.normal(0, 0.08, len(path)))
-    return _disc_union(slope.shape, *np.array(path).T, np.maximum(radii, 1.1))
+    rows, columns = np.array(path).T
+    return _disc_union(slope.shape, rows, columns, np.maximum(radii, 1.1))
 
 
 def _field(rng, centre, downhill, slope) -> np.ndarray:

@@ -30,7 +30,7 @@ def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict[str, A
     one models are judged by.
     """
     (x, y), (test_x, test_y) = _arrays(train), _arrays(test)
-    best = None
+    best_f1, best = -1.0, {}
     for i, name in enumerate(train.channel_names):
         quantiles = np.nanquantile(x[..., i], np.linspace(0, 1, 1001))
         for sign in (1, -1):
@@ -42,10 +42,10 @@ def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict[str, A
             histograms = Histograms.of(zip(ranks(x[..., i]), y, strict=True))
             threshold = best_threshold(histograms)
             f1 = judge(histograms, threshold, resamples=1)["f1"]
-            if best is None or f1 > best[0]:
+            if f1 > best_f1:
                 judged = judge(Histograms.of(zip(ranks(test_x[..., i]), test_y, strict=True)), threshold)
-                best = f1, {**judged, "channel": name, "above": sign > 0}
-    return best[1]
+                best_f1, best = f1, {**judged, "channel": name, "above": sign > 0}
+    return best
 
 
 def pixel_forest(

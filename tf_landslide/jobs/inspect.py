@@ -33,6 +33,7 @@ def draw_patches(
     chosen = [_named(data_dir, layout, name) for name in patches] if patches else [_first(data_dir, layout)]
     pictures = []
     for split, reading in chosen:
+        assert reading.image is not None  # only such are chosen
         number = reading.patch.number
         pictures.append(Path(out) / f"{split}_{number}.png")
         all_bands(pictures[-1], reading.image, reading.mask, layout, f"{layout.name} {split}/{number}")

@@ -107,7 +107,7 @@ def sentence(analysis: Analysis, upload: int, model: str, threshold: float | Non
     row = result.summary(truth)
     area = "" if row["landslide_area_m2"] is None else f" ({row['landslide_area_m2'] / 1e4:,.2f} ha)"
     own = "the model's own" if threshold is None else f"moved from {result.card.threshold:.3f}"
-    text = f"**{result.name}**, {model}: landslide on **{row['landslide_fraction']:.2%}**{area}, "
+    text = f"**{result.name}**, {model}: landslide on **{100 * row['landslide_fraction']:.2f} %**{area}, "
     text += f"mean probability {row['mean_probability']:.4f}; threshold {row['threshold']:.3f} ({own}); "
     text += f"{result.seconds:.2f} s"
     if truth is not None:

@@ -85,20 +85,20 @@ def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple[Callable[
 
     predict = tf.function(lambda channels: model(channels, training=False), input_signature=[channels])  # traced once
 
-    def serving_default(channels):
+    def serving_default(channels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probability": predict(channels)}
 
-    def from_bands(bands):
+    def from_bands(bands: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probability": predict(features(bands))}
 
-    def segment(channels):
+    def segment(channels: tf.Tensor) -> dict[str, tf.Tensor]:
         probability = predict(channels)
         return {"probability": probability, "mask": tf.cast(probability >= threshold, tf.uint8)}
 
-    def compute_features(bands):
+    def compute_features(bands: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"channels": features(bands)}
 
-    def describe():
+    def describe() -> dict[str, tf.Tensor]:
         return {"card": tf.constant(text)}
 
     return {
@@ -135,7 +135,7 @@ def _write_reference(model: keras.Model, card: ModelCard, path: Path) -> None:
     np.savez_compressed(path / formats.REFERENCE, channels=channels, probability=_graph_of(model)(channels).numpy())
 
 
-def _graph_of(model: keras.Model):
+def _graph_of(model: keras.Model) -> Callable[[Any], tf.Tensor]:
     return tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.input_shape)])
 
 

@@ -97,7 +97,9 @@ def predict_files(
             predictions.append(
                 Prediction(
                     input=str(path),
-                    **{kind: str(file) for kind, file in written.items()},
+                    probability=str(written["probability"]),
+                    mask=str(written["mask"]),
+                    overlay=str(written["overlay"]),
                     **result.summary(),
                     channels=channel_ranges(x, predictor.card.channel_names),
                     missing=missing,

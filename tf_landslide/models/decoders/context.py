@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import keras
 from keras import layers
 
 from tf_landslide.models.layers.conv import AtrousConv2D
@@ -67,4 +68,4 @@ def pyramid_pooling(x, sizes: Sequence[int] = (1, 2, 3, 6), name: str = "ppm"):
     return conv_norm_relu(layers.Concatenate(name=f"{name}_join")(branches), filters, 1, name)
 
 
-CONTEXTS = {"aspp": aspp, "ppm": pyramid_pooling}
+CONTEXTS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {"aspp": aspp, "ppm": pyramid_pooling}

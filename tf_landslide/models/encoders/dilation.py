@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 _PROBE = 512  # pixels; any multiple of 32 much larger than a kernel
@@ -72,15 +74,16 @@ def _strides(model: keras.Model) -> tuple[dict[str, int], dict[str, int]]:
     """Stride of the first input and of the output of each layer that maps one image to one image, by layer name."""
     layers = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
     probe = keras.KerasTensor((1, _PROBE, _PROBE, model.inputs[0].shape[-1]))
-    strides = []
-    for tensor_of in (lambda layer: layer.input, lambda layer: layer.output):
-        tensors = {}
-        for name, layer in layers.items():
-            tensor = tensor_of(layer)
-            tensors[name] = tensor[0] if isinstance(tensor, list) else tensor
-        shapes = keras.Model(model.inputs[0], tensors).compute_output_spec(probe)
-        strides.append({name: _power_of_two(_PROBE / spec.shape[1]) for name, spec in shapes.items()})
-    return tuple(strides)
+
+    def strides_of(tensors: dict[str, Any]) -> dict[str, int]:
+        first = {name: tensor[0] if isinstance(tensor, list) else tensor for name, tensor in tensors.items()}
+        shapes = keras.Model(model.inputs[0], first).compute_output_spec(probe)
+        return {name: _power_of_two(_PROBE / spec.shape[1]) for name, spec in shapes.items()}
+
+    return (
+        strides_of({name: layer.input for name, layer in layers.items()}),
+        strides_of({name: layer.output for name, layer in layers.items()}),
+    )
 
 
 def _power_of_two(x: float) -> int:

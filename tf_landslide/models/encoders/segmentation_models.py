@@ -25,7 +25,7 @@ def original(name: str, channels: int, **options) -> keras.Model:
     """The untouched backbone, without its classifier; ``options`` as the package takes them."""
     os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
     with contextlib.redirect_stdout(io.StringIO()):  # the package announces its framework on import
-        import segmentation_models
+        import segmentation_models  # as heavy as TensorFlow
 
     return segmentation_models.Backbones.get_backbone(
         name,
@@ -45,7 +45,7 @@ def original(name: str, channels: int, **options) -> keras.Model:
 def published_file(name: str) -> tuple[str, str]:
     """Address and MD5 of the ImageNet weights, without classifier, that the package publishes for a network."""
     with contextlib.redirect_stdout(io.StringIO()):
-        from classification_models.weights import WEIGHTS_COLLECTION
+        from classification_models.weights import WEIGHTS_COLLECTION  # as heavy as TensorFlow
 
     for entry in WEIGHTS_COLLECTION:
         if entry["model"] == name and entry["dataset"] == "imagenet" and not entry["include_top"]:

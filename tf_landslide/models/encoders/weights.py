@@ -48,7 +48,11 @@ class Pretrained:
 
 
 def _pretrained(order: str, scale: float, offset: np.ndarray) -> Pretrained:
-    return Pretrained(order, tuple(float(v) for v in scale * _STD), tuple(float(v) for v in offset))
+    def of_rgb(values: np.ndarray) -> tuple[float, float, float]:
+        red, green, blue = map(float, values)
+        return red, green, blue
+
+    return Pretrained(order, of_rgb(scale * _STD), of_rgb(offset))
 
 
 TORCH = Pretrained("rgb", (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))  # (x / 255 - mean) / std

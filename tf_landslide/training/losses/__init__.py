@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from tf_landslide.core.errors import LandslideError, lookup
-from tf_landslide.runs.config import LossName
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
@@ -45,7 +44,7 @@ class BCEDice(keras.losses.Loss):
         return {**super().get_config(), "alpha": self.alpha, "positive_weight": self.positive_weight}
 
 
-LOSSES: dict[LossName, Callable[[float, float], keras.losses.Loss]] = {
+LOSSES: dict[str, Callable[[float, float], keras.losses.Loss]] = {
     "bce": lambda _, positive_weight: BCEDice(0.0, positive_weight, name="bce"),
     "dice": lambda _, __: keras.losses.Dice(),
     "bce_dice": BCEDice,
