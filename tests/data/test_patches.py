@@ -1,15 +1,16 @@
+import dataclasses
 import shutil
 
 import h5py
 import numpy as np
 import pytest
 
-from tf_landslide.bands.layouts import LANDSLIDE4SENSE, MMLS
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LAYOUTS, MMLS
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.threads import in_order
 from tf_landslide.data import hdf5 as patches_module
 from tf_landslide.data.folders import Patch, available_splits, find_patches
-from tf_landslide.data.hdf5 import _placement, read_image, read_mask
+from tf_landslide.data.hdf5 import _placement, image_layout, read_image, read_mask
 from tf_landslide.data.readings import _at_once
 
 
@@ -181,3 +182,21 @@ def test_in_order_keeps_order_and_raises_what_the_function_raises():
     assert list(in_order(lambda x: x * x, range(50))) == [x * x for x in range(50)]
     with pytest.raises(ZeroDivisionError):
         list(in_order(lambda x: 1 / x, [1, 0, 2]))
+
+
+def test_a_layout_is_told_by_name_or_by_a_count_that_no_other_has(tmp_path, monkeypatch):
+    path = write(tmp_path / "image_1.h5", "img", np.zeros((8, 8, 14)))
+    assert image_layout(path) is LANDSLIDE4SENSE
+    twin = dataclasses.replace(LANDSLIDE4SENSE, name="twin")
+    monkeypatch.setitem(LAYOUTS, "twin", twin)
+    with pytest.raises(LandslideError, match=r"image_1\.h5: 'img' has 14 bands, as have the layouts .*twin; say which"):
+        image_layout(path)
+    with h5py.File(path, "a") as file:
+        file["img"].attrs["layout"] = "twin"
+    assert image_layout(path) is twin
+    with h5py.File(path, "a") as file:
+        file["img"].attrs["layout"] = np.bytes_(b"landslide4sens")
+    with pytest.raises(LandslideError, match="unknown band layout 'landslide4sens'; did you mean 'landslide4sense'"):
+        image_layout(path)
+    assert image_layout(write(tmp_path / "image_2.h5", "img", np.zeros((8, 8, 5)))) is None
+    assert image_layout(write(tmp_path / "image_3.h5", "other", np.zeros((8, 8, 14)))) is None

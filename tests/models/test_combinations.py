@@ -1,5 +1,7 @@
 """Any encoder with any decoder, scaled down; ``make test-models`` runs the paper's models at full size."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +9,8 @@ import pytest
 from tests.models.test_encoders import SMALL, image
 from tf_landslide.bands.recipes import RECIPES
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.models.build import build_model
+from tf_landslide.models.build import ARCHITECTURES, build_model
 from tf_landslide.models.encoders import ENCODERS
-from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.layers.conv import AtrousConv2D
 from tf_landslide.models.layers.resize import AdaptivePooling, BilinearUpsampling, ResizeLike
 from tf_landslide.predict.export import save_model, verify
@@ -28,10 +29,8 @@ PAIRS += [("segformer", encoder) for encoder in ("mit", "resnet18")]
 
 @pytest.fixture
 def build(monkeypatch):
-    for name, network in SMALL.items():
-        if name not in ENCODERS:
-            strides = (4, 8, 16, 32) if name == "mit" else (2, 4, 8, 16, 32)
-            monkeypatch.setitem(ENCODERS, name, Encoder(network, "", "", strides))
+    for name, encoder in SMALL.items():
+        monkeypatch.setitem(ENCODERS, name, encoder)
 
     def build(architecture, encoder, channels=6, **options):
         return build_model(architecture, encoder, channels=channels, **OPTIONS[architecture], **options)
@@ -141,8 +140,27 @@ def test_aspp_joins_the_image_level_branch_as_keras_cv_does():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"context": "pmp"}, "did you mean 'ppm'"), ({"filters": (8, 8)}, "one is needed for each halving")],
+    [
+        ({"context": "pmp"}, "did you mean 'ppm'"),
+        ({"filters": (8, 8)}, "one is needed for each halving"),
+        ({"filters": (8, 8, 8, 8, -8)}, "option 'filters' of architecture 'unet': input should be greater than 0"),
+        ({"filters": "wide"}, "option 'filters' of architecture 'unet': .*found 'wide'"),
+        ({"filters": [8, 8, 8, 8, True]}, "option 'filters' of architecture 'unet': input should be a valid integer"),
+        ({"context": 3}, "option 'context' of architecture 'unet'"),
+        ({"filter": (8,)}, "unknown option of architecture 'unet' 'filter'; did you mean 'filters'"),
+        ({"pyramid": {}}, "unknown option of architecture 'unet' 'pyramid'"),
+    ],
 )
 def test_senseless_decoder_options_are_refused(options, said):
     with pytest.raises(LandslideError, match=said):
         build_model("unet", "resnet18", **options)
+
+
+def test_a_fault_of_a_decoder_is_not_told_as_a_wrong_option(monkeypatch):
+    def broken(inputs, width: int = 3):
+        return inputs + f"a fault of the code {width}"
+
+    chosen = dataclasses.replace(ARCHITECTURES["plain_unet"], features=broken)
+    monkeypatch.setitem(ARCHITECTURES, "plain_unet", chosen)
+    with pytest.raises((TypeError, ValueError)):
+        build_model("plain_unet", width=4)

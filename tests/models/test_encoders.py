@@ -4,43 +4,72 @@ import keras
 import numpy as np
 import pytest
 
-from tf_landslide.models.encoders import ENCODERS, inception_v4, keras_applications, keras_cv, mix_transformer, residual
-from tf_landslide.models.encoders import segmentation_models as adapter
+from tests.models.encoder_contract import EncoderContract, arrays, image
+from tf_landslide.models.encoders import (
+    ENCODERS,
+    inception_v4,
+    keras_applications,
+    keras_cv,
+    mix_transformer,
+    residual,
+    segmentation_models,
+)
+from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.dilation import with_output_stride
 from tf_landslide.models.layers.conv import GroupedConv2D
 
+_TOY = "of the tests"
 # One small member of each family; the others differ in numbers only, and `make test-models` runs them all.
-SMALL = {
-    "resnet18": ENCODERS["resnet18"].build,
-    "vgg16": ENCODERS["vgg16"].build,
-    "mobilenetv2": ENCODERS["mobilenetv2"].build,
-    "efficientnetb0": ENCODERS["efficientnetb0"].build,
+SMALL: dict[str, Encoder] = {
     **{
-        name: ENCODERS[name].build
-        for name in ("efficientnetv2b0", "convnexttiny", "mobilenetv3small", "efficientnetlite0")
+        name: ENCODERS[name]
+        for name in (
+            *("resnet18", "vgg16", "mobilenetv2", "efficientnetb0", "efficientnetv2b0", "convnexttiny"),
+            *("mobilenetv3small", "efficientnetlite0"),
+        )
     },
-    "seresnext": lambda c: residual.residual_network(
-        c, residual.ResidualSpec((2, 1, 1, 1), 8, 16, squeeze=4, width=32), "seresnext"
+    "seresnext": Encoder(
+        lambda c: residual.residual_network(
+            c, residual.ResidualSpec((2, 1, 1, 1), 8, 16, squeeze=4, width=32), "seresnext"
+        ),
+        *("SE-ResNeXt", _TOY),
     ),
-    "seresnet": lambda c: residual.residual_network(
-        c, residual.ResidualSpec((1, 1, 2, 1), base_width=8, squeeze=4, stride_first=True, width=32), "seresnet"
+    "seresnet": Encoder(
+        lambda c: residual.residual_network(
+            c, residual.ResidualSpec((1, 1, 2, 1), base_width=8, squeeze=4, stride_first=True, width=32), "seresnet"
+        ),
+        *("SE-ResNet", _TOY),
     ),
-    "resnext": lambda c: residual.residual_network(
-        c, residual.ResidualSpec((1, 1, 1, 1), 8, 16, input_norm=True, width=32), "resnext"
+    "resnext": Encoder(
+        lambda c: residual.residual_network(
+            c, residual.ResidualSpec((1, 1, 1, 1), 8, 16, input_norm=True, width=32), "resnext"
+        ),
+        *("ResNeXt", _TOY),
     ),
-    "mit": lambda c: mix_transformer.mix_transformer(
-        c, mix_transformer.MiTSpec((1, 1, 1, 1), (8, 16, 24, 32), (1, 2, 3, 4)), "mit"
+    "mit": Encoder(
+        lambda c: mix_transformer.mix_transformer(
+            c, mix_transformer.MiTSpec((1, 1, 1, 1), (8, 16, 24, 32), (1, 2, 3, 4)), "mit"
+        ),
+        *("Mix Transformer", _TOY),
+        strides=(4, 8, 16, 32),
     ),
-    "inceptionv4": lambda c: inception_v4.inception_v4(c, inception_v4.InceptionV4Spec((1, 1, 1), 16), "inceptionv4"),
+    "inceptionv4": Encoder(
+        lambda c: inception_v4.inception_v4(c, inception_v4.InceptionV4Spec((1, 1, 1), 16), "inceptionv4"),
+        *("Inception-v4", _TOY),
+    ),
 }
 
 
-def image(channels, height=64, width=96, seed=0):
-    return np.random.default_rng(seed).normal(size=(1, height, width, channels)).astype(np.float32)
+class TestSmallEncoders(EncoderContract):
+    @pytest.fixture(scope="class", params=SMALL)
+    @classmethod
+    def named(cls, request):
+        return request.param, SMALL[request.param]
 
 
-def arrays(outputs):
-    return [keras.ops.convert_to_numpy(x) for x in (outputs if isinstance(outputs, list) else [outputs])]
+def test_no_two_families_name_an_encoder_alike():
+    families = (segmentation_models, keras_applications, keras_cv, residual, inception_v4, mix_transformer)
+    assert sum(len(family.ENCODERS) for family in families) == len(ENCODERS) == 55
 
 
 def difference(ours, theirs):
@@ -61,38 +90,8 @@ def randomise_statistics(model, seed=0):
     return weights
 
 
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("channels", [6, 14])
-def test_maps_are_aligned_at_every_stride(name, channels):
-    model = SMALL[name](channels)
-    strides = (
-        ENCODERS[name].strides if name in ENCODERS else {4: (4, 8, 16, 32)}.get(len(model.outputs), (2, 4, 8, 16, 32))
-    )
-    for height, width in ((32, 64), (96, 64)):
-        shapes = [x.shape[1:3] for x in arrays(model(image(channels, height, width), training=False))]
-        assert shapes == [(height // s, width // s) for s in strides]
-    for x, s in zip(arrays(model(image(channels, 64, 64), training=False)), strides, strict=True):
-        assert x.shape[1] == 64 // s and np.isfinite(x).all()
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_dilation_keeps_weights_and_all_finer_maps(name):
-    model = SMALL[name](3)
-    dilated = with_output_stride(model, 16)
-    assert [w.shape for w in dilated.get_weights()] == [w.shape for w in model.get_weights()]
-    x = image(3)
-    strided, fine = arrays(model(x, training=False)), arrays(dilated(x, training=False))
-    for before, after in zip(strided[:-1], fine[:-1], strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert fine[-1].shape[1:3] == (4, 6)
-    if name in ("resnet18", "vgg16", "resnext", "mobilenetv2", "efficientnetb0", "convnexttiny", "efficientnetlite0"):
-        # Without image-wide pooling and with symmetric padding every second pixel sees exactly what it saw.
-        tolerance = 1e-4 if name != "efficientnetb0" else 0.05
-        assert difference(fine[-1][:, ::2, ::2], strided[-1]) < tolerance
-
-
 def test_dilation_goes_further_to_stride_8():
-    dilated = with_output_stride(SMALL["resnet18"](3), 8)
+    dilated = with_output_stride(SMALL["resnet18"].build(3), 8)
     assert [x.shape[1:3] for x in arrays(dilated(image(3)))] == [(32, 48), (16, 24), (8, 12), (8, 12), (8, 12)]
 
 
@@ -165,11 +164,13 @@ def test_keras_cv_adapter_gives_the_named_layers_of_the_untouched_backbone(name)
 
 
 def test_resnet34_is_segmentation_models_own():
-    source = adapter.original("resnet34", 3)
+    source = segmentation_models.original("resnet34", 3)
     weights = randomise_statistics(source)
     ours = ENCODERS["resnet34"].build(3)
     ours.set_weights(weights)
-    named = keras.Model(source.inputs[0], [source.get_layer(layer).output for layer in adapter.PYRAMID_LAYERS])
+    named = keras.Model(
+        source.inputs[0], [source.get_layer(layer).output for layer in segmentation_models.PYRAMID_LAYERS]
+    )
     x = image(3)
     for mine, theirs in zip(arrays(ours(x, training=False)), arrays(named(x, training=False)), strict=True):
         assert difference(mine, theirs) < 1e-4

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models.test_encoders import arrays, difference, image, randomise_statistics
+from tests.models.encoder_contract import EncoderContract, arrays, image
+from tests.models.test_encoders import difference, randomise_statistics
 from tests.models.test_pretrained import write_published
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.data.source import PatchSource
@@ -18,7 +19,6 @@ from tf_landslide.models.encoders import (
     residual,
     segmentation_models,
 )
-from tf_landslide.models.encoders.dilation import with_output_stride
 from tf_landslide.predict.export import save_model, verify
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.training.losses import BCEDice
@@ -75,15 +75,11 @@ def test_builds_for_fourteen_channels(name):
     assert model(image(14), training=False).shape == (1, 64, 96, 1)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_every_encoder_is_aligned_and_dilates(name):
-    model = ENCODERS[name].build(3)
-    x = image(3)
-    maps = arrays(model(x, training=False))
-    assert [y.shape[1:3] for y in maps] == [(64 // s, 96 // s) for s in ENCODERS[name].strides]
-    dilated = with_output_stride(model, 16)
-    assert dilated.count_params() == model.count_params()
-    assert dilated(x, training=False)[-1].shape[1:3] == (4, 6)
+class TestEveryEncoder(EncoderContract):
+    @pytest.fixture(scope="class", params=ENCODERS)
+    @classmethod
+    def named(cls, request):
+        return request.param, ENCODERS[request.param]
 
 
 @pytest.mark.parametrize("name", ["seresnet50", "resnext50", "seresnext50"])

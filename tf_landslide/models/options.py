@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -27,9 +28,9 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], what
         LandslideError: an unknown name, or a value of another type or out of range.
     """
     hints = get_type_hints(function, include_extras=True)
-    names = list(hints)[1:]
+    names = list(signature(function).parameters)[1:]
     for name, value in options.items():
-        require_known(name, [n for n in names if n != "return"], f"option of {what}")
+        require_known(name, names, f"option of {what}")
         try:
             TypeAdapter(hints[name]).validate_python(value, strict=True)
         except ValidationError as error:

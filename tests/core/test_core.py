@@ -1,0 +1,76 @@
+"""The ground floor."""
+
+import os
+import threading
+
+import pytest
+
+from tf_landslide.core.errors import LandslideError, lookup, require_known
+from tf_landslide.core.extras import extra
+from tf_landslide.core.files import replacing
+from tf_landslide.core.tables import markdown_table, text_table
+from tf_landslide.core.templates import render
+from tf_landslide.core.threads import READERS, in_order
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    assert lookup({"unet": 1}, "unet", "architecture") == 1
+    with pytest.raises(LandslideError, match=r"^unknown architecture 'unett'; did you mean 'unet'\?$"):
+        lookup({"unet": 1, "other": 2}, "unett", "architecture")
+    with pytest.raises(LandslideError, match=r"^unknown cache 'x'; known: disk, memory$"):
+        require_known("x", ("memory", "disk"), "cache")
+
+
+def test_tables():
+    assert text_table(("", "F1"), [("tiny", "0.5"), ("a longer name", 12)]) == (
+        "                F1\n-------------  ---\ntiny           0.5\na longer name   12"
+    )
+    assert markdown_table(("a", "b"), [(1, "x|y")]) == "| a | b |\n|---|---|\n| 1 | x/y |"
+
+
+def test_a_template_asks_for_every_value_and_escapes_html(tmp_path):
+    (tmp_path / "t.html.jinja").write_text("<b>{{ name }}</b>\n")
+    assert render(tmp_path / "t.html.jinja", name="<script>") == "<b>&lt;script&gt;</b>\n"
+    (tmp_path / "t.md.jinja").write_text("# {{ name }}\n{% if more %}\nmore\n{% endif %}\n")
+    assert render(tmp_path / "t.md.jinja", name="<a>", more=False) == "# <a>\n"
+    with pytest.raises(Exception, match="'more' is undefined"):
+        render(tmp_path / "t.md.jinja", name="a")
+
+
+def test_what_is_not_installed_is_said_with_what_installs_it():
+    said = r"^nowhere_at_all is not installed: pip install 'tf-landslide\[page\]'$"
+    with pytest.raises(LandslideError, match=said), extra("page"):
+        import nowhere_at_all  # noqa: F401
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_written_appears_whole_or_not_at_all(tmp_path, kind):
+    target = tmp_path / "x"
+
+    def write(path, text):
+        if kind == "folder":
+            path.mkdir()
+            path /= "inside"
+        path.write_text(text)
+
+    with pytest.raises(KeyboardInterrupt), replacing(target) as partial:
+        write(partial, "half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with replacing(target) as partial:
+        write(partial, "whole")
+        assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_results_come_in_order_from_a_few_threads():
+    seen = set()
+
+    def square(x):
+        seen.add(threading.get_ident())
+        return x * x
+
+    started = iter(range(1000))
+    results = in_order(square, started)
+    assert next(results) == 0 and next(started) <= 2 * READERS + 2  # few are under way
+    assert list(results)[:2] == [1, 4] and len(seen) <= READERS <= max(4, os.cpu_count() or 1)
