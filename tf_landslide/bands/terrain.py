@@ -9,21 +9,27 @@ _HORN_X = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
 _HORN_Y = _HORN_X.T
 
 
-def gradient(dem: np.ndarray, pixel_size: float) -> tuple[np.ndarray, np.ndarray]:
+PixelSize = float | tuple[np.ndarray, np.ndarray]
+"""Ground size of a pixel in metres; or its height and width in each row, (H,) each, on a grid of degrees."""
+
+
+def gradient(dem: np.ndarray, pixel_size: PixelSize) -> tuple[np.ndarray, np.ndarray]:
     """Rise per metre along columns and along rows (Horn 1981, 3 x 3; edges repeat the outermost row and column).
 
     Args:
-        dem: (H, W) elevation in metres.
-        pixel_size: ground size of a pixel in metres.
+        dem: (H, W) elevation in metres, NaN where missing: then so are its neighbours' gradients.
+        pixel_size: ground size of a pixel.
 
     Returns:
         two (H, W) float64 arrays: towards higher column and towards higher row numbers.
     """
     dem = np.asarray(dem, np.float64)
-    return tuple(correlate(dem, kernel, mode="nearest") / pixel_size for kernel in (_HORN_X, _HORN_Y))
+    height, width = (pixel_size, pixel_size) if isinstance(pixel_size, (int, float)) else pixel_size
+    along = [correlate(dem, kernel, mode="nearest") for kernel in (_HORN_X, _HORN_Y)]
+    return along[0] / np.reshape(width, (-1, 1)), along[1] / np.reshape(height, (-1, 1))
 
 
-def slope_degrees(dem: np.ndarray, pixel_size: float) -> np.ndarray:
+def slope_degrees(dem: np.ndarray, pixel_size: PixelSize) -> np.ndarray:
     """Slope in degrees, (H, W) float64, by Horn's method (as GDAL's ``gdaldem slope``)."""
     return np.degrees(np.arctan(np.hypot(*gradient(dem, pixel_size))))
 

@@ -1,0 +1,118 @@
+"""Bands and terrain of a scene: against NumPy, GDAL's gdaldem and analytic surfaces."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+
+from tests.scenes.test_sampler import SCENE, UTM, WGS84, geographic, terrain, write
+from tf_landslide.bands.layouts import Band
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.raster import RasterBand
+from tf_landslide.scenes.scene import Scene
+
+
+def test_no_data_is_asked_before_scale_and_offset(tmp_path):
+    stored = np.array([[0, 1000, 2500], [11000, 0, 65535]], np.uint16)
+    grid = Grid(SCENE.transform, UTM, stored.shape)
+    band = RasterBand.open(write(tmp_path / "b.tif", stored, grid), 1, Band("red", 1e-4, -0.1, nodata=0))
+    expected = np.where(stored == 0, np.nan, stored * 1e-4 - 0.1)
+    np.testing.assert_allclose(band.read(grid.window), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(band.read(Window(1, 1, 1, 2)), expected[1:, 1:], rtol=1e-5, atol=1e-7)
+    own = RasterBand.open(write(tmp_path / "o.tif", stored, grid, nodata=65535), 1, Band("red"))
+    assert np.isnan(own.read(grid.window)).tolist() == (stored == 65535).tolist()
+    nan = RasterBand.open(write(tmp_path / "n.tif", expected.astype("float32"), grid, nodata=np.nan), 1, Band("red"))
+    np.testing.assert_array_equal(np.isnan(nan.read(grid.window)), np.isnan(expected))
+    with pytest.raises(LandslideError, match="has 1 bands, no band 2"):
+        RasterBand.open(tmp_path / "b.tif", 2, Band("red"))
+
+
+def test_a_fine_raster_is_averaged_over_whole_pixels(tmp_path):
+    grid = Grid(Affine(2.5, 0, 569000, 0, -2.5, 4737000), UTM, (41, 43))
+    values = terrain(grid.shape)
+    band = RasterBand.open(write(tmp_path / "fine.tif", values, grid), 1, Band("dem", unit="metres")).averaged_for(10)
+    assert band.averaged == 4 and band.grid.shape == (10, 10) and band.grid.transform.a == 10
+    expected = values[:40, :40].reshape(10, 4, 10, 4).mean((1, 3))
+    np.testing.assert_allclose(band.read(band.grid.window), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(band.read(Window(3, 5, 4, 2)), band.read(band.grid.window)[3:7, 5:7])
+    assert RasterBand.open(tmp_path / "fine.tif", 1, Band("dem")).averaged_for(4).averaged == 1
+
+
+def test_slope_is_gdaldem_s_on_a_projected_terrain_model(tmp_path):
+    if not shutil.which("gdaldem"):
+        pytest.skip("needs gdaldem: apt-get install gdal-bin")
+    grid = Grid(Affine(30, 0, 568000, 0, -30, 4738000), UTM, (120, 150))
+    path = write(tmp_path / "dem.tif", terrain(grid.shape), grid)
+    command = ["gdaldem", "slope", str(path), str(tmp_path / "slope.tif"), "-compute_edges", "-q"]
+    subprocess.run(command, check=True)
+    ours = RasterBand.open(path, 1, Band("dem")).read_slope(grid.window)
+    with rasterio.open(tmp_path / "slope.tif") as raster:
+        np.testing.assert_allclose(ours[1:-1, 1:-1], raster.read(1)[1:-1, 1:-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("latitude", [0.5, 45.0, 70.0])
+def test_slope_of_a_geographic_model_is_that_of_an_analytic_plane(tmp_path, latitude):
+    """A plane that rises by 0.3 to the east and 0.4 to the north: 26.57 degrees everywhere; gdaldem says 89.9."""
+    grid = Grid(Affine(0.0003, 0, 10, 0, -0.0003, latitude), WGS84, (60, 60))
+    height, width = grid.pixel_sizes(np.arange(60))
+    north = np.concatenate([[0], np.cumsum((height[1:] + height[:-1]) / 2)])[:, None]
+    dem = 0.3 * np.arange(60) * width[:, None] - 0.4 * north
+    path = write(tmp_path / "dem.tif", (dem + 500).astype(np.float64), grid)
+    slope = RasterBand.open(path, 1, Band("dem")).read_slope(grid.window)
+    assert slope[5:-5, 5:-5] == pytest.approx(np.degrees(np.arctan(0.5)), abs=0.02)
+
+
+def test_slope_does_not_depend_on_the_window_and_missing_pixels_spread_by_one(tmp_path):
+    grid = geographic((80, 90))
+    values = terrain(grid.shape)
+    values[40, 50] = -9999
+    band = RasterBand.open(write(tmp_path / "dem.tif", values, grid, nodata=-9999), 1, Band("dem"))
+    whole = band.read_slope(grid.window)
+    missing = np.isnan(whole)
+    assert missing[39:42, 49:52].all() and missing.sum() == 9
+    for window in (Window(0, 0, 7, 11), Window(33, 44, 12, 13), Window(75, 80, 5, 10), Window(40, 50, 1, 1)):
+        np.testing.assert_array_equal(band.read_slope(window), whole[window.rows, window.columns])
+
+
+@pytest.fixture
+def scene(tmp_path):
+    dem = Grid(Affine(0.000277, 0, 141.8, 0, -0.000277, 42.83), WGS84, (324, 512))
+    red = (np.random.default_rng(1).random(SCENE.shape) * 4000).astype(np.uint16)
+    return Scene(
+        SCENE,
+        {
+            "red": RasterBand.open(write(tmp_path / "red.tif", red, SCENE), 1, Band("red", 1e-4, nodata=0)),
+            "dem": RasterBand.open(write(tmp_path / "dem.tif", terrain(dem.shape), dem), 1, Band("dem")),
+        },
+    )
+
+
+@pytest.mark.parametrize("name", ["red", "dem", "slope"])
+def test_windows_of_a_scene_are_pieces_of_the_whole(scene, name):
+    assert scene.names == ("red", "dem", "slope")
+    whole = scene.read(name, SCENE.window)
+    assert np.isfinite(whole).mean() > 0.9
+    for window in (Window(-5, -7, 40, 50), Window(111, 200, 64, 64), Window(280, 400, 50, 50)):
+        piece, inside = scene.read(name, window), window.within(SCENE.shape)
+        part = inside.relative_to(window)
+        np.testing.assert_array_equal(piece[part.rows, part.columns], whole[inside.rows, inside.columns])
+        if name == "red":
+            outside = np.ones(window.shape, bool)
+            outside[part.rows, part.columns] = False
+            assert np.isnan(piece[outside]).all()
+
+
+def test_slope_comes_before_sampling(scene):
+    """As Landslide4Sense's did: the slope of the model's own pixels, not of interpolated ones."""
+    own = scene.bands["dem"].read_slope(scene.bands["dem"].grid.window)
+    sampled = scene.read("slope", SCENE.window)
+    assert np.nanmin(sampled) >= own.min() and np.nanmax(sampled) <= own.max()
+
+
+def test_a_band_that_is_not_there_is_named(scene):
+    with pytest.raises(LandslideError, match="unknown band of the scene 'nir'; known: dem, red, slope"):
+        scene.read("nir", SCENE.window)

@@ -1,0 +1,1 @@
+"""Whole scenes: georeferenced rasters on one grid, read, predicted and written block by block."""
