@@ -6,7 +6,7 @@ from scipy.ndimage import median_filter
 
 from tf_landslide.bands.features import Features
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
-from tf_landslide.bands.recipes import nanmedian_filter
+from tf_landslide.bands.recipes import channel_recipe, nanmedian_filter
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.hdf5 import read_image
 
@@ -185,3 +185,15 @@ def test_impossible_recipes_are_refused(layout, channels, said):
 def test_even_median_is_refused():
     with pytest.raises(LandslideError, match="odd"):
         Features("landslide4sense", "six", 4)
+
+
+@pytest.mark.parametrize(("recipe", "median"), [("six", 0), ("fourteen", 3), (["ndvi", "nbr", "dem"], 3)])
+def test_channels_of_physical_bands_are_those_of_stored_ones(recipe, median):
+    stored = np.random.default_rng(4).uniform(0.1, 2, (20, 30, 14)).astype(np.float32)
+    stored[3:5, 4, 3] = np.nan
+    made = channel_recipe("landslide4sense", recipe, median)
+    scale = {band.name: np.float32(band.scale) for band in made.bands}
+    physical = {name: stored[..., LANDSLIDE4SENSE.index(name)] * scale[name] for name in scale}
+    np.testing.assert_allclose(made.of_physical(physical), made(stored[None])[0], rtol=1e-6)
+    with pytest.raises(LandslideError, match="has no meaning on a scene"):
+        channel_recipe("landslide4sense", "legacy_ratio").of_physical(physical)

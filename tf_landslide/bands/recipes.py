@@ -7,7 +7,7 @@ missing: they come out as NaN, and the model's own normalisation turns them into
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,13 +52,14 @@ class ChannelRecipe:
         channel_names: the channels, in order.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands that it filters.
+        bands: those of the layout that the channels are computed from.
     """
 
     layout: BandLayout
     channel_names: tuple[str, ...]
     median_size: int = 0
     median_bands: tuple[str, ...] = ()
-    _needed: tuple[Band, ...] = field(init=False, repr=False, compare=False)
+    bands: tuple[Band, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         own = {name for name in self.channel_names if name in self.layout.names}
@@ -66,7 +67,7 @@ class ChannelRecipe:
             band for name in self.channel_names if name in INDICES for band in (INDICES[name].a, INDICES[name].b)
         }
         needed = tuple(band for band in self.layout.bands if band.name in own | of_indices)
-        object.__setattr__(self, "_needed", needed)
+        object.__setattr__(self, "bands", needed)
 
     def __call__(self, stored: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the channels by NumPy, on one thread.
@@ -87,17 +88,37 @@ class ChannelRecipe:
         if self.channel_names == LEGACY_RATIO_CHANNELS:
             return _legacy_ratio(self._filtered(stored, xp), xp)
         planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
-        physical = {band.name: self._physical(planes[self.layout.index(band.name)], band, xp) for band in self._needed}
+        physical = {band.name: _physical(planes[self.layout.index(band.name)], band, xp) for band in self.bands}
+        return self._computed(physical, xp)
+
+    def of_physical(self, physical: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Compute the channels of bands that are in physical units already, as a scene's are.
+
+        Args:
+            physical: (H, W) float32 of each of ``bands`` by name, NaN where missing.
+
+        Returns:
+            (H, W, C) float32.
+
+        Raises:
+            LandslideError: a recipe that is defined on a patch's stored values.
+        """
+        if self.channel_names == LEGACY_RATIO_CHANNELS:
+            raise LandslideError("recipe 'legacy_ratio' divides by a patch's own maxima; it has no meaning on a scene")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            planes = self._computed({name: values[None] for name, values in physical.items()}, np)
+        return np.stack(planes, axis=-1)[0].astype(np.float32, copy=False)
+
+    def _computed(self, physical: Mapping[str, Any], xp: Any) -> list[Any]:
+        """The channels of physical bands, (N, H, W) each."""
+        if self.median_size > 1:
+            physical = {name: self._smoothed(values, name, xp) for name, values in physical.items()}
         return [_channel(physical, name, xp) for name in self.channel_names]
 
-    def _physical(self, values: Any, band: Band, xp: Any) -> Any:
-        """One band in its unit, (N, H, W)."""
-        physical = values * band.scale + band.offset if band.offset else values * band.scale
-        if band.nodata is not None:
-            physical = xp.where(xp.equal(values, band.nodata), float("nan"), physical)
-        if self.median_size > 1 and band.name in self.median_bands:
-            physical = nanmedian_filter(physical[..., None], self.median_size, xp)[..., 0]
-        return physical
+    def _smoothed(self, values: Any, band: str, xp: Any) -> Any:
+        return (
+            nanmedian_filter(values[..., None], self.median_size, xp)[..., 0] if band in self.median_bands else values
+        )
 
     def _filtered(self, stored: Any, xp: Any) -> Any:
         if self.median_size <= 1:
@@ -161,7 +182,13 @@ def available(name: str, layout: BandLayout) -> bool:
     return name in layout.names or (index is not None and {index.a, index.b} <= set(layout.names))
 
 
-def _channel(physical: dict[str, Any], name: str, xp: Any) -> Any:
+def _physical(values: Any, band: Band, xp: Any) -> Any:
+    """One stored band in its unit, (N, H, W)."""
+    physical = values * band.scale + band.offset if band.offset else values * band.scale
+    return physical if band.nodata is None else xp.where(xp.equal(values, band.nodata), float("nan"), physical)
+
+
+def _channel(physical: Mapping[str, Any], name: str, xp: Any) -> Any:
     if name in physical:
         return physical[name]
     a, b = physical[INDICES[name].a], physical[INDICES[name].b]

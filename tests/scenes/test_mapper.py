@@ -1,0 +1,128 @@
+"""A scene through a model, block by block: equal to a single shot, resumable, and nothing where there is no data."""
+
+import numpy as np
+import pytest
+from rasterio import Affine
+from scipy.ndimage import uniform_filter
+
+from tests.scenes.test_sampler import UTM, WGS84, terrain, write
+from tf_landslide.bands.layouts import Band
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.scenes.blocks import tiling
+from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.mapper import Mapping, map_blocks, rows_of
+from tf_landslide.scenes.raster import RasterBand
+from tf_landslide.scenes.scene import Scene
+
+GRID = Grid(Affine(10, 0, 569000, 0, -10, 4737000), UTM, (352, 416))
+
+
+class Smoothing:
+    """A model whose pixels see three pixels around them: the mean of all channels, NaN counting as zero."""
+
+    name, batch_size, max_bytes, in_flight = "test", 64, 2**30, 1
+
+    def __init__(self):
+        self.shapes = []
+
+    def probability(self, channels):
+        self.shapes.append(channels.shape)
+        return smooth(channels)[..., None]
+
+
+def smooth(channels):
+    mean = np.nan_to_num(channels).mean(-1)
+    return uniform_filter(mean, (0, 7, 7), mode="constant").astype(np.float32)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    rng = np.random.default_rng(0)
+    bands = {}
+    for name in ("red", "green", "blue"):
+        values = rng.integers(1, 4000, GRID.shape).astype(np.uint16)
+        values[:, 330:] = 0  # beyond the swath
+        bands[name] = values
+    bands["green"][20:26, 30:37] = 0  # one band only
+    opened = {
+        name: RasterBand.open(write(tmp_path / f"{name}.tif", values, GRID), 1, Band(name, 1e-4, nodata=0))
+        for name, values in bands.items()
+    }
+    dem = Grid(Affine(0.00027, 0, 141.8, 0, -0.00027, 42.83), WGS84, (324, 512))
+    opened["dem"] = RasterBand.open(write(tmp_path / "dem.tif", terrain(dem.shape), dem), 1, Band("dem"))
+    return Scene(GRID, opened)
+
+
+@pytest.fixture
+def mapping(scene, tmp_path):
+    names = ("red", "green", "blue", "slope", "dem")
+    predictor = Predictor(ModelCard("m", "a", None, "landslide4sense", names, 0.5), Smoothing())
+    return Mapping(scene, predictor, tiling(GRID.shape, 64, 32, 8, 3), 4, tmp_path / "parts")
+
+
+def assembled(mapping):
+    return np.concatenate([rows for _, rows in rows_of(mapping)])
+
+
+def test_blocks_add_up_to_a_single_shot(mapping):
+    map_blocks(mapping)
+    found = assembled(mapping)
+    channels = mapping.channels(GRID.window)
+    valid = np.isfinite(channels).all(-1)
+    assert found.shape == GRID.shape and 0.5 < valid.mean() < 0.85
+    np.testing.assert_array_equal(np.isfinite(found), valid)
+    assert not valid[20:26, 30:37].any() and not valid[:, 330:].any()
+    np.testing.assert_allclose(found[valid], smooth(channels[None])[0][valid], atol=2e-5, rtol=1e-5)
+
+
+def test_every_batch_is_alike_and_what_holds_no_data_skips_the_model(mapping):
+    map_blocks(mapping)
+    shapes = mapping.predictor.backend.shapes
+    assert set(shapes) == {(4, 64, 64, 5)}
+    windows = [window for block in mapping.tiling.blocks() for window in block.windows]
+    empty = [window for window in windows if window.column >= 330]
+    assert empty and len(shapes) * 4 < len(windows) + 4 * len(list(mapping.tiling.blocks()))
+
+
+def test_a_stopped_run_goes_on_where_it_stopped_and_gives_the_same(mapping):
+    map_blocks(mapping)
+    whole = assembled(mapping)
+    blocks = list(mapping.tiling.blocks())
+    for block in (blocks[0], blocks[3]):
+        mapping.part(block).unlink()
+    (mapping.parts / ".x.partial.npy").write_bytes(b"half")
+    before = len(mapping.predictor.backend.shapes)
+    assert mapping.missing() == [blocks[0], blocks[3]]
+    map_blocks(mapping)
+    assert 0 < len(mapping.predictor.backend.shapes) - before <= 6
+    np.testing.assert_array_equal(assembled(mapping), whole)
+
+
+def test_a_block_that_fails_is_named_and_what_was_done_is_kept(mapping, monkeypatch):
+    model = mapping.predictor.backend
+    original = model.probability
+
+    def failing(channels):
+        if len(model.shapes) == 4:
+            raise LandslideError("the server has gone")
+        return original(channels)
+
+    monkeypatch.setattr(model, "probability", failing)
+    with pytest.raises(LandslideError, match=r"^block \d, \d of the scene: the server has gone$"):
+        map_blocks(mapping)
+    kept = [path.name for path in mapping.parts.iterdir()]
+    assert kept and all(not name.startswith(".") for name in kept)
+
+
+def test_a_scene_smaller_than_a_window_is_one_window(scene, tmp_path):
+    small = Grid(GRID.transform, UTM, (40, 50))
+    scene = Scene(small, {"red": scene.bands["red"], "green": scene.bands["green"]})
+    predictor = Predictor(ModelCard("m", "a", None, "landslide4sense", ("red", "green"), 0.5), Smoothing())
+    mapping = Mapping(scene, predictor, tiling(small.shape, 64, 32, 8), 1, tmp_path / "parts")
+    map_blocks(mapping)
+    found = assembled(mapping)
+    assert found.shape == (40, 50)
+    expected = smooth(mapping.channels(Window(0, 0, 64, 64))[None])[0, :40, :50]
+    np.testing.assert_allclose(found[np.isfinite(found)], expected[np.isfinite(found)], atol=1e-6)
