@@ -1,0 +1,192 @@
+"""Landslides as polygons: traced from the finished mask, so that none is cut where blocks meet, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.features
+import shapely
+from pyproj import CRS, Geod, Transformer
+from scipy.ndimage import binary_dilation
+from shapely import MultiPolygon, Polygon
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.writer import NO_DATA
+
+GEOD = Geod(ellps="WGS84")
+WGS84 = CRS.from_epsg(4326)
+_STRIP = 512  # rows that statistics are counted in at a time
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The geometry of one landslide.
+
+    Attributes:
+        geometry: valid, in the scene's map coordinates; pixels that touch at a corner belong together.
+        area: on the ellipsoid, in square metres, holes left out.
+        length, width: sides of the smallest rectangle around it, in metres.
+        orientation: of its length, degrees clockwise from north, 0..180.
+        compactness: 4 pi area / perimeter squared, 1 for a disc.
+        truncated: whether it goes on where the scene ends or has no data.
+    """
+
+    geometry: BaseGeometry
+    area: float
+    length: float
+    width: float
+    orientation: float
+    compactness: float
+    truncated: bool
+
+
+def traced(mask: Path) -> Iterator[BaseGeometry]:
+    """The landslides of a mask file (1), 8-connected and valid; streams, whatever the file's size."""
+    with rasterio.open(mask) as raster:
+        band = rasterio.band(raster, 1)
+        for geometry, value in rasterio.features.shapes(band, connectivity=8, transform=raster.transform):
+            if value == 1:
+                found = shape(geometry)
+                yield found if found.is_valid else _areal(shapely.make_valid(found))
+
+
+def _areal(geometry: BaseGeometry) -> BaseGeometry:
+    """What has an area of what ``make_valid`` gives."""
+    parts = [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon)]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def without_small_holes(geometry: BaseGeometry, area: float, grid: Grid) -> BaseGeometry:
+    """The geometry with holes below ``area`` square metres filled."""
+    to_lonlat = _to_lonlat(grid)
+
+    def filled(polygon: Polygon) -> Polygon:
+        kept = [ring for ring in polygon.interiors if geodesic_area(Polygon(ring), to_lonlat) >= area]
+        return Polygon(polygon.exterior, kept)
+
+    parts = [filled(part) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def _to_lonlat(grid: Grid) -> Transformer:
+    return Transformer.from_crs(grid.crs, WGS84, always_xy=True)
+
+
+def geodesic_area(geometry: BaseGeometry, to_lonlat: Transformer) -> float:
+    """Area on the WGS 84 ellipsoid in square metres; edges are as short as pixels, so none need be densified."""
+    moved = shapely.transform(geometry, lambda x: np.stack(to_lonlat.transform(x[:, 0], x[:, 1]), axis=1))
+    return abs(GEOD.geometry_area_perimeter(shapely.orient_polygons(moved))[0])
+
+
+def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
+    """A landslide's area and form. Lengths are measured on a plane around it whose unit is the metre (azimuthal
+    equidistant), so that they hold on a geographic grid too."""
+    to_lonlat = _to_lonlat(grid)
+    centre = geometry.centroid
+    lon, lat = to_lonlat.transform(centre.x, centre.y)
+    around = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +units=m")
+    plane = Transformer.from_crs(grid.crs, around, always_xy=True)
+    local = shapely.transform(geometry, lambda x: np.stack(plane.transform(x[:, 0], x[:, 1]), axis=1))
+    corners = np.array(shapely.minimum_rotated_rectangle(local).exterior.coords)
+    sides = np.diff(corners[:3], axis=0)
+    lengths = np.hypot(*sides.T)
+    along = sides[int(lengths.argmax())]
+    area = geodesic_area(geometry, to_lonlat)
+    return Shape(
+        geometry=geometry,
+        area=area,
+        length=float(lengths.max()),
+        width=float(lengths.min()),
+        orientation=float(np.degrees(np.arctan2(along[0], along[1])) % 180),
+        compactness=float(4 * np.pi * local.area / local.length**2),
+        truncated=False,
+    )
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Of a raster's values over a polygon: count of valid pixels, mean, minimum, maximum; NaN where there are none."""
+
+    count: int
+    mean: float
+    minimum: float
+    maximum: float
+
+
+def zonal_statistics(
+    geometries: Sequence[BaseGeometry], grid: Grid, layers: Mapping[str, Callable[[Window], np.ndarray]]
+) -> list[dict[str, Statistic]]:
+    """Statistics of every layer over every polygon's pixels, a strip of rows at a time.
+
+    Args:
+        geometries: in the grid's map coordinates; pixels whose centre lies inside belong to one.
+        grid: of the layers.
+        layers: by name, reading a window as (H, W) float32, NaN where missing.
+
+    Returns:
+        for each polygon, a ``Statistic`` of each layer.
+    """
+    n = len(geometries)
+    sums = {name: np.zeros(n) for name in layers}
+    counts = {name: np.zeros(n, np.int64) for name in layers}
+    low, high = ({name: np.full(n, end) for name in layers} for end in (np.inf, -np.inf))
+    bounds = shapely.bounds(np.array(geometries, dtype=object)).reshape(-1, 4)
+    for top in range(0, grid.shape[0], _STRIP):
+        window = Window(top, 0, min(_STRIP, grid.shape[0] - top), grid.shape[1])
+        strip = grid.of_window(window)
+        _, south, _, north = strip.bounds
+        here = np.flatnonzero((bounds[:, 1] < north) & (bounds[:, 3] > south))
+        if not len(here):
+            continue
+        labels = rasterio.features.rasterize(
+            ((geometries[i], int(i) + 1) for i in here), strip.shape, transform=strip.transform, dtype="int32"
+        )
+        inside = labels > 0
+        for name, read in layers.items():
+            values = read(window)
+            valid = inside & np.isfinite(values)
+            which, found = labels[valid] - 1, values[valid].astype(np.float64)
+            sums[name] += np.bincount(which, found, n)
+            counts[name] += np.bincount(which, minlength=n)
+            np.minimum.at(low[name], which, found)
+            np.maximum.at(high[name], which, found)
+
+    def statistic(name: str, i: int) -> Statistic:
+        count = int(counts[name][i])
+        if not count:
+            return Statistic(0, float("nan"), float("nan"), float("nan"))
+        return Statistic(count, float(sums[name][i] / count), float(low[name][i]), float(high[name][i]))
+
+    return [{name: statistic(name, i) for name in layers} for i in range(n)]
+
+
+def touches_the_end(geometries: Sequence[BaseGeometry], grid: Grid, mask: Path) -> np.ndarray:
+    """(n,) bool: which polygons reach the scene's frame, or a pixel without data (a neighbour, at corners too)."""
+    west, south, east, north = grid.bounds
+    pixel = max(grid.transform.a, -grid.transform.e)
+    bounds = shapely.bounds(np.array(geometries, dtype=object)).reshape(-1, 4)
+    inner = west + pixel / 2, south + pixel / 2, east - pixel / 2, north - pixel / 2
+    result = (bounds[:, :2] < inner[:2]).any(axis=1) | (bounds[:, 2:] > inner[2:]).any(axis=1)
+    with rasterio.open(mask) as raster:
+        for i in np.flatnonzero(~result):
+            window = _pixels_of(bounds[i], grid).padded(1).within(grid.shape)
+            empty = raster.read(1, window=window.for_rasterio()) == NO_DATA
+            if empty.any():
+                transform = grid.of_window(window).transform
+                own = rasterio.features.rasterize([geometries[i]], window.shape, transform=transform).astype(bool)
+                result[i] = bool((binary_dilation(own, np.ones((3, 3))) & empty).any())
+    return result
+
+
+def _pixels_of(bounds: np.ndarray, grid: Grid) -> Window:
+    """The pixels within map bounds that run along pixels' edges."""
+    west, south, east, north = bounds
+    (top, bottom), (left, right) = grid.pixels(np.array([west, east]), np.array([north, south]))
+    row, column = round(top + 0.5), round(left + 0.5)
+    return Window(row, column, round(bottom + 0.5) - row, round(right + 0.5) - column)

@@ -1,0 +1,86 @@
+"""The rasters of a map, ``probability.tif`` and ``mask.tif``: cloud-optimised, written a row of blocks at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+
+from tf_landslide.core.files import replacing
+from tf_landslide.scenes.grid import Grid
+
+PROBABILITY, MASK = "probability.tif", "mask.tif"
+NO_DATA = 255  # of the mask, which holds 0 and 1
+_COLOURS = {0: (255, 255, 255, 0), 1: (214, 39, 40, 255), NO_DATA: (128, 128, 128, 0)}
+_TILE = 512
+
+
+def write_rasters(
+    folder: Path, grid: Grid, rows: Iterable[tuple[int, np.ndarray]], threshold: float, tags: dict[str, str]
+) -> tuple[Path, Path]:
+    """Write both rasters; each appears whole or not at all.
+
+    Args:
+        folder: to write to.
+        grid: of the scene.
+        rows: of probability, from north to south, as ``mapper.rows_of`` gives them.
+        threshold: a pixel is a landslide from this probability on.
+        tags: about the model, kept in both files.
+
+    Returns:
+        the paths of ``probability.tif`` (float32, NaN where nothing can be told) and ``mask.tif`` (uint8: 0, 1 on
+        landslides, 255 where nothing can be told).
+    """
+    paths = folder / PROBABILITY, folder / MASK
+    tags = {**tags, "threshold": f"{threshold:g}"}
+    with (
+        _cloud_optimised(paths[0], grid, "float32", float("nan"), tags) as probability,
+        _cloud_optimised(paths[1], grid, "uint8", NO_DATA, tags) as mask,
+    ):
+        mask.write_colormap(1, _COLOURS)
+        for start, values in rows:
+            window = rasterio.windows.Window(0, start, grid.shape[1], len(values))
+            probability.write(values, 1, window=window)
+            marked = (values >= np.float32(threshold)).astype(np.uint8)
+            marked[np.isnan(values)] = NO_DATA
+            mask.write(marked, 1, window=window)
+    return paths
+
+
+@contextmanager
+def _cloud_optimised(
+    path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str]
+) -> Iterator[rasterio.io.DatasetWriter]:
+    """A plain tiled file to write to, which becomes a cloud-optimised one with overviews when it is whole."""
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": dtype,
+        "nodata": nodata,
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "crs": grid.crs.to_wkt(),
+        "transform": grid.transform,
+        "tiled": True,
+        "blockxsize": _TILE,
+        "blockysize": _TILE,
+        "compress": "DEFLATE",
+        "zlevel": 1,
+        "BIGTIFF": "IF_SAFER",
+    }
+    with replacing(path) as partial:
+        plain = partial.with_name(f"{partial.stem}.plain.tif")
+        try:
+            with rasterio.open(plain, "w", **profile) as raster:
+                raster.update_tags(**tags)
+                yield raster
+            options = {"predictor": "YES", "overview_resampling": "MODE" if dtype == "uint8" else "AVERAGE"}
+            rasterio.shutil.copy(
+                plain, partial, driver="COG", compress="DEFLATE", blocksize=_TILE, BIGTIFF="IF_SAFER", **options
+            )
+        finally:
+            plain.unlink(missing_ok=True)
