@@ -9,7 +9,20 @@ import pytest
 from tests.conftest import ROOT
 from tf_landslide.cli.main import main
 
-COMMANDS = ["synth", "download", "inspect", "train", "evaluate", "predict", "export", "serve", "page", "models", "demo"]
+COMMANDS = [
+    "synth",
+    "download",
+    "inspect",
+    "train",
+    "evaluate",
+    "predict",
+    "map",
+    "export",
+    "serve",
+    "page",
+    "models",
+    "demo",
+]
 
 
 def python(*arguments):

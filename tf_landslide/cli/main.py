@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from serving.flags import spelt_out
 from tf_landslide import __version__
-from tf_landslide.cli import demo, download, evaluate, export, inspect, models, page, predict, serve, synth, train
+from tf_landslide.cli import demo, download, evaluate, export, inspect, map, models, page, predict, serve, synth, train
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError
 
-COMMANDS = (synth, download, inspect, train, evaluate, predict, export, serve, page, models, demo)
+COMMANDS = (synth, download, inspect, train, evaluate, predict, map, export, serve, page, models, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

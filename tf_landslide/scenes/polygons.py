@@ -141,11 +141,11 @@ def zonal_statistics(
         window = Window(top, 0, min(_STRIP, grid.shape[0] - top), grid.shape[1])
         strip = grid.of_window(window)
         _, south, _, north = strip.bounds
-        here = np.flatnonzero((bounds[:, 1] < north) & (bounds[:, 3] > south))
-        if not len(here):
+        here = np.flatnonzero((bounds[:, 1] < north) & (bounds[:, 3] > south)).tolist()
+        if not here:
             continue
         labels = rasterio.features.rasterize(
-            ((geometries[i], int(i) + 1) for i in here), strip.shape, transform=strip.transform, dtype="int32"
+            ((geometries[i], i + 1) for i in here), strip.shape, transform=strip.transform, dtype="int32"
         )
         inside = labels > 0
         for name, read in layers.items():
@@ -174,7 +174,7 @@ def touches_the_end(geometries: Sequence[BaseGeometry], grid: Grid, mask: Path) 
     inner = west + pixel / 2, south + pixel / 2, east - pixel / 2, north - pixel / 2
     result = (bounds[:, :2] < inner[:2]).any(axis=1) | (bounds[:, 2:] > inner[2:]).any(axis=1)
     with rasterio.open(mask) as raster:
-        for i in np.flatnonzero(~result):
+        for i in np.flatnonzero(~result).tolist():
             window = _pixels_of(bounds[i], grid).padded(1).within(grid.shape)
             empty = raster.read(1, window=window.for_rasterio()) == NO_DATA
             if empty.any():

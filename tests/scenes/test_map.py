@@ -1,0 +1,97 @@
+"""``tf-landslide map`` as a user runs it: a scene and a terrain model in, rasters and polygons out."""
+
+import json
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+
+from tests.scenes.test_sampler import UTM, WGS84, terrain, write
+from tf_landslide.cli.main import main
+from tf_landslide.predict.load import load_predictor
+from tf_landslide.scenes.grid import Grid
+
+GRID = Grid(Affine(10, 0, 569000, 0, -10, 4737000), UTM, (224, 288))
+BANDS = ("red", "green", "blue", "nir")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A stack with described bands, a swath's edge and a hole in one band; and a geographic terrain model."""
+    folder = tmp_path_factory.mktemp("scene")
+    rng = np.random.default_rng(0)
+    values = rng.integers(300, 3000, (4, *GRID.shape)).astype(np.uint16)
+    values[:, :, 250:] = 0
+    values[1, 40:50, 60:80] = 0
+    profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": 224, "width": 288}
+    with rasterio.open(folder / "s.tif", "w", **profile, crs=UTM.to_wkt(), transform=GRID.transform) as file:
+        file.write(values)
+        for i, name in enumerate(BANDS, 1):
+            file.set_band_description(i, name)
+    dem = Grid(Affine(0.00027, 0, 141.8, 0, -0.00027, 42.83), WGS84, (324, 512))
+    write(folder / "dem.tif", terrain(dem.shape), dem)
+    return folder
+
+
+def command(model, scene, out, *more):
+    return ["map", str(model), str(scene / "s.tif"), "--dem", str(scene / "dem.tif"), "--out", str(out), *more]
+
+
+def test_a_scene_becomes_a_map(run_folder, scene, tmp_path, capsys):
+    out = tmp_path / "map"
+    assert main(command(run_folder, scene, out, "--window", "96", "--overlap", "32", "--min-area", "0", "--json")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    names = {"probability.tif", "mask.tif", "landslides.gpkg", "landslides.geojson", "summary.json"}
+    assert {path.name for path in out.iterdir()} == names and json.loads((out / "summary.json").read_text()) == summary
+    with rasterio.open(out / "probability.tif") as raster:
+        probability = raster.read(1)
+    assert probability.shape == GRID.shape and np.isnan(probability[:, 250:]).all()
+    assert np.isnan(probability[40:50, 60:80]).all() and np.isfinite(probability[60:, :250]).all()
+    marked = probability >= np.float32(summary["threshold"])
+    polygons = geopandas.read_file(out / "landslides.gpkg")
+    assert len(polygons) == summary["landslides"]
+    assert polygons.geometry.area.sum() == pytest.approx(100 * marked.sum())
+    assert summary["area_ha"] == pytest.approx(marked.sum() / 100, rel=2e-3)
+    if len(polygons):
+        assert polygons["ndvi_mean"].between(-1, 1).all() and polygons["slope_max"].between(0, 90).all()
+
+
+def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):
+    """One window over all of it, against a direct call on channels made by hand."""
+    out = tmp_path / "map"
+    assert main(command(run_folder, scene, out, "--window", "288", "--overlap", "96")) == 0
+    with rasterio.open(out / "probability.tif") as raster:
+        found = raster.read(1)
+    predictor = load_predictor(run_folder)
+    from tf_landslide.scenes.grid import Window
+    from tf_landslide.scenes.stack import open_scene
+
+    opened = open_scene([scene / "s.tif"], BANDS, dem=scene / "dem.tif")
+    with rasterio.open(scene / "s.tif") as raster:
+        stored = raster.read().astype(np.float32)
+    stored[:, (stored == 0).any(0)] = np.nan
+    red, green, blue, nir = np.pad(stored * 1e-4, [(0, 0), (0, 64), (0, 0)], constant_values=np.nan)
+    terrain_of = [opened.read(name, Window(0, 0, 288, 288)) for name in ("slope", "dem")]
+    channels = np.stack([red, green, blue, (nir - red) / (nir + red), *terrain_of], -1)
+    channels[np.isnan(red)] = np.nan
+    expected = predictor(channels[None])[0, :224, :, 0]
+    valid = np.isfinite(found)
+    np.testing.assert_allclose(found[valid], expected[valid], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda words: words[:3] + words[5:], "unknown band of the scene 'slope'"),
+        (lambda words: [*words, "--bands", "red=1,green=2"], "unknown band of the scene 'blue'"),
+        (lambda words: [*words, "--bands", "red=9,green=2,blue=3,nir=4"], "has 4 bands, no band 9"),
+        (lambda words: [*words, "--window", "100"], "multiple of 32"),
+        (lambda words: [*words, "--threshold", "7"], "threshold must lie in 0..1"),
+    ],
+)
+def test_what_cannot_be_mapped_is_one_line_and_nothing_is_written(run_folder, scene, tmp_path, capsys, change, said):
+    assert main(change(command(run_folder, scene, tmp_path / "map"))) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
