@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.config import Config, check_config
@@ -31,11 +30,7 @@ class Run:
         config = path / formats.CONFIG
         if not formats.is_run(path):
             raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG})")
-        try:
-            values = yaml.safe_load(config.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            raise LandslideError(f"{config}: is not valid YAML") from None
-        return cls(path, check_config(values, str(config)))
+        return cls(path, check_config(read_yaml(config, "config"), str(config)))
 
     @property
     def model_path(self) -> Path:
