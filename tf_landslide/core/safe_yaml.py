@@ -91,7 +91,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     if len(text) > MOST_BYTES:
         raise LandslideError(f"{origin}: is not valid YAML: holds more than {MOST_BYTES:,} characters")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f" in line {mark.line + 1}" if mark else ""
