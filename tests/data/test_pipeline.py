@@ -61,12 +61,39 @@ def test_a_broken_file_leaves_no_disk_cache(copy, tmp_path):
 
 def test_one_seed_gives_one_sequence_of_batches_and_another_gives_another(source):
     def epochs(seed, first=0, n=3):
-        dataset = as_dataset(source, 4, shuffle=True, augment=True, seed=seed, first_epoch=first)
+        dataset = as_dataset(source, 4, shuffle=True, augment=True, seed=seed)
+        if first:
+            dataset.epochs.draw(first)
+            return [dataset_digest(dataset), *epochs(seed, first + 1, n - 1)] if n else []
         return [dataset_digest(dataset) for _ in range(n)]
 
     assert epochs(1) == epochs(1)
     assert len({*epochs(1), *epochs(2)}) == 6
     assert epochs(1, first=1, n=2) == epochs(1)[1:]  # what a resumed run sees
+
+
+def test_looking_at_a_batch_is_no_epoch(source):
+    options = {"shuffle": True, "augment": True, "seed": 3}
+    expected = [dataset_digest(as_dataset(source, 2, **options))]
+    looked_at = as_dataset(source, 2, **options)
+    expected.append(dataset_digest(looked_at) and dataset_digest(looked_at))
+    looked_at = as_dataset(source, 2, **options)
+    for _ in range(3):
+        next(iter(looked_at))
+        list(looked_at.take(4))  # of five
+    found = []
+    for _ in range(2):
+        found.append(dataset_digest(looked_at))
+        next(iter(looked_at))
+    assert found == expected and found[0] != found[1]
+
+
+def test_who_counts_epochs_himself_sees_each_as_often_as_he_likes(source):
+    dataset = as_dataset(source, 4, shuffle=True, seed=3)
+    first, second = dataset_digest(dataset), dataset_digest(dataset)
+    for epoch, digest in ((1, second), (1, second), (0, first), (1, second)):
+        dataset.epochs.draw(epoch)
+        assert dataset_digest(dataset) == digest != dataset_digest(as_dataset(source, 4))
 
 
 def test_a_dataset_keeps_its_patches_as_long_as_anything_iterates_and_no_longer(sample):

@@ -13,6 +13,7 @@ from tf_landslide.jobs.train import train
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.history import best_epoch
 from tf_landslide.training.callbacks import EarlyStopping
 
 
@@ -41,14 +42,16 @@ def test_a_run_folder_holds_what_the_contract_says(run_folder):
     with (run_folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]
-    assert {"loss", "f1", "val_loss", "val_f1", "learning_rate"} <= rows[0].keys()
+    assert {"loss", "f1", "val_loss", "val_f1", "val_best_f1", "learning_rate"} <= rows[0].keys()
     assert list((run_folder / "logs").rglob("events.out.tfevents.*"))
 
 
 def test_the_best_epoch_is_kept(run_folder):
     run = Run.open(run_folder)
-    best = max(row["val_f1"] for row in run.history)
-    assert run.metrics()["valid"]["at_0.5"]["f1"] == pytest.approx(best, abs=1e-4)
+    best = run.history[best_epoch(run.history)]
+    judged = run.metrics()["valid"]
+    assert judged["at_0.5"]["f1"] == pytest.approx(best["val_f1"], abs=1e-4)
+    assert judged["f1"] == pytest.approx(best["val_best_f1"], abs=5e-3) and judged["f1"] >= best["val_best_f1"] - 1e-6
 
 
 def test_normalisation_comes_from_the_training_split_and_is_saved(run_folder, sample):
@@ -125,8 +128,9 @@ def test_resuming_with_another_config_or_nothing_is_refused(run_folder, sample, 
     arguments = ["train", str(config_file), "--data", str(sample), "--resume", "--out"]
     assert main([*arguments, str(tmp_path / "none")]) == 2
     assert "is not a run folder" in capsys.readouterr().err
-    assert main([*arguments, str(run_folder), "training.epochs=9"]) == 2
-    assert "was started with another config" in capsys.readouterr().err
+    for setting in ("training.batch_size=9", "training.epochs=1"):
+        assert main([*arguments, str(run_folder), setting]) == 2
+        assert "was started with another config" in capsys.readouterr().err
 
 
 def test_a_finished_run_resumes_to_itself(run_folder, sample, config_file, tmp_path):
@@ -136,12 +140,24 @@ def test_a_finished_run_resumes_to_itself(run_folder, sample, config_file, tmp_p
     assert ((folder / "model.keras").read_bytes(), (folder / "history.csv").read_text()) == before
 
 
+def rows(*scores):
+    return [{"epoch": i, "val_best_f1": f1, "val_loss": loss} for i, (f1, loss) in enumerate(scores)]
+
+
 def test_early_stopping_remembers_what_came_before():
-    stopping = EarlyStopping(3, [0.2, 0.5, 0.4, 0.3])
-    stopping.on_train_begin()
-    assert (stopping.best, stopping.best_epoch, stopping.wait, stopping.exhausted) == (0.5, 1, 2, False)
-    assert EarlyStopping(2, [0.2, 0.5, 0.4, 0.3]).exhausted
-    assert not EarlyStopping(2, []).exhausted
+    earlier = rows((0.2, 1), (0.5, 1), (0.4, 1), (0.3, 1))
+    assert not EarlyStopping(3, earlier).exhausted
+    assert EarlyStopping(2, earlier).exhausted
+    assert not EarlyStopping(2, []).exhausted and not EarlyStopping(1, earlier[:1]).exhausted
+
+
+def test_of_equal_epochs_the_one_of_the_lowest_loss_is_the_best():
+    """A rare class scores 0 at first: the first, untrained epoch must neither stay the best nor end the run."""
+    silent = rows((0.04, 0.7), (0.04, 0.4), (0.04, 0.2), (0.04, 0.25))
+    assert best_epoch(silent) == 2 and not EarlyStopping(2, silent).exhausted
+    assert best_epoch(rows((0.1, 0.5), (0.1, 0.5))) == 0
+    assert best_epoch(rows((0.1, float("nan")), (0.1, 0.5), (0.1, float("inf")))) == 1
+    assert best_epoch(rows((0.1, 0.1), (0.2, 0.9))) == 1
 
 
 def test_a_diverging_run_is_told_so(sample, config_file, tmp_path, capsys):

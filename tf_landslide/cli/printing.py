@@ -16,4 +16,8 @@ def print_json(value: Any) -> None:
 def scores_table(rows: dict[str, dict[str, Any]]) -> str:
     """F1, precision, recall and IoU of each row."""
     header = ("", "F1", "precision", "recall", "IoU")
-    return text_table(header, [(label, *(f"{row[name]:.4f}" for name in SCORES)) for label, row in rows.items()])
+    shares = {label: " (a share of train)" for label, row in rows.items() if "share_of_train" in row}
+    return text_table(
+        header,
+        [(label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES)) for label, row in rows.items()],
+    )

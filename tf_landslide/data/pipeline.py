@@ -1,7 +1,8 @@
 """tf.data over a split's patches: shuffle, oversample, flip and turn, batch, prefetch.
 
 Which patches an epoch draws, in which order and how each is turned, is a pure function of (seed, epoch): two runs with
-one seed see the same batches, and a resumed run goes on with the batches it would have seen.
+one seed see the same batches, and a resumed run goes on with the batches it would have seen. ``Epochs`` says which
+epoch comes next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,8 @@ def load_dataset(
 
     Returns:
         A dataset of known cardinality that gives ``((N, H, W, C) float32 channels in physical units, NaN where missing;
-        (N, H, W, 1) float32 mask of 0 and 1)``. Each iteration over it is the next epoch.
+        (N, H, W, 1) float32 mask of 0 and 1)``. Each iteration that reached the last batch makes the next one the next
+        epoch; looking at a batch does not.
 
     Raises:
         LandslideError: the first fault found in the files, or an argument that makes no sense.
@@ -84,6 +85,26 @@ def load_dataset(
     )
 
 
+class Epochs:
+    """Which epoch an iteration over a dataset draws.
+
+    One whose last batch was handed out is over, and the one after it comes next. Training counts by itself and says so
+    by ``draw``: Keras looks at batches before the first epoch where a strategy shares them out.
+    """
+
+    def __init__(self) -> None:
+        self.next, self._counts_itself = 0, True
+
+    def draw(self, epoch: int) -> None:
+        """Have every iteration from now on draw this epoch, until told of another."""
+        self.next, self._counts_itself = epoch, False
+
+    def over(self, epoch: int) -> None:
+        """Take note that an epoch's last batch was handed out."""
+        if self._counts_itself:
+            self.next = int(epoch) + 1
+
+
 def as_dataset(
     source: PatchSource,
     batch_size: int = 16,
@@ -92,16 +113,18 @@ def as_dataset(
     augment: bool = False,
     positive_fraction: float | None = None,
     seed: int = 0,
-    first_epoch: int = 0,
 ) -> tf.data.Dataset:
-    """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``; see ``load_dataset``."""
+    """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``; see ``load_dataset``.
+
+    The dataset's ``source`` holds the patches, its ``epochs`` says which epoch comes next.
+    """
     if batch_size < 1:
         raise LandslideError(f"batch_size must be at least 1, got {batch_size}")
     height, width, channels = source.shape
     if augment and height != width:
         raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
     # TensorFlow never lets go of a function that it calls: that one refers weakly, and the dataset holds the source
-    size, weak, epochs = len(source), weakref.ref(source), count(first_epoch)
+    size, weak, epochs = len(source), weakref.ref(source), Epochs()
     plan_of = partial(
         epoch_plan,
         positive=source.positive,
@@ -110,37 +133,47 @@ def as_dataset(
         augment=augment,
         positive_fraction=positive_fraction,
     )
-    plan_of(first_epoch)  # what cannot be drawn is refused here, not inside a running pipeline
+    plan_of(0)  # what cannot be drawn is refused here, not inside a running pipeline
 
     def next_plan():
-        return plan_of(next(epochs))
+        epoch = epochs.next
+        return *plan_of(epoch), np.full(size, epoch)
 
     def plan(_):
-        positions, symmetries = tf.numpy_function(next_plan, [], (tf.int64, tf.int64))
-        positions.set_shape([size])
-        symmetries.set_shape([size])
-        return tf.data.Dataset.from_tensor_slices((positions, symmetries))
+        columns = tf.numpy_function(next_plan, [], (tf.int64, tf.int64, tf.int64))
+        for column in columns:
+            column.set_shape([size])
+        return tf.data.Dataset.from_tensor_slices(tuple(columns))
 
     def fetch(positions, symmetries):
         return weak().fetch(positions, symmetries, np.float32)
 
-    def load(positions, symmetries):
+    def load(positions, symmetries, epoch):
         x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
         x.set_shape([None, height, width, channels])
         y.set_shape([None, height, width, 1])
-        return x, y
+        return (x, y), epoch[0]
 
     drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm
     batches = size // batch_size if drop else -(-size // batch_size)
+
+    def hand_out(batch, number):
+        pair, epoch = batch
+        if number == batches - 1:
+            tf.numpy_function(epochs.over, [epoch], [])
+        return pair
+
     dataset = (
         tf.data.Dataset.range(1)
         .flat_map(plan)
         .batch(batch_size, drop_remainder=drop)
         .map(load, num_parallel_calls=2, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(batches))
         .prefetch(4)
     )
+    dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.range(batches)).map(hand_out)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     dataset.source = source  # every dataset and iterator made from this one refers to it
+    dataset.epochs = epochs
     return dataset
 
 

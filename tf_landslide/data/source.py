@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,16 @@ class PatchSource:
             _whole_pixels(channels[i])[...] = turned(_whole_pixels(x), symmetry)
             masks[i] = turned(y, symmetry)
         return channels, masks
+
+    def subset(self, positions: np.ndarray) -> PatchSource:
+        """The patches at some positions, in that order, as a source of their own; nothing is copied."""
+        positions = np.asarray(positions, int)
+        return replace(
+            self,
+            patches=[self.patches[i] for i in positions],
+            positive=self.positive[positions],
+            views=lambda chosen: self.views(positions[chosen]),
+        )
 
     @classmethod
     def open(

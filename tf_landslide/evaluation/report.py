@@ -38,7 +38,7 @@ def write_report(run: Run, predictor: Predictor, shown: Judgement, metrics: dict
     with tempfile.TemporaryDirectory() as folder:
         staging = Path(folder)
         pictures = [*_triptychs(run, predictor, shown, staging), *_curves(run, shown, staging)]
-        write_json(staging / formats.METRICS, {shown.split: shown.scores})
+        write_json(staging / formats.METRICS, {shown.split: metrics[shown.split]})
         (staging / formats.REPORT_FILE).write_text(report_text(run, shown, metrics, pictures))
         out.mkdir(parents=True, exist_ok=True)
         for path in staging.iterdir():
@@ -87,6 +87,7 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         layout=get_layout(config.data.layout),
         data_dir=shown.source.data_dir,
         scores=scores_table(metrics),
+        share=config.data.valid_share,
         f1_at_half=shown.scores["at_0.5"]["f1"],
         pictures=pictures,
     )

@@ -64,7 +64,7 @@ def run_demo(out: str | Path = "demo") -> dict[str, Any]:
     run = Run.open(out / "run")
 
     say("judging what it must beat")
-    rows = baselines(open_splits(config.data, data))
+    rows = baselines(open_splits(config, data))
     metrics = run.metrics()
     rows["U-Net"] = {score: metrics["test"][score] for score in SCORES}
 

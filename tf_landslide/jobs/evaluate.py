@@ -10,7 +10,7 @@ from tf_landslide.evaluation.judge import judge_split
 from tf_landslide.evaluation.report import write_report
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.splits import open_splits
+from tf_landslide.runs.splits import open_splits, with_share
 
 
 def evaluate(run: Run, data_dir: str | Path, split: str, out: Path) -> dict[str, Any]:
@@ -27,8 +27,9 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path) -> dict[str,
     threshold = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")
-    source = open_splits(run.config.data, data_dir, splits=[split])[split]
+    source = open_splits(run.config, data_dir, splits=[split])[split]
     predictor = predictor_of(run)
     judgement = judge_split(predictor, source, split, threshold)
-    write_report(run, predictor, judgement, {split: judgement.scores}, out)
-    return judgement.scores
+    metrics = with_share(run.config, {split: judgement.scores})
+    write_report(run, predictor, judgement, metrics, out)
+    return metrics[split]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +19,13 @@ from tf_landslide.evaluation.judge import judge_splits
 from tf_landslide.evaluation.report import write_report
 from tf_landslide.models import STRIDE
 from tf_landslide.models.build import build_model
-from tf_landslide.predict.load import predictor_of
+from tf_landslide.predict.load import load_model, predictor_of
 from tf_landslide.runs import formats
 from tf_landslide.runs.config import Config
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.history import epochs_backed_up
-from tf_landslide.runs.provenance import environment
-from tf_landslide.runs.splits import open_splits
+from tf_landslide.runs.provenance import check_same_data, data_fingerprint, environment, record_session
+from tf_landslide.runs.splits import open_splits, with_share
+from tf_landslide.runs.state import TrainingState
 from tf_landslide.training.fit import fit
 
 
@@ -37,23 +38,30 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         config: of the run.
         data_dir: HDF5 patches with a train and a valid split; a test split is judged where there is one.
         run_dir: the run folder to make.
-        resume: go on with the run that ``run_dir`` holds.
+        resume: go on with the run that ``run_dir`` holds, from the epoch that its last whole state has behind it; its
+            config may name more epochs than before, and no other change.
 
     Returns:
         The finished run.
 
     Raises:
-        LandslideError: bad config or data, a run folder in the way, or a loss that is no longer a number.
+        LandslideError: bad config or data, a run folder in the way, a damaged state or other data to go on with, or a
+            loss that is no longer a number.
     """
     run = _prepared(config, Path(run_dir).absolute(), resume)
-    settings, data = config.training, config.data
+    settings, data, folder = config.training, config.data, Path(data_dir)
+    fingerprint = data_fingerprint(folder)
+    check_same_data(run, folder, fingerprint)
+    state = TrainingState.load(run.state_path)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = _built(run)
+    if config.model.init_from and not state:
+        _start_from(model, Path(config.model.init_from), run)
     cache_dir = run.path.with_name(f".{run.path.name}.cache")
     try:
-        sources = open_splits(data, data_dir, cache_dir=cache_dir)
+        sources = open_splits(config, folder, cache_dir=cache_dir)
         for split in ("train", "valid"):
             _check_size(sources[split], split)
         train_set = as_dataset(
@@ -63,11 +71,13 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
             augment=data.augment,
             positive_fraction=data.positive_fraction,
             seed=settings.seed,
-            first_epoch=epochs_backed_up(run.path / formats.LAST),
         )
-        model.get_layer("normalization").adapt(as_dataset(sources["train"], settings.batch_size))
-        with _run_folder(run, Path(data_dir)):
-            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size))
+        _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
+        devices = [device.device_type for device in tf.config.list_physical_devices()]
+        with _run_folder(run):
+            session = environment(settings.seed, folder, devices, fingerprint)
+            record_session(run, session, len(state.history) if state else 0)
+            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size), state)
         judge_run(run, sources)
     finally:
         shutil.rmtree(cache_dir, ignore_errors=True)
@@ -78,7 +88,7 @@ def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
     """Judge every split with the threshold chosen on validation, and write ``metrics.json`` and ``report/``."""
     predictor = predictor_of(run, threshold=0.5)
     judgements = judge_splits(predictor, sources)
-    metrics = {split: judgement.scores for split, judgement in judgements.items()}
+    metrics = with_share(run.config, {split: judgement.scores for split, judgement in judgements.items()})
     write_json(run.path / formats.METRICS, metrics)
     shown = judgements.get("test", judgements["valid"])
     write_report(run, predictor, shown, metrics, run.path / formats.REPORT)
@@ -91,19 +101,50 @@ def _built(run: Run) -> keras.Model:
         config.model.encoder,
         channels=run.recipe.channel_names,
         encoder_weights=None if config.model.encoder_weights == "none" else config.model.encoder_weights,
+        precision=config.training.precision,
         name=config.name,
         **config.model.options,
     )
 
 
+def _start_from(model: keras.Model, path: Path, run: Run) -> None:
+    """Give a model the weights of a run of the same model. Raises ``LandslideError`` for any other."""
+
+    def what(run: Run) -> str:
+        model = run.config.model
+        parts = (
+            model.architecture,
+            model.encoder,
+            f"encoder_weights {model.encoder_weights}",
+            f"options {model.options}",
+        )
+        return f"{', '.join(filter(None, parts))}, channels {', '.join(run.recipe.channel_names)}"
+
+    given = Run.open(path)
+    if what(given) != what(run):
+        raise LandslideError(f"model.init_from: {path} is of {what(given)}; this run is of {what(run)}")
+    model.set_weights(load_model(path, compile=False).get_weights())
+
+
+def _normalise(model: keras.Model, run: Run, train_set: tf.data.Dataset) -> None:
+    """Set the model's normalisation from the training split, and warn of a channel that says nothing in it."""
+    layer = model.get_layer("normalization")
+    layer.adapt(train_set)
+    constant = [run.recipe.channel_names[i] for i in layer.constant_channels]
+    if constant:
+        warnings.warn(
+            f"constant over the whole training split, so that nothing is learned of it: {', '.join(constant)}; "
+            "the model takes it as zero",
+            stacklevel=3,
+        )
+
+
 @contextmanager
-def _run_folder(run: Run, data_dir: Path) -> Iterator[None]:
+def _run_folder(run: Run) -> Iterator[None]:
     """Make the run folder; take it away again where training ends before anything is worth resuming."""
     existed = run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
-    devices = [device.device_type for device in tf.config.list_physical_devices()]
     write_text(run.path / formats.CONFIG, run.config.to_yaml())
-    write_json(run.path / formats.ENVIRONMENT, environment(run.config.training.seed, data_dir, devices))
     try:
         yield
     except BaseException:
@@ -115,8 +156,13 @@ def _run_folder(run: Run, data_dir: Path) -> Iterator[None]:
 def _prepared(config: Config, path: Path, resume: bool) -> Run:
     if resume:
         earlier = Run.open(path).config
-        if earlier != config:
-            raise LandslideError(f"{path}: was started with another config; resume it with {path}/{formats.CONFIG}")
+        epochs = max(earlier.training.epochs, config.training.epochs)
+        longer = earlier.model_copy(update={"training": earlier.training.model_copy(update={"epochs": epochs})})
+        if longer != config:
+            raise LandslideError(
+                f"{path}: was started with another config; resume it with {path}/{formats.CONFIG}, in which only "
+                "training.epochs may grow"
+            )
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     return Run(path, config)

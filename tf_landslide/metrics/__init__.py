@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_landslide.metrics.keras import F1, IoU, Precision, Recall, landslide_metrics
+    from tf_landslide.metrics.keras import F1, BestF1, IoU, Precision, Recall, landslide_metrics
 
 SCORES = ("f1", "precision", "recall", "iou")
 """The scores of the landslide class, in the order in which they are shown."""
 
-_KERAS = ("F1", "IoU", "Precision", "Recall", "landslide_metrics")
-__all__ = ["F1", "SCORES", "IoU", "Precision", "Recall", "landslide_metrics"]
+_KERAS = ("F1", "BestF1", "IoU", "Precision", "Recall", "landslide_metrics")
+__all__ = ["F1", "SCORES", "BestF1", "IoU", "Precision", "Recall", "landslide_metrics"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,9 +31,17 @@ class Histograms:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Histograms:
-        """Build from (probability, mask) pairs, one patch each, arrays of any equal shape."""
+        """Build from (probability, mask) pairs, one patch each, arrays of any equal shape.
+
+        Raises:
+            LandslideError: a pair whose shapes differ, or a probability that is NaN.
+        """
         landslide, other = [], []
         for probability, mask in pairs:
+            if np.shape(probability) != np.shape(mask):
+                raise LandslideError(
+                    f"probabilities have shape {np.shape(probability)}, masks {np.shape(mask)}; they must be equal"
+                )
             bins = probability_bins(np.asarray(probability))
             truth = np.asarray(mask).astype(bool)
             landslide.append(np.bincount(bins[truth].ravel(), minlength=BINS + 1))

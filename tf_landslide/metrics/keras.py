@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_landslide.metrics.pixels import aligned, pixel_weights
+
 
 class _CountedMetric(keras.metrics.Metric):
     """Sums what every score is made of: pixels that are landslide, that are marked, and that are both.
@@ -27,12 +29,10 @@ class _CountedMetric(keras.metrics.Metric):
         self.actual = self.add_weight(name="actual", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        truth = ops.cast(ops.convert_to_tensor(y_true), self.dtype)
-        marked = ops.cast(ops.convert_to_tensor(y_pred) >= self.threshold, self.dtype)
-        weight = 1.0
-        if sample_weight is not None:
-            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
-            weight = ops.reshape(weight, ops.shape(weight) + (1,) * (len(truth.shape) - len(weight.shape)))
+        """Count a batch: masks and probabilities (N, H, W, 1) or (N, H, W), weights of samples or of pixels."""
+        truth, probability = aligned(y_true, y_pred, self.dtype)
+        marked = ops.cast(probability >= self.threshold, self.dtype)
+        weight = pixel_weights(sample_weight, truth, self.dtype)
         self.true_positives.assign_add(ops.sum(weight * truth * marked))
         self.marked.assign_add(ops.sum(weight * marked))
         self.actual.assign_add(ops.sum(weight * truth))
@@ -75,6 +75,43 @@ class IoU(_CountedMetric):
 
     def result(self) -> Any:
         return ops.divide_no_nan(self.true_positives, self.marked + self.actual - self.true_positives)
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class BestF1(keras.metrics.Metric):
+    """The highest F1 of the landslide class that any threshold gives, from counts summed over all pixels.
+
+    A model that has learned to rank pixels, but not yet where 0.5 lies, scores 0 by ``F1`` and well by this.
+
+    Args:
+        bins: thresholds 0, 1 / bins, ... 1 are tried.
+    """
+
+    def __init__(self, bins: int = 200, name: str = "best_f1", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.bins = bins
+        shape = (bins + 1,)  # bin k holds the probabilities in [k / bins, (k + 1) / bins)
+        self.landslide = self.add_weight(shape=shape, name="landslide", initializer="zeros")
+        self.other = self.add_weight(shape=shape, name="other", initializer="zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch; see ``F1``."""
+        truth, probability = aligned(y_true, y_pred, self.dtype)
+        weight = ops.reshape(pixel_weights(sample_weight, truth, self.dtype), (-1,))
+        truth = ops.reshape(truth, (-1,))
+        scaled = ops.cast(ops.reshape(probability, (-1,)), "float32") * self.bins
+        bins = ops.cast(ops.clip(ops.floor(scaled), 0, self.bins), "int32")
+        for counts, kind in ((self.landslide, truth), (self.other, 1 - truth)):
+            counts.assign_add(ops.segment_sum(weight * kind, bins, num_segments=self.bins + 1))
+
+    def result(self) -> Any:
+        true_positives, marked = (
+            ops.flip(ops.cumsum(ops.flip(counts))) for counts in (self.landslide, self.landslide + self.other)
+        )
+        return ops.max(ops.divide_no_nan(2 * true_positives, marked + ops.sum(self.landslide)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bins": self.bins}
 
 
 def landslide_metrics(threshold: float = 0.5) -> list[keras.metrics.Metric]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from tf_landslide.core.errors import LandslideError, lookup
+from tf_landslide.bands.recipes import RECIPES
+from tf_landslide.core.errors import LandslideError, lookup, require_known
 from tf_landslide.models.decoders.deeplab import deeplab_decoder
 from tf_landslide.models.decoders.segformer import segformer_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
@@ -19,6 +22,7 @@ from tf_landslide.models.layers.norm import ChannelNormalization, fuse_batch_nor
 from tf_landslide.models.options import check_options
 from tf_landslide.models.plain_unet import plain_unet
 
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, which is whole epochs on small datasets
 
 
@@ -73,8 +77,9 @@ def build_model(
     architecture: str = "unet",
     encoder: str | None = None,
     *,
-    channels: int | Sequence[str] = 6,
+    channels: int | str | Sequence[str] = 6,
     encoder_weights: str | None = None,
+    precision: str | None = None,
     adapt_to: Iterable[Any] | None = None,
     name: str | None = None,
     **options: Any,
@@ -84,8 +89,11 @@ def build_model(
     Args:
         architecture: a key of ``ARCHITECTURES``.
         encoder: a key of ``ENCODERS``, for an architecture that takes one.
-        channels: number of input channels C, or their names in order, which pretrained weights go by.
+        channels: number of input channels C, or a recipe by name (``six``, ``fourteen``, ``legacy_ratio``), or the
+            channels' names in order; pretrained weights go by name.
         encoder_weights: ``imagenet`` (downloaded once), the path of a published weight file, or None for random ones.
+        precision: Keras's dtype policy for what lies between normalisation and probability, which stay float32:
+            ``float32``, ``mixed_float16`` or ``mixed_bfloat16``; None takes Keras's global policy.
         adapt_to: batches of channels (or a dataset) whose mean and variance the model normalises by: the training
             split in order, since a shuffled dataset leaves out what does not fill its last batch.
         name: of the model; by default ``architecture_encoder``.
@@ -108,18 +116,32 @@ def build_model(
     backbone = _encoder(architecture, encoder, encoder_weights)
     names = _channel_names(channels, encoder_weights)
 
-    inputs = keras.Input((None, None, len(names)), name="channels")
-    normalization = ChannelNormalization(name="normalization")
-    x = normalization(inputs)
-    if backbone:
-        x = backbone.pyramid(x, chosen.output_stride, encoder_weights, names)
-    x, stride = chosen.features(x, **options)
-    probability = probability_head(x, stride, chosen.head_kernel)
-    model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
+    with _dtype_policy(precision):
+        inputs = keras.Input((None, None, len(names)), name="channels", dtype="float32")
+        normalization = ChannelNormalization(name="normalization")
+        x = normalization(inputs)
+        if backbone:
+            x = backbone.pyramid(x, chosen.output_stride, encoder_weights, names)
+        x, stride = chosen.features(x, **options)
+        probability = probability_head(x, stride, chosen.head_kernel)
+        model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
     fuse_batch_norm(model, BATCH_NORM_MOMENTUM)
     if adapt_to is not None:
         normalization.adapt(adapt_to)
     return model
+
+
+@contextmanager
+def _dtype_policy(precision: str | None) -> Iterator[None]:
+    """Build layers of a dtype policy, by Keras's global one: networks of other packages take no policy themselves."""
+    before = keras.config.dtype_policy()
+    if precision is not None:
+        require_known(precision, PRECISIONS, "precision")
+        keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _encoder(architecture: str, encoder: str | None, weights: str | None) -> Encoder | None:
@@ -140,10 +162,26 @@ def _encoder(architecture: str, encoder: str | None, weights: str | None) -> Enc
     return chosen
 
 
-def _channel_names(channels: int | Sequence[str], weights: str | None) -> Sequence[str]:
-    names = [""] * channels if isinstance(channels, int) else list(channels)
+def _channel_names(channels: int | str | Sequence[str], weights: str | None) -> Sequence[str]:
+    """The channels' names; empty ones where only their number is given."""
+    if isinstance(channels, str):
+        names = list(lookup(RECIPES, channels, "channel recipe"))
+    elif isinstance(channels, Iterable):
+        names = [str(name) for name in channels]
+    else:
+        names = [""] * _whole_number(channels)
     if not names:
         raise LandslideError(f"a model needs at least one channel, got {channels}")
-    if weights and isinstance(channels, int):
+    if weights and not all(names):
         raise LandslideError("pretrained weights go by channel name: pass channels as a list, e.g. ['red', 'green', …]")
     return names
+
+
+def _whole_number(channels: Any) -> int:
+    """A number of channels, of Python or of NumPy."""
+    try:
+        if isinstance(channels, bool):
+            raise TypeError
+        return operator.index(channels)
+    except TypeError:
+        raise LandslideError(f"channels are a number, a recipe's name or a list of names, got {channels!r}") from None

@@ -81,6 +81,10 @@ class ModelCard:
             "Scores are of patches from the dataset it was trained on: other regions, seasons and sensors were not "
             "measured.",
         ]
+        if share := self.scores.get("valid", {}).get("share_of_train"):
+            limits.insert(
+                0, f"Validation is a share ({share:g}) of the training split, drawn by chance: its scores flatter."
+            )
         if self.scores and "test" not in self.scores:
             limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
         if self.layout == MMLS.name:
@@ -102,5 +106,6 @@ def scores_table(metrics: dict[str, Any]) -> str:
     rows = []
     for split, row in metrics.items():
         cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
-        rows.append((split, row["patches"], *cells, f"{row['threshold']:.3f}"))
+        label = f"{split} (a share of train)" if "share_of_train" in row else split
+        rows.append((label, row["patches"], *cells, f"{row['threshold']:.3f}"))
     return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)

@@ -1,7 +1,7 @@
 """The training config: a YAML file over a shared base, checked before anything runs.
 
 A file may name another with ``base: other.yaml`` (relative to itself) and override any of its values. Unknown keys and
-wrong values are refused by name. Field descriptions are the documentation of the keys.
+wrong values are refused by name, a value of another type too. Field descriptions are the documentation of the keys.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
 from tf_landslide.core.tables import markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
@@ -25,9 +26,12 @@ SHIPPED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "con
 LossName = Literal["bce", "dice", "bce_dice"]
 """The losses; ``tf_landslide.training.losses`` builds one for each."""
 
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+"""What layers compute in; weights are always kept in float32."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class MedianConfig(_Section):
@@ -35,6 +39,13 @@ class MedianConfig(_Section):
 
     size: int = Field(0, ge=0, description="side of the window in pixels, odd; 0 turns the filter off")
     bands: list[str] | None = Field(None, description="the bands to filter; null for all")
+
+    @field_validator("size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size and size % 2 == 0:
+            raise ValueError(f"a median filter's window has an odd side, found {size}")
+        return size
 
 
 class DataConfig(_Section):
@@ -47,6 +58,9 @@ class DataConfig(_Section):
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
     cache: Literal["memory", "disk", "none"] = Field(
         "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
+    )
+    valid_share: float | None = Field(
+        None, gt=0, lt=1, description="share of train to validate on where no validation split with masks is there"
     )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
@@ -63,6 +77,9 @@ class ModelConfig(_Section):
     architecture: str = Field("unet", description="see tf_landslide.models")
     encoder: str | None = Field("resnet34", description="for architectures that take one, else null")
     encoder_weights: str = Field("none", description="none, imagenet (downloaded once), or a published file's path")
+    init_from: str | None = Field(
+        None, description="a finished run of the same model, whose weights this one starts with"
+    )
     options: dict[str, Any] = Field({}, description="the architecture's own options, e.g. width and depth")
 
 
@@ -72,6 +89,21 @@ class LossConfig(_Section):
     name: LossName = Field("bce_dice", description="bce, dice or bce_dice")
     alpha: float = Field(0.5, ge=0, le=1, description="share of Dice")
     positive_weight: float = Field(1.0, gt=0, description="weight of a landslide pixel in the cross-entropy")
+
+    @model_validator(mode="after")
+    def _used(self) -> LossConfig:
+        if problem := unused_loss_setting(self.name, self.alpha, self.positive_weight):
+            raise ValueError(problem)
+        return self
+
+
+def unused_loss_setting(name: str, alpha: float, positive_weight: float) -> str | None:
+    """What to say of a setting that a loss has no use for; None where each has its effect."""
+    if name == "dice" and positive_weight != 1:
+        return f"positive_weight {positive_weight} weighs a cross-entropy, and loss 'dice' has none; leave it out"
+    if name != "bce_dice" and alpha != LossConfig.model_fields["alpha"].default:
+        return f"alpha {alpha} is the share of Dice in 'bce_dice', and the loss is {name!r}; leave it out"
+    return None
 
 
 class TrainingConfig(_Section):
@@ -84,10 +116,17 @@ class TrainingConfig(_Section):
     warmup_epochs: float = Field(0, ge=0, description="linear warm-up before the schedule")
     weight_decay: float = Field(0, ge=0, description="decoupled weight decay (AdamW); 0 for plain Adam")
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
-    early_stopping: int | None = Field(None, ge=1, description="epochs without a better validation F1 before stopping")
+    early_stopping: int | None = Field(None, ge=1, description="epochs without a better one before stopping")
+    precision: Precision = Field("float32", description="of the layers' computations: float32 or mixed_(b)float16")
     jit_compile: bool = Field(False, description="XLA: a long first step, then faster ones where it suits the machine")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, oversampling and flips")
     deterministic: bool = Field(False, description="the same weights, bit for bit, from the same seed; slower")
+
+    @model_validator(mode="after")
+    def _warm_in_time(self) -> TrainingConfig:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is longer than the run, of {self.epochs} epochs")
+        return self
 
 
 class Config(_Section):
@@ -114,20 +153,31 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         LandslideError: unreadable file, unknown key (with the nearest valid one) or a value out of range.
     """
-    values = _read(_found(path), seen=())
+    return check_config(_merged(_read(_found(path), seen=()), _settings(overrides)), str(path))
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """``section.key=value`` settings as one mapping, whatever their order."""
+    settings: dict[str, Any] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise LandslideError(f"override {override!r}: expected key=value, e.g. training.epochs=10")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise LandslideError(f"override {override!r}: {text!r} is not a YAML value") from None
-        nested: Any = value
+        nested: Any = parse_yaml(text, f"override {override!r}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        values = _merged(values, nested)
-    return check_config(values, str(path))
+        _add(settings, nested, override)
+    return settings
+
+
+def _add(settings: dict[str, Any], more: dict[str, Any], override: str) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(settings.get(key), dict):
+            _add(settings[key], value, override)
+        elif key in settings and settings[key] != value:
+            raise LandslideError(f"override {override!r}: was given before, as {settings[key]!r}; give it once")
+        else:
+            settings[key] = value
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -162,24 +212,23 @@ def _explained(error: Any) -> str:
             section = section.model_fields[part].annotation
         return unknown(parts[-1], section.model_fields, f"key in {'.'.join(parts[:-1]) or 'the config'}")
     if error["type"] in ("model_type", "dict_type"):
-        return f"{key}: expected a section with keys of its own, found {error['input']!r}"
-    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"
+        return f"{key or 'the config'}: expected a section with keys of its own, found {_short(error['input'])}"
+    if error["type"] == "value_error":  # of a validator above, which says what was found
+        return f"{key}: {error['ctx']['error']}"
+    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}, found {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     path = path.resolve() if path.exists() else path
     if path in seen:
         raise LandslideError(f"{path}: is its own base")
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except FileNotFoundError:
-        raise LandslideError(f"{path}: no such config") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LandslideError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise LandslideError(f"{path}: is not valid YAML{line}") from None
+    values = read_yaml(path, "config")
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise LandslideError(f"{path}: expected keys and values, found {type(values).__name__}")
     base = values.pop("base", None)
@@ -188,12 +237,19 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before."""
+    model, chosen = base.get("model"), over.get("model")
+    if isinstance(model, dict) and isinstance(chosen, dict):
+        before = model.get("architecture", ModelConfig.model_fields["architecture"].default)
+        if chosen.get("architecture", before) != before:
+            base = {**base, "model": {key: value for key, value in model.items() if key != "options"}}
+    return _key_by_key(base, over)
+
+
+def _key_by_key(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    if over.get("architecture", base.get("architecture")) != base.get("architecture"):
-        merged.pop("options", None)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
+        merged[key] = _key_by_key(merged[key], value) if both else value
     return merged
 
 

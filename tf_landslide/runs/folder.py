@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.config import Config, check_config
@@ -31,15 +30,15 @@ class Run:
         config = path / formats.CONFIG
         if not formats.is_run(path):
             raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG})")
-        try:
-            values = yaml.safe_load(config.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            raise LandslideError(f"{config}: is not valid YAML") from None
-        return cls(path, check_config(values, str(config)))
+        return cls(path, check_config(read_yaml(config, "config"), str(config)))
 
     @property
     def model_path(self) -> Path:
         return self.path / formats.MODEL
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / formats.STATE
 
     @property
     def report_path(self) -> Path:
@@ -67,9 +66,12 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the run was made with; empty where that was not written down."""
+        """What the run was made with; empty where that was not written down. Raises ``LandslideError`` if damaged."""
         path = self.path / formats.ENVIRONMENT
-        return json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            return json.loads(path.read_text()) if path.is_file() else {}
+        except ValueError:
+            raise LandslideError(f"{path}: is not valid JSON") from None
 
     @property
     def recipe(self) -> ChannelRecipe:
@@ -103,5 +105,16 @@ def _training(config: Config) -> dict[str, Any]:
         "loss": ", ".join(f"{key} {value}" if key != "name" else value for key, value in loss.items()),
         "encoder_weights": config.model.encoder_weights,
         "augment": config.data.augment,
+        **{key: value for key, value in _where_used(config).items() if value},
         **{key: training[key] for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed")},
+    }
+
+
+def _where_used(config: Config) -> dict[str, Any]:
+    """What a card says of a training only where it was used."""
+    precision = config.training.precision
+    return {
+        "init_from": config.model.init_from,
+        "valid_share": config.data.valid_share,
+        "precision": precision if precision != "float32" else None,
     }

@@ -13,11 +13,11 @@ from serving.versions import version_folders
 from tf_landslide.core.errors import LandslideError
 
 CONFIG = "config.yaml"  # resolved
-MODEL = "model.keras"  # the best by dataset-level validation F1
+MODEL = "model.keras"  # the best epoch, see runs.history.best_epoch
 HISTORY = "history.csv"  # one row an epoch
 METRICS = "metrics.json"  # scores of each split at the threshold chosen on validation
 ENVIRONMENT = "environment.json"  # versions, seed, git revision
-LAST = "last"  # what a stopped run goes on from
+STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
@@ -69,7 +69,7 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("CARD", "CARD_TEXT", "CONFIG", "ENVIRONMENT", "HISTORY", "LAST", "LOGS", "METRICS", "MODEL", "REFERENCE"),
-    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "WARMUP", "check_model_name", "export_version", "has_versions"),
+    *("CARD", "CARD_TEXT", "CONFIG", "ENVIRONMENT", "HISTORY", "LOGS", "METRICS", "MODEL", "REFERENCE"),
+    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "WARMUP", "check_model_name", "export_version", "has_versions"),
     *("is_export", "is_judged_run", "is_run", "next_version"),
 ]

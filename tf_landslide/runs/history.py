@@ -1,9 +1,10 @@
-"""``history.csv``: what each epoch gave."""
+"""``history.csv``: what each epoch gave, and which was the best."""
 
 from __future__ import annotations
 
 import csv
-import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tf_landslide.core.files import replacing
@@ -19,7 +20,7 @@ def read_history(path: Path) -> list[Row]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def write_history(path: Path, rows: list[Row]) -> None:
+def write_history(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows, in place of the file that was there."""
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -27,7 +28,22 @@ def write_history(path: Path, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def epochs_backed_up(last: Path) -> int:
-    """How many epochs the state in a run's ``last`` folder has behind it (written by ``BackupAndRestore``)."""
-    path = last / "training_metadata.json"
-    return int(json.loads(path.read_text())["epoch"]) if path.exists() else 0
+def best_epoch(rows: Sequence[Row]) -> int:
+    """The epoch of the highest validation F1 at its own best threshold; of equal ones that of the lowest loss.
+
+    At a threshold of 0.5 a model that finds a rare class late scores 0 for many epochs, the untrained one among them.
+
+    Args:
+        rows: of one epoch at least.
+    """
+
+    def rank(row: Row) -> tuple[float, float]:
+        loss = row["val_loss"]
+        return row["val_best_f1"], -loss if math.isfinite(loss) else -math.inf
+
+    return max(range(len(rows)), key=lambda epoch: rank(rows[epoch]))
+
+
+def epochs_since_best(rows: Sequence[Row]) -> int:
+    """How many epochs came after the best one; 0 before the first."""
+    return len(rows) - 1 - best_epoch(rows) if rows else 0

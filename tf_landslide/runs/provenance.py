@@ -1,7 +1,8 @@
-"""``environment.json``: what a run was made with."""
+"""``environment.json``: what a run was made with, and on which data."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -9,18 +10,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import write_json
+from tf_landslide.data.folders import Patch, available_splits, find_patches
 from tf_landslide.data.synthetic import SYNTHETIC_MARK
+from tf_landslide.runs import formats
+from tf_landslide.runs.folder import Run
 
 PACKAGES = ("tf-landslide", "tensorflow", "keras", "numpy", "h5py", "segmentation-models")
+_SAMPLES, _SAMPLE_BYTES = 8, 2**21  # patches of a split whose content is looked at, and how far into each file
 
 
-def environment(seed: int, data_dir: Path, devices: Sequence[str]) -> dict[str, Any]:
+def environment(seed: int, data_dir: Path, devices: Sequence[str], fingerprint: dict[str, Any]) -> dict[str, Any]:
     """Versions, seed, git revision, data and devices of a run.
 
     Args:
         seed: of the run.
         data_dir: the folder it is trained on.
         devices: their types, as TensorFlow names them.
+        fingerprint: of that folder, see ``data_fingerprint``.
     """
     return {
         "python": platform.python_version(),
@@ -30,8 +38,66 @@ def environment(seed: int, data_dir: Path, devices: Sequence[str]) -> dict[str, 
         "seed": seed,
         "git_revision": _git_revision(),
         "data": str(data_dir.absolute()),
+        "data_fingerprint": fingerprint,
         "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
     }
+
+
+def record_session(run: Run, session: dict[str, Any], epoch: int) -> None:
+    """Write ``environment.json``, or add to it what a run is gone on with: the first session stays as it was.
+
+    Args:
+        run: whose folder exists.
+        session: as ``environment`` gives it.
+        epoch: the number of epochs that were done before it.
+    """
+    first = run.environment
+    resumed = {**first, "resumed": [*first.get("resumed", []), {"epoch": epoch, **session}]}
+    write_json(run.path / formats.ENVIRONMENT, resumed if first else session)
+
+
+def data_fingerprint(data_dir: Path) -> dict[str, dict[str, Any]]:
+    """What tells one dataset from another, wherever it lies: of each split ``patches``, their number, and ``sha256``.
+
+    The digest is of the names and sizes of all files, and of the first two megabytes of those of a few patches.
+    """
+    patches = {split: find_patches(data_dir, split, problems=[]) for split in available_splits(data_dir)}
+    return {split: {"patches": len(found), "sha256": _digest(found)} for split, found in patches.items()}
+
+
+def _digest(patches: Sequence[Patch]) -> str:
+    digest = hashlib.sha256()
+    for patch in patches:
+        for file in filter(None, (patch.image, patch.mask)):
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+    for patch in patches[:: max(1, len(patches) // _SAMPLES)]:
+        for file in filter(None, (patch.image, patch.mask)):
+            with file.open("rb") as opened:
+                digest.update(opened.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def check_same_data(run: Run, data_dir: Path, fingerprint: dict[str, Any]) -> None:
+    """Refuse to go on with a run on data that it was not trained on; a test split may be another.
+
+    Args:
+        run: to go on with.
+        data_dir: the folder to go on with.
+        fingerprint: of that folder.
+
+    Raises:
+        LandslideError: another dataset; both are named.
+    """
+    before = run.environment.get("data_fingerprint")
+    if before and any(before.get(split) != fingerprint.get(split) for split in ("train", "valid")):
+        raise LandslideError(
+            f"{run.path}: was trained on {run.environment['data']} ({_counts(before)}); {data_dir.absolute()} "
+            f"({_counts(fingerprint)}) holds another dataset: resume it with its own, or train anew in another folder"
+        )
+
+
+def _counts(fingerprint: dict[str, Any]) -> str:
+    return ", ".join(f"{split} {value['patches']:,}, {value['sha256'][:8]}" for split, value in fingerprint.items())
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,7 @@
-"""Callbacks that let a stopped run go on as if it had never stopped."""
+"""Callbacks that write a run down, so that a stopped one goes on as the one that was not.
+
+Those that know what came before share one list of rows, one an epoch, that ``HistoryLogger`` adds to.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ import keras
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
-from tf_landslide.runs.history import Row, write_history
-
-MONITOR = "val_f1"
+from tf_landslide.data.pipeline import Epochs
+from tf_landslide.runs.history import Row, best_epoch, epochs_since_best, write_history
+from tf_landslide.runs.state import TrainingState
 
 
 class RefuseNaN(keras.callbacks.Callback):
@@ -28,24 +31,46 @@ class RefuseNaN(keras.callbacks.Callback):
             )
 
 
+class DrawEpoch(keras.callbacks.Callback):
+    """Has the data of each epoch be those of its number, however often Keras has looked at them before."""
+
+    def __init__(self, epochs: Epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epochs.draw(epoch)
+
+
+class HistoryLogger(keras.callbacks.Callback):
+    """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row."""
+
+    def __init__(self, path: Path, rows: list[Row]):
+        super().__init__()
+        self.path, self.rows = path, rows
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
+        write_history(self.path, self.rows)
+
+
 class BestModel(keras.callbacks.Callback):
-    """Keeps the model of the best validation F1; the file is replaced whole, and a resumed run knows its earlier best.
+    """Keeps the model of the best epoch (see ``best_epoch``); the file is replaced whole.
 
     Args:
         path: of the ``.keras`` file.
-        earlier: validation F1 of the epochs before a resume.
+        rows: of the epochs, this one's last.
         averaging: the callback that validates the averaged weights, where there is one: those are then the ones saved.
     """
 
-    def __init__(self, path: Path, earlier: list[float], averaging: keras.callbacks.SwapEMAWeights | None = None):
+    def __init__(self, path: Path, rows: list[Row], averaging: keras.callbacks.SwapEMAWeights | None = None):
         super().__init__()
-        self.path, self.best, self.averaging = path, max(earlier, default=-math.inf), averaging
+        self.path, self.rows, self.averaging = path, rows, averaging
 
     def on_epoch_end(self, epoch, logs=None):
-        value = logs[MONITOR]
-        if value <= self.best:
+        if best_epoch(self.rows) != len(self.rows) - 1:
             return
-        self.best = value
         if self.averaging:
             self.averaging.on_test_begin()
         with replacing(self.path) as partial:
@@ -54,40 +79,35 @@ class BestModel(keras.callbacks.Callback):
             self.averaging.on_test_end()
 
 
-class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras's early stopping on validation F1, told what happened before it was resumed."""
+class EarlyStopping(keras.callbacks.Callback):
+    """Stops when ``patience`` epochs have brought no better one (see ``best_epoch``)."""
 
-    def __init__(self, patience: int, earlier: list[float]):
-        super().__init__(monitor=MONITOR, mode="max", patience=patience)
-        self.earlier = earlier
+    def __init__(self, patience: int, rows: list[Row]):
+        super().__init__()
+        self.patience, self.rows = patience, rows
 
     @property
     def exhausted(self) -> bool:
-        """Whether the epochs before a resume already ran out of patience."""
-        return bool(self.earlier) and len(self.earlier) - 1 - self._best_earlier >= self.patience
-
-    @property
-    def _best_earlier(self) -> int:
-        return self.earlier.index(max(self.earlier))
-
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        if self.earlier:
-            self.best, self.best_epoch = max(self.earlier), self._best_earlier
-            self.wait = len(self.earlier) - 1 - self._best_earlier
-
-
-class HistoryLogger(keras.callbacks.Callback):
-    """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row."""
-
-    def __init__(self, path: Path, earlier: list[Row]):
-        super().__init__()
-        self.path, self.rows = path, list(earlier)
+        """Whether patience has run out."""
+        return epochs_since_best(self.rows) >= self.patience
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
-        write_history(self.path, self.rows)
+        if self.exhausted:
+            self.model.stop_training = True
+
+
+class SaveState(keras.callbacks.Callback):
+    """``last/state.npz``: what to go on from, written when all that an epoch leaves is written."""
+
+    def __init__(self, path: Path, rows: list[Row]):
+        super().__init__()
+        self.path, self.rows = path, rows
+
+    def on_epoch_end(self, epoch, logs=None):
+        model, optimizer = (
+            [keras.ops.convert_to_numpy(v) for v in owner.variables] for owner in (self.model, self.model.optimizer)
+        )
+        TrainingState(self.rows, model, optimizer).save(self.path)
 
 
 class EpochLines(keras.callbacks.Callback):

@@ -7,61 +7,75 @@ import sys
 import keras
 import tensorflow as tf
 
-from tf_landslide.metrics.keras import landslide_metrics
+from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.runs import formats
 from tf_landslide.runs.config import TrainingConfig
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.history import epochs_backed_up
+from tf_landslide.runs.state import TrainingState, restore
 from tf_landslide.training.callbacks import (
-    MONITOR,
     BestModel,
+    DrawEpoch,
     EarlyStopping,
     EpochLines,
     HistoryLogger,
     RefuseNaN,
+    SaveState,
 )
 from tf_landslide.training.losses import get_loss
 from tf_landslide.training.optimizers import FusedAdam
 
 
-def fit(model: keras.Model, run: Run, train_set: tf.data.Dataset, valid_set: tf.data.Dataset) -> None:
-    """Train a model into its run folder, from the epoch on that the folder's last backup has behind it.
+def fit(
+    model: keras.Model,
+    run: Run,
+    train_set: tf.data.Dataset,
+    valid_set: tf.data.Dataset,
+    state: TrainingState | None = None,
+) -> None:
+    """Train a model into its run folder.
 
     Args:
         model: as built, its normalisation adapted; not compiled.
         run: whose folder exists.
-        train_set: shuffles itself, and goes on with the epoch that comes next.
+        train_set: of ``as_dataset``.
         valid_set: chooses the best epoch.
+        state: to go on from.
+
+    Raises:
+        LandslideError: a loss that is no longer a number, or a state of another model.
     """
     settings = run.config.training
-    last = run.path / formats.LAST
-    history = run.history[: epochs_backed_up(last)]
-    earlier = [row[MONITOR] for row in history]
-    stopping = EarlyStopping(settings.early_stopping, earlier) if settings.early_stopping else None
-    if len(history) >= settings.epochs or (stopping and stopping.exhausted):
+    rows = list(state.history) if state else []
+    stopping = EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None
+    if len(rows) >= settings.epochs or (stopping and stopping.exhausted):
         return
     model.compile(
         optimizer=get_optimizer(settings, len(train_set)),
         loss=get_loss(**run.config.loss.model_dump()),
-        metrics=landslide_metrics(),
+        metrics=[*landslide_metrics(), BestF1()],
         jit_compile=settings.jit_compile,
     )
+    if state:
+        model.optimizer.build(model.trainable_variables)
+        restore(model.variables, state.model, run.state_path)
+        restore(model.optimizer.variables, state.optimizer, run.state_path)
     on_terminal = sys.stderr.isatty()
     averaging = keras.callbacks.SwapEMAWeights() if settings.ema else None
     callbacks = [
         RefuseNaN(),
+        DrawEpoch(train_set.epochs),
         averaging,
-        BestModel(run.model_path, earlier, averaging),
-        HistoryLogger(run.path / formats.HISTORY, history),
+        HistoryLogger(run.path / formats.HISTORY, rows),
+        BestModel(run.model_path, rows, averaging),
         keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False),
         stopping,
         None if on_terminal else EpochLines(),
-        # Last, so that an epoch counts as done only when all the others have written what they write.
-        keras.callbacks.BackupAndRestore(last, double_checkpoint=True, delete_checkpoint=False),
+        SaveState(run.state_path, rows),  # last: an epoch counts as done when all the others have written
     ]
     model.fit(
         train_set,
         validation_data=valid_set,
+        initial_epoch=len(rows),
         epochs=settings.epochs,
         callbacks=[callback for callback in callbacks if callback is not None],
         verbose=1 if on_terminal else 0,
@@ -69,16 +83,21 @@ def fit(model: keras.Model, run: Run, train_set: tf.data.Dataset, valid_set: tf.
     )
 
 
-def get_optimizer(settings: TrainingConfig, steps: int) -> FusedAdam:
-    """The optimiser that a config asks for, ``steps`` being those of an epoch."""
+def get_optimizer(settings: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
+    """The optimiser that a config asks for, ``steps`` being those of an epoch.
+
+    Half-precision floats underflow below 6e-8, so that with ``mixed_float16`` the loss is scaled, by as much as fits.
+    """
     rate = settings.learning_rate
     warmup = round(settings.warmup_epochs * steps)
-    if settings.schedule == "cosine":
+    if settings.schedule == "cosine" or warmup:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate,
             max(1, settings.epochs * steps - warmup),
+            alpha=0.0 if settings.schedule == "cosine" else 1.0,  # of the highest rate, at the end
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
     ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
-    return FusedAdam(rate, weight_decay=settings.weight_decay or None, **ema)
+    optimizer = FusedAdam(rate, weight_decay=settings.weight_decay or None, **ema)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if settings.precision == "mixed_float16" else optimizer

@@ -56,14 +56,15 @@ class EfficientAttention(layers.Layer):
     def build(self, input_shape):
         width = input_shape[-1]
         self.query, self.key, self.value, self.projection = (
-            layers.Dense(width, name=name) for name in ("query", "key", "value", "projection")
+            layers.Dense(width, dtype=self.dtype_policy, name=name) for name in ("query", "key", "value", "projection")
         )
         for dense in (self.query, self.key, self.value, self.projection):
             dense.build((None, None, None, width))
         if self.reduction > 1:
-            self.reduce = layers.Conv2D(width, self.reduction, strides=self.reduction, padding="same", name="reduce")
+            options = {"strides": self.reduction, "padding": "same", "dtype": self.dtype_policy}
+            self.reduce = layers.Conv2D(width, self.reduction, name="reduce", **options)
             self.reduce.build((None, None, None, width))
-            self.norm = layers.LayerNormalization(name="norm")
+            self.norm = layers.LayerNormalization(dtype=self.dtype_policy, name="norm")
             self.norm.build((None, None, None, width))
 
     def _tokens(self, x):

@@ -17,19 +17,24 @@ class ChannelNormalization(keras.layers.Layer):
     """``(x - mean) / std`` per channel, with statistics kept among the weights; a missing value becomes zero.
 
     Zero after normalisation is the training mean, so a missing pixel is an ordinary pixel to the convolutions. NaN and
-    infinite values count as missing, both here and in ``adapt``. Statistics start at mean 0 and variance 1.
+    infinite values count as missing, both here and in ``adapt``. Statistics start at mean 0 and variance 1. A channel
+    whose variance is zero was constant in training, so that nothing was learned of it: it becomes zero, moved or not.
+
+    Computed in float32 whatever the layer's dtype policy, which is that of the result: half precision cannot hold
+    metres, nor the difference of two of them.
 
     Call with ``(N, H, W, C)`` channels in physical units; gives the same shape.
     """
 
-    epsilon = 1e-6  # of the standard deviation: a channel that never varies gives zero
+    epsilon = 1e-6  # the smallest standard deviation that is divided by
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
 
     def build(self, input_shape):
-        channels = (input_shape[-1],)
-        self.mean = self.add_weight(name="mean", shape=channels, initializer="zeros", trainable=False, dtype="float32")
-        self.variance = self.add_weight(
-            name="variance", shape=channels, initializer="ones", trainable=False, dtype="float32"
-        )
+        options = {"shape": (input_shape[-1],), "trainable": False, "dtype": "float32", "autocast": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", **options)
+        self.variance = self.add_weight(name="variance", initializer="ones", **options)
 
     def adapt(self, batches: Iterable) -> None:
         """Set mean and variance from data, in float64, skipping missing values.
@@ -41,6 +46,7 @@ class ChannelNormalization(keras.layers.Layer):
             LandslideError: a channel has no valid value at all.
         """
         count = mean = squares = np.zeros(self.mean.shape[0])
+        low, high = np.full(len(count), np.inf), np.full(len(count), -np.inf)
         for batch in batches:
             x = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch, np.float64)
             x = x.reshape(-1, x.shape[-1])
@@ -52,16 +58,25 @@ class ChannelNormalization(keras.layers.Layer):
             squares = squares + (batch_mean - mean) ** 2 * count * new / total
             mean = mean + (batch_mean - mean) * new / total
             count = count + new
+            low = np.minimum(low, np.where(valid, x, np.inf).min(0, initial=np.inf))
+            high = np.maximum(high, np.where(valid, x, -np.inf).max(0, initial=-np.inf))
         if not np.all(count):
             empty = np.flatnonzero(count == 0).tolist()
             raise LandslideError(f"channels {empty} (from 0) hold no valid value at all; leave them out")
         self.mean.assign(mean.astype(np.float32))
-        self.variance.assign((squares / count).astype(np.float32))
+        variance = np.where(low == high, 0, squares / count)  # of equal numbers exactly zero, not nearly
+        self.variance.assign(variance.astype(np.float32))
+
+    @property
+    def constant_channels(self) -> list[int]:
+        """The channels (from 0) that never varied in what the layer was adapted to."""
+        return np.flatnonzero(ops.convert_to_numpy(self.variance) == 0).tolist()
 
     def call(self, x):
         x = ops.cast(x, "float32")
         z = (x - self.mean) / ops.maximum(ops.sqrt(self.variance), self.epsilon)
-        return ops.cast(ops.where(ops.isfinite(z), z, 0.0), self.compute_dtype)
+        known = ops.logical_and(ops.isfinite(z), self.variance > 0)
+        return ops.cast(ops.where(known, z, 0.0), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -61,14 +61,14 @@ class AdaptivePooling(layers.Layer):
 
     def call(self, x):
         shape = ops.shape(x)
-        x = ops.einsum("ih,nhwc->niwc", self._parts(shape[1], x.dtype), x)
-        return ops.einsum("jw,niwc->nijc", self._parts(shape[2], x.dtype), x)
+        x = ops.einsum("ih,nhwc->niwc", ops.cast(self._parts(shape[1]), x.dtype), x)
+        return ops.einsum("jw,niwc->nijc", ops.cast(self._parts(shape[2]), x.dtype), x)
 
-    def _parts(self, length, dtype):
-        """(cells, length) weights, each row summing to 1."""
+    def _parts(self, length):
+        """(cells, length) float32 weights, each row summing to 1: half precision cannot count the pixels of a row."""
         part, pixel = ops.arange(self.cells)[:, None], ops.arange(length)[None, :]
         inside = ops.logical_and(pixel >= part * length // self.cells, pixel < -(-(part + 1) * length // self.cells))
-        weights = ops.cast(inside, dtype)
+        weights = ops.cast(inside, "float32")
         return weights / ops.sum(weights, axis=1, keepdims=True)
 
     def compute_output_shape(self, input_shape):
@@ -85,15 +85,15 @@ class ResizeLike(layers.Layer):
     def call(self, inputs):
         x, like = inputs
         shape = ops.shape(like)
-        x = ops.einsum("hi,nijc->nhjc", self._weights(x.shape[1], shape[1], x.dtype), x)
-        return ops.einsum("wj,nhjc->nhwc", self._weights(x.shape[2], shape[2], x.dtype), x)
+        x = ops.einsum("hi,nijc->nhjc", ops.cast(self._weights(x.shape[1], shape[1]), x.dtype), x)
+        return ops.einsum("wj,nhjc->nhwc", ops.cast(self._weights(x.shape[2], shape[2]), x.dtype), x)
 
     @staticmethod
-    def _weights(given: int, wanted, dtype):
-        """(wanted, given) weights, each row summing to 1."""
-        centre = (ops.cast(ops.arange(wanted), dtype) + 0.5) * given / ops.cast(wanted, dtype) - 0.5
+    def _weights(given: int, wanted):
+        """(wanted, given) float32 weights, each row summing to 1: half precision cannot count the pixels of a row."""
+        centre = (ops.cast(ops.arange(wanted), "float32") + 0.5) * given / ops.cast(wanted, "float32") - 0.5
         centre = ops.clip(centre, 0, given - 1)[:, None]
-        return ops.relu(1 - ops.abs(centre - ops.cast(ops.arange(given), dtype)[None, :]))
+        return ops.relu(1 - ops.abs(centre - ops.cast(ops.arange(given), "float32")[None, :]))
 
     def compute_output_shape(self, input_shape):
         given, like = input_shape
