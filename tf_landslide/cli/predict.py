@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.errors import LandslideError
@@ -55,7 +54,6 @@ def _predictor(a: Arguments) -> Predictor:
             raise LandslideError(
                 "--tls-ca, --tls-cert and --tls-key are for a model on a server, grpcs://HOST:PORT/NAME"
             )
-        start_tensorflow()
         return load_predictor(a.model, runtime=a.runtime)
     from serving.client import TLS  # gRPC; everything that needs TensorFlow is done by the server
 
