@@ -8,16 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_landslide.bands.features import Features
 from tf_landslide.core.errors import LandslideError, first_line
-from tf_landslide.metrics.keras import landslide_metrics
-from tf_landslide.models.build import build_model
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
-from tf_landslide.training.losses import BCEDice
-from tf_landslide.training.optimizers import FusedAdam
-
-REGISTERED = (Features, build_model, landslide_metrics, BCEDice, FusedAdam)
-"""By importing these, Keras knows every class that a saved model of ours may hold."""
 
 
 class KerasBackend:
