@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import write_json, write_text
+from tf_landslide.core.files import beside, telling_a_full_disk, write_json, write_text
+from tf_landslide.core.locks import locked
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
@@ -43,34 +44,37 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         The finished run.
 
     Raises:
-        LandslideError: bad config or data, a run folder in the way, or a loss that is no longer a number.
+        LandslideError: bad config or data, a run folder in the way, or in use by another process, a full disk, or a
+            loss that is no longer a number.
     """
-    run = _prepared(config, Path(run_dir).absolute(), resume)
+    path = Path(run_dir)
+    with locked(path), beside(path) as cache_dir, telling_a_full_disk(path):
+        return _trained(_prepared(config, path, resume), Path(data_dir), cache_dir)
+
+
+def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
+    config = run.config
     settings, data = config.training, config.data
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = _built(run)
-    cache_dir = run.path.with_name(f".{run.path.name}.cache")
-    try:
-        sources = open_splits(data, data_dir, cache_dir=cache_dir)
-        for split in ("train", "valid"):
-            _check_size(sources[split], split)
-        train_set = as_dataset(
-            sources["train"],
-            settings.batch_size,
-            shuffle=True,
-            augment=data.augment,
-            positive_fraction=data.positive_fraction,
-            seed=settings.seed,
-            first_epoch=epochs_backed_up(run.path / formats.LAST),
-        )
-        model.get_layer("normalization").adapt(as_dataset(sources["train"], settings.batch_size))
-        with _run_folder(run, Path(data_dir)):
-            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size))
-        judge_run(run, sources)
-    finally:
-        shutil.rmtree(cache_dir, ignore_errors=True)
+    sources = open_splits(data, data_dir, cache_dir=cache_dir)
+    for split in ("train", "valid"):
+        _check_size(sources[split], split)
+    train_set = as_dataset(
+        sources["train"],
+        settings.batch_size,
+        shuffle=True,
+        augment=data.augment,
+        positive_fraction=data.positive_fraction,
+        seed=settings.seed,
+        first_epoch=epochs_backed_up(run.path / formats.LAST),
+    )
+    model.get_layer("normalization").adapt(as_dataset(sources["train"], settings.batch_size))
+    with _run_folder(run, data_dir):
+        fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size))
+    judge_run(run, sources)
     return run
 
 
