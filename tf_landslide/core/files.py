@@ -135,15 +135,20 @@ def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
 
 
 def read_json(path: str | Path, at_most: int = TEXT_BYTES) -> dict[str, Any]:
-    """The object in a JSON file. Raises as ``read_text``, and ``LandslideError`` for what is not one JSON object."""
+    """The object in a JSON file. Raises as ``read_text`` and ``parse_json``."""
+    return parse_json(read_text(path, at_most), path)
+
+
+def parse_json(text: str | bytes, origin: object) -> dict[str, Any]:
+    """The object in a JSON text. Raises ``LandslideError``, naming where it comes from, for what is not one."""
     try:
-        value = json.loads(read_text(path, at_most))
+        value = json.loads(text)
     except RecursionError:
-        raise LandslideError(f"{path}: is nested too deeply") from None
+        raise LandslideError(f"{origin}: is nested too deeply") from None
     except ValueError:  # an integer of thousands of digits is one too
-        raise LandslideError(f"{path}: is not valid JSON") from None
+        raise LandslideError(f"{origin}: is not valid JSON") from None
     if not isinstance(value, dict):
-        raise LandslideError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise LandslideError(f"{origin}: expected a JSON object, found {type(value).__name__}")
     return value
 
 

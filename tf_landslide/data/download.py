@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import ssl
@@ -21,7 +20,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, telling_a_full_disk, write_text
+from tf_landslide.core.files import TEXT_BYTES, parse_json, replacing, telling_a_full_disk, write_text
 from tf_landslide.core.locks import locked
 from tf_landslide.data.folders import available_splits, find_patches
 
@@ -89,9 +88,9 @@ def _fill(out: Path, files: list[RemoteFile], pause: float) -> None:
 
 def _record(mirror: str, pause: float) -> list[RemoteFile]:
     url = f"{mirror}/api/records/{RECORD}"
-    text = _retried(url, pause, lambda: _open(url).read())
+    text = _retried(url, pause, lambda: _open(url).read(TEXT_BYTES))
     try:
-        entries = json.loads(text)["files"]
+        entries = parse_json(text, url)["files"]
         files = [
             RemoteFile(
                 PurePosixPath(entry["key"]).name,
@@ -102,7 +101,7 @@ def _record(mirror: str, pause: float) -> list[RemoteFile]:
             for entry in entries
             if entry["key"].endswith(".zip")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (LandslideError, ValueError, KeyError, TypeError, AttributeError):
         raise LandslideError(f"{url}: did not answer with a Zenodo record; check --mirror") from None
     if not files:
         raise LandslideError(f"{url}: the record lists no .zip file; check --mirror")

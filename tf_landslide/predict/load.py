@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.files import read_json
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
@@ -102,9 +102,9 @@ def predictor_of(run: Run, threshold: float | None = None) -> Predictor:
 def _card(version: Path) -> ModelCard:
     path = version / formats.CARD
     try:
-        return ModelCard.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise LandslideError(f"{path}: missing or unreadable; export the model with tf-landslide export") from None
+        return ModelCard.from_dict(read_json(path), path)
+    except FileNotFoundError:
+        raise LandslideError(f"{path}: is missing; export the model with tf-landslide export") from None
 
 
 def _of_export(version: Path, runtime: str) -> Predictor:

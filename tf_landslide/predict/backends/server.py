@@ -5,7 +5,6 @@ Needs neither TensorFlow nor Keras: a client starts in a second, not in ten.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from serving.client import Client
 from serving.status import ServingError, UsageError
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import TEXT_BYTES, parse_json
 from tf_landslide.predict.predictor import BATCH_SIZE, Predictor
 from tf_landslide.runs.card import ModelCard
 
@@ -36,7 +36,10 @@ class ServerBackend:
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         with _told():
-            return self.client.predict({"channels": channels})["probability"]
+            outputs = self.client.predict({"channels": channels})
+        if "probability" not in outputs:
+            raise LandslideError(f"{self.client.url}: the model gives {', '.join(outputs)}, expected 'probability'")
+        return outputs["probability"]
 
 
 def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **options: Any) -> Predictor:
@@ -60,7 +63,11 @@ def _card(client: Client) -> ModelCard:
     """The model's card. Raises ``LandslideError`` where it has none: it is no model of ours."""
     if "describe" not in client.signatures().signature_def:
         raise LandslideError(f"{client.url}: the model has no 'describe' signature; export it with tf-landslide export")
-    return ModelCard.from_dict(json.loads(client.predict({}, "describe")["card"].item()))
+    origin = f"{client.url}: the card"
+    text = client.predict({}, "describe", outputs=["card"])["card"]
+    if text.size != 1 or not isinstance(text.item(), bytes) or len(text.item()) > TEXT_BYTES:
+        raise LandslideError(f"{origin} is no text of at most {TEXT_BYTES:,} bytes")
+    return ModelCard.from_dict(parse_json(text.item(), origin), origin)
 
 
 @contextmanager
