@@ -5,6 +5,7 @@ Needs neither TensorFlow nor Keras: a client starts in a second, not in ten.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import TEXT_BYTES, parse_json
 from tf_landslide.predict.predictor import BATCH_SIZE, Predictor
 from tf_landslide.runs.card import ModelCard
+
+_SILENT = 2.0  # seconds of waiting before it is said
 
 
 class ServerBackend:
@@ -42,13 +45,16 @@ class ServerBackend:
         return outputs["probability"]
 
 
-def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **options: Any) -> Predictor:
+def connect(
+    url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, wait: float = 5.0, **options: Any
+) -> Predictor:
     """A predictor that a server answers.
 
     Args:
         url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
         batch_size: images in a request.
         in_flight: requests on their way at a time.
+        wait: seconds, at most, for a server that is starting.
         **options: of ``serving.client.Client``: deadline, retries, tls.
 
     Raises:
@@ -56,7 +62,15 @@ def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **opt
     """
     with _told():
         client = Client(url, **options)
+        _wait(client, wait)
         return Predictor(_card(client), ServerBackend(client, batch_size, in_flight))
+
+
+def _wait(client: Client, seconds: float) -> None:
+    if seconds <= 0 or client.wait_until_ready(min(seconds, _SILENT)):
+        return
+    print(f"waiting for {client.url}, {seconds:g} s at most", file=sys.stderr, flush=True)
+    client.wait_until_ready(seconds - _SILENT)  # where it still is not, the next call says why
 
 
 def _card(client: Client) -> ModelCard:
