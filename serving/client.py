@@ -31,6 +31,14 @@ _URL = re.compile(
     r"(?P<scheme>grpcs?)://(?P<address>[^/]+)/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/]+))?/?"
 )
 _MAX_MESSAGE = 2**31 - 1
+_CHANNEL = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # a server that starts or restarts is found within a second
+]
+_STARTING = {"START", "LOADING"}
+_ASKED_ANEW = 0.3  # seconds between two questions to a server that is starting
 
 
 @dataclass(frozen=True)
@@ -78,11 +86,10 @@ class Client:
             self._spec.version.value = int(match["version"])
         elif match["label"]:
             self._spec.version_label = match["label"]
-        options = [("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE)]
         if match["scheme"] == "grpcs":
-            self._channel = grpc.secure_channel(match["address"], (tls or TLS()).credentials(), options)
+            self._channel = grpc.secure_channel(match["address"], (tls or TLS()).credentials(), _CHANNEL)
         else:
-            self._channel = grpc.insecure_channel(match["address"], options)
+            self._channel = grpc.insecure_channel(match["address"], _CHANNEL)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -94,6 +101,32 @@ class Client:
 
     def close(self) -> None:
         self._channel.close()
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait for a server that is starting, or still loading the model.
+
+        Args:
+            seconds: at most.
+
+        Returns:
+            whether there is a server that has loaded, or does not know, the model; what to make of the latter, the next
+            call says.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            request = GetModelStatusRequest(model_spec=self._spec)
+            try:
+                response = self._models.GetModelStatus(request, timeout=max(0.001, min(5.0, until - time.monotonic())))
+                states = {row.State.Name(row.state) for row in response.model_version_status}
+                if "AVAILABLE" in states or not states & _STARTING:
+                    return True
+            except grpc.RpcError as error:
+                waits = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+                if not waits or "SSL" in (error.details() or "").upper():  # a certificate gets no better
+                    return True
+            if time.monotonic() + _ASKED_ANEW >= until:
+                return False
+            time.sleep(_ASKED_ANEW)
 
     def predict(
         self, inputs: dict[str, np.ndarray], signature: str = "", outputs: Iterable[str] = ()

@@ -83,6 +83,22 @@ def test_a_differing_export_is_not_published(run_folder, tmp_path, monkeypatch):
     assert not list((tmp_path / "m").iterdir())
 
 
+def test_two_exports_at_the_same_time_get_a_version_each(run_folder, tmp_path, monkeypatch):
+    original, made = export.verify, []
+
+    def slow(model, card, path):
+        if not made:  # while the first is being written, a second begins and ends
+            made.append(None)
+            made[0] = export_run(Run.open(run_folder), tmp_path, "m")
+        return original(model, card, path)
+
+    monkeypatch.setattr(export, "verify", slow)
+    first = export_run(Run.open(run_folder), tmp_path, "m")
+    assert (made[0], first) == (tmp_path / "m/1", tmp_path / "m/2")
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["1", "2"]
+    assert (first / "saved_model.pb").is_file() and (made[0] / "saved_model.pb").is_file()
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "with space", ""])
 def test_a_name_that_is_no_folder_name_is_refused(run_folder, tmp_path, name):
     with pytest.raises(LandslideError, match="model name"):

@@ -107,6 +107,23 @@ def test_tensorflow_is_not_needed(exported):
     subprocess.run([sys.executable, "-c", code, str(exported)], check=True, timeout=60)
 
 
+def test_the_command_line_starts_no_tensorflow_for_openvino(exported, sample, tmp_path):
+    patch = next((sample / "TestData" / "img").glob("*.h5"))
+    code = (
+        "import sys; from tf_landslide.cli.main import main; status = main(['predict', *sys.argv[1:]]); "
+        "print(status, sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    words = [str(exported), str(patch), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "0 []" and done.stderr == ""
+
+
+def test_the_options_of_a_server_are_refused_for_what_is_none(exported, run_folder):
+    for model in (exported, run_folder):
+        with pytest.raises(LandslideError, match=r"is no server .*, which tls is for"):
+            load_predictor(model, tls=object())
+
+
 def test_the_command_line_chooses(exported, run_folder, sample, tmp_path, capsys):
     patch = str(next((sample / "TestData" / "img").glob("*.h5")))
     for runtime in ("tensorflow", "openvino"):

@@ -2,13 +2,15 @@
 
 ``load_dataset``, ``build_model``, ``losses``, ``metrics`` and ``optimizers`` are all that a ``keras fit`` script needs;
 ``load_model`` and ``load_predictor`` take what training or export made. They are loaded on first use: importing this
-package costs nothing and changes nothing.
+package costs nothing, and changes nothing but that ``keras.saving.load_model`` knows the classes of our models.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from tf_landslide.core import keras_names
 
 if TYPE_CHECKING:
     from tf_landslide import metrics
@@ -29,6 +31,8 @@ _HOMES = {
     "metrics": "tf_landslide",
     "optimizers": "tf_landslide.training",
 }
+
+keras_names.announce()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """The client: a server as a predictor, and what it says when there is none."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +12,15 @@ import numpy as np
 import pytest
 import trustme
 
+from serving.caller import Caller
 from serving.client import TLS, Client
-from serving.protos import PredictResponse, prediction_service_pb2_grpc
+from serving.protos import (
+    GetModelStatusResponse,
+    ModelVersionStatus,
+    PredictResponse,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 from serving.status import ServingError, UsageError
 from serving.tensors import to_proto
 from tests.serving.conftest import running
@@ -101,8 +109,62 @@ def test_what_is_no_address_is_refused(address):
 def test_nobody_answers():
     started = time.monotonic()
     with pytest.raises(LandslideError, match="grpc://localhost:1/m: UNAVAILABLE"):
-        connect("grpc://localhost:1/m", retries=2)
-    assert time.monotonic() - started < 10
+        connect("grpc://localhost:1/m", retries=2, wait=0)
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_that_is_not_there_is_waited_for_and_that_is_said(capsys):
+    started = time.monotonic()
+    with pytest.raises(LandslideError, match="grpc://localhost:1/m: UNAVAILABLE"):
+        connect("grpc://localhost:1/m", retries=0, wait=3)
+    assert 2.5 < time.monotonic() - started < 6
+    assert capsys.readouterr().err == "waiting for grpc://localhost:1/m, 3 s at most\n"
+
+
+def test_predict_waits_for_a_server_that_is_starting(server, sample, tmp_path):
+    """As when README's block is pasted: nobody listens yet, then somebody who still loads the model."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    patch = find_patches(sample, "test")[0].image
+    words = ["predict", f"grpc://localhost:{port}/tiny", str(patch), "--out", str(tmp_path / "out")]
+    client = subprocess.Popen([sys.executable, "-m", "tf_landslide", *words])
+    time.sleep(3)
+    assert client.poll() is None
+
+    class Loading(model_service_pb2_grpc.ModelServiceServicer, prediction_service_pb2_grpc.PredictionServiceServicer):
+        """Still loads the model when asked for the first time, then passes on to the real one."""
+
+        asked = 0
+
+        def GetModelStatus(self, request, context):
+            self.asked += 1
+            state = ModelVersionStatus.LOADING if self.asked == 1 else ModelVersionStatus.AVAILABLE
+            response = GetModelStatusResponse()
+            response.model_version_status.add(version=1, state=state)
+            return response
+
+        def Predict(self, request, context):
+            return server.api.predict(request, Caller())
+
+        def GetModelMetadata(self, request, context):
+            return server.api.metadata(request)
+
+    loading, late = Loading(), grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(loading, late)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(loading, late)
+    assert late.add_insecure_port(f"localhost:{port}") == port
+    late.start()
+    assert client.wait(30) == 0 and loading.asked >= 2
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    late.stop(None)
+
+
+def test_a_model_that_the_server_does_not_know_is_not_waited_for(server):
+    started = time.monotonic()
+    with pytest.raises(LandslideError, match="NOT_FOUND"):
+        connect(url(server, "nobody"), wait=30)
+    assert time.monotonic() - started < 5
 
 
 class Moody(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -220,7 +282,7 @@ def test_tls(models, pem, tmp_path, sample):
         assert connect(address, tls=TLS(pem / "ca.pem"))(x).shape == (1, 32, 32, 1)
         for tls in (TLS(pem / "other.pem"), None):
             with pytest.raises(LandslideError, match="UNAVAILABLE"):
-                connect(address, tls=tls, retries=0)
+                connect(address, tls=tls, retries=0, wait=0)
         patch = str(find_patches(sample, "test")[0].image)
         arguments = ["predict", address, patch, "--tls-ca", str(pem / "ca.pem"), "--out", str(tmp_path / "out")]
         assert main(arguments) == 0
@@ -234,7 +296,7 @@ def test_mutual_tls(models, pem, tmp_path):
         assert connect(address, tls=known)(x).shape == (1, 32, 32, 1)
         for tls in (TLS(pem / "ca.pem"), TLS(pem / "ca.pem", pem / "stranger.pem", pem / "stranger.key")):
             with pytest.raises(LandslideError, match="UNAVAILABLE"):
-                connect(address, tls=tls, retries=0)
+                connect(address, tls=tls, retries=0, wait=0)
 
 
 def test_tls_files_that_cannot_be_used_are_named(tmp_path, capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.errors import LandslideError
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from tf_landslide.predict.files import Prediction
     from tf_landslide.predict.predictor import Predictor
 
+_WAIT = 30  # a server starts in some ten seconds on two cores, most of them TensorFlow's
 _TLS = {"ca": "authority of a grpcs:// server", "cert": "own certificate", "key": "its key"}
 
 
@@ -29,6 +29,9 @@ def add(commands: Commands) -> None:
         "--runtime", default="auto", metavar="NAME", help="for a SavedModel: tensorflow, openvino or auto"
     )
     parser.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    parser.add_argument(
+        "--wait", type=float, metavar="SECONDS", help=f"for a server that is starting (default {_WAIT}; 0: not at all)"
+    )
     for name, help in _TLS.items():
         parser.add_argument(f"--tls-{name}", metavar="PEM", help=f"{help}, for TLS")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -51,15 +54,15 @@ def _predictor(a: Arguments) -> Predictor:
 
     tls = {"authority": a.tls_ca, "certificate": a.tls_cert, "key": a.tls_key}
     if not is_server(a.model):
-        if any(tls.values()):
+        if any(tls.values()) or a.wait is not None:
             raise LandslideError(
-                "--tls-ca, --tls-cert and --tls-key are for a model on a server, grpcs://HOST:PORT/NAME"
+                "--wait, --tls-ca, --tls-cert and --tls-key are for a model on a server, grpc[s]://HOST:PORT/NAME"
             )
-        start_tensorflow()
         return load_predictor(a.model, runtime=a.runtime)
     from serving.client import TLS  # gRPC; everything that needs TensorFlow is done by the server
 
-    return load_predictor(a.model, runtime=a.runtime, **({"tls": TLS(**tls)} if any(tls.values()) else {}))
+    options = {"tls": TLS(**tls)} if any(tls.values()) else {}
+    return load_predictor(a.model, runtime=a.runtime, wait=_WAIT if a.wait is None else a.wait, **options)
 
 
 def _row(p: Prediction) -> tuple[str, str, str, str]:

@@ -1,31 +1,102 @@
-"""Writing that leaves either the old file or the whole new one."""
+"""Writing that leaves either the old file or the whole new one, and reading of files that nobody vouches for."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.processes import is_dead, this_process
+
+TEXT_BYTES = 2**24
+"""As much as a text file of ours may hold: cards, scores and histories have some kilobytes."""
+
+_PARTIAL = re.compile(r"\..*\.(?P<owner>[0-9a-f]{8}-\d+)-[0-9a-f]{8}\.partial(\.[^.]*)?")
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, file or folder; move it into place if all went well, else remove it."""
+    """Give a path beside ``path`` to write to, file or folder; move it into place if all went well, else remove it.
+
+    Raises:
+        LandslideError: the disk is full.
+    """
+    path = Path(path)
+    with beside(path) as partial:
+        try:
+            with telling_a_full_disk(path):
+                yield partial
+                partial.replace(path)
+        except OSError as error:
+            if error.filename is not None and Path(error.filename) == partial:
+                error.filename = str(path)  # the name that the user knows
+            raise
+
+
+@contextmanager
+def beside(path: str | Path) -> Iterator[Path]:
+    """Give a path beside ``path`` for a file or a folder that lives no longer than the block.
+
+    Its name says which process it belongs to. What a dead process left in that folder is swept first.
+    """
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
+    _swept_once(path.parent)
+    partial = path.with_name(f".{path.stem[:100]}.{this_process()}-{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
         yield partial
-        partial.replace(path)
-    except BaseException:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
-        raise
+    finally:
+        _remove(partial)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what ``beside`` gave to processes that have died, killed or out of power, before they could."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return
+    for path in folder.glob(".*.partial*"):
+        match = _PARTIAL.fullmatch(path.name)
+        if match and is_dead(match["owner"]):
+            _remove(path)
+
+
+@cache
+def _swept_once(folder: Path) -> None:
+    """Sweep a folder when this process first writes to it; a folder of many results is not listed for each of them."""
+    sweep(folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def telling_a_full_disk(path: str | Path) -> Iterator[None]:
+    """Raise ``LandslideError`` with the path where what is written to it finds the disk full.
+
+    NumPy, HDF5, ZIP, Keras and TensorFlow each have an exception of their own for it, few of them with a path.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, LandslideError) or not (full or _FULL.search(str(error))):
+            raise
+        raise LandslideError(f"{path}: no space left on the disk; make room, then run the same command again") from None
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -37,3 +108,55 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
+    """The text of a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        LandslideError: no regular file, more than ``at_most`` bytes, not UTF-8, or not to be read.
+    """
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise LandslideError(f"{path}: is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(at_most + 1)
+        if len(content) > at_most:
+            raise LandslideError(f"{path}: has more than the {at_most:,} bytes that such a file may have")
+        return content.decode()
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError:
+        raise LandslideError(f"{path}: is not text") from None
+    except OSError as error:
+        raise LandslideError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path: str | Path, at_most: int = TEXT_BYTES) -> dict[str, Any]:
+    """The object in a JSON file. Raises as ``read_text`` and ``parse_json``."""
+    return parse_json(read_text(path, at_most), path)
+
+
+def parse_json(text: str | bytes, origin: object) -> dict[str, Any]:
+    """The object in a JSON text. Raises ``LandslideError``, naming where it comes from, for what is not one."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise LandslideError(f"{origin}: is nested too deeply") from None
+    except ValueError:  # an integer of thousands of digits is one too
+        raise LandslideError(f"{origin}: is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise LandslideError(f"{origin}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def allocate(path: str | Path) -> None:
+    """Give every byte of a file its place on the disk, before it is mapped into memory.
+
+    Where a mapped file has none yet and the disk is full, writing to it ends the process (SIGBUS) without a word.
+    Raises ``OSError`` where the disk is full.
+    """
+    with Path(path).open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)

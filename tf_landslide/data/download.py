@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import ssl
@@ -21,7 +20,8 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, write_text
+from tf_landslide.core.files import TEXT_BYTES, parse_json, replacing, telling_a_full_disk, write_text
+from tf_landslide.core.locks import locked
 from tf_landslide.data.folders import available_splits, find_patches
 
 ZENODO = "https://zenodo.org"
@@ -58,7 +58,8 @@ def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> di
         the number of patches by split.
 
     Raises:
-        LandslideError: offline, a record that cannot be read, a wrong checksum, a bad archive, or a full disk.
+        LandslideError: offline, a record that cannot be read, a wrong checksum, a bad archive, a full disk, or
+            another process that writes there.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -66,6 +67,12 @@ def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> di
     if not mirror.startswith(("http://", "https://")):
         raise LandslideError(f"mirror {mirror!r}: expected an address that begins with http:// or https://")
     files = _record(mirror.rstrip("/"), pause)
+    with locked(out), telling_a_full_disk(out):
+        _fill(out, files, pause)
+    return {split: len(find_patches(out, split)) for split in available_splits(out)}
+
+
+def _fill(out: Path, files: list[RemoteFile], pause: float) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for file in files:
         done = out / f".{file.name}.unpacked"  # the archive's MD5 and the folders it filled
@@ -77,14 +84,13 @@ def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> di
         filled = _unpack(archive, out)
         archive.unlink()
         write_text(done, " ".join([file.md5, *sorted(filled)]) + "\n")
-    return {split: len(find_patches(out, split)) for split in available_splits(out)}
 
 
 def _record(mirror: str, pause: float) -> list[RemoteFile]:
     url = f"{mirror}/api/records/{RECORD}"
-    text = _retried(url, pause, lambda: _open(url).read())
+    text = _retried(url, pause, lambda: _open(url).read(TEXT_BYTES))
     try:
-        entries = json.loads(text)["files"]
+        entries = parse_json(text, url)["files"]
         files = [
             RemoteFile(
                 PurePosixPath(entry["key"]).name,
@@ -95,7 +101,7 @@ def _record(mirror: str, pause: float) -> list[RemoteFile]:
             for entry in entries
             if entry["key"].endswith(".zip")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (LandslideError, ValueError, KeyError, TypeError, AttributeError):
         raise LandslideError(f"{url}: did not answer with a Zenodo record; check --mirror") from None
     if not files:
         raise LandslideError(f"{url}: the record lists no .zip file; check --mirror")

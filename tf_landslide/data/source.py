@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.files import allocate, beside, telling_a_full_disk
 from tf_landslide.core.threads import READERS
 from tf_landslide.data.checks import DuplicateFinder, checked_readings, usual_shape
 from tf_landslide.data.folders import Patch, find_patches
@@ -98,7 +99,7 @@ class PatchSource:
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
-            LandslideError: the first fault found, by file.
+            LandslideError: the first fault found, by file, or a disk without room for the cache.
         """
         require_known(cache, CACHES, "cache")
         if cache == "disk" and cache_dir is None:
@@ -163,26 +164,28 @@ class _Store:
     def __init__(self, cache: str, cache_dir, split: str, n: int, shape: tuple[int, int, int]) -> None:
         self._files: list[tuple[Path, Path]] = []
         arrays = []
-        for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):
-            full = (n if cache != "none" else 0, *shape[:2], last)
-            if cache != "disk":
-                arrays.append(np.empty(full, dtype))
-                continue
-            folder = Path(cache_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            final = folder / f"{split}_{name}.npy"
-            unfinished = final.with_suffix(f".{os.getpid()}.partial")
-            arrays.append(np.lib.format.open_memmap(unfinished, "w+", dtype, full))
-            self._files.append((unfinished, final))
+        with ExitStack() as unfinished:
+            for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):
+                full = (n if cache != "none" else 0, *shape[:2], last)
+                if cache != "disk":
+                    arrays.append(np.empty(full, dtype))
+                    continue
+                final = Path(cache_dir) / f"{split}_{name}.npy"
+                partial = unfinished.enter_context(beside(final))
+                with telling_a_full_disk(final):
+                    arrays.append(np.lib.format.open_memmap(partial, "w+", dtype, full))
+                    allocate(partial)
+                self._files.append((partial, final))
+            self._unfinished = unfinished.pop_all()
         self.channels, self.masks = arrays
 
     def keep(self) -> None:
-        for unfinished, final in self._files:
-            unfinished.replace(final)
+        for partial, final in self._files:
+            partial.replace(final)
+        self._unfinished.close()
 
     def discard(self) -> None:
-        for unfinished, _ in self._files:
-            unfinished.unlink(missing_ok=True)
+        self._unfinished.close()
 
     def views(self, positions):
         return ((self.channels[i], self.masks[i]) for i in positions)

@@ -9,7 +9,6 @@ Whatever is trained or scored on it says nothing about real landslides.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from scipy.ndimage import gaussian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE_DIVISORS
 from tf_landslide.bands.terrain import gradient, illumination, slope_degrees
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import beside, sweep, telling_a_full_disk
+from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import progress
 from tf_landslide.data.folders import SPLITS
 from tf_landslide.data.hdf5 import IMAGE_KEY, MASK_KEY
@@ -231,7 +232,8 @@ def write_sample(
         the number of patches written, by split.
 
     Raises:
-        LandslideError: the folder holds something, or a number is negative, or there is nothing to write.
+        LandslideError: the folder holds something, or is in use by another process, a number is negative, there is
+            nothing to write, or the disk is full.
     """
     out = Path(out)
     sizes = dict(zip(SPLITS, (train, valid, test), strict=True))
@@ -239,27 +241,31 @@ def write_sample(
         raise LandslideError(f"nothing to write: {', '.join(f'{k} {v}' for k, v in sizes.items())} patches")
     if seed < 0:
         raise LandslideError(f"the seed must not be negative, got {seed}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LandslideError(f"{out}: already holds something; name an empty or new folder")
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / ".partial"
-    try:
-        steps = progress(_numbered_patches(sizes, seed), total=sum(sizes.values()), label="sample landscape")
-        for split, number, stored, mask in steps:
-            folder = partial / _SPLIT_FOLDERS[split]
-            _write_h5(folder / "img" / f"image_{number}.h5", IMAGE_KEY, stored)
-            _write_h5(folder / "mask" / f"mask_{number}.h5", MASK_KEY, mask)
-        (partial / SYNTHETIC_MARK).write_text(
-            f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
-        )
-        for child in partial.iterdir():
-            child.rename(out / child.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if made and not any(out.iterdir()):
-            out.rmdir()
+    with locked(out):
+        sweep(out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise LandslideError(f"{out}: already holds something; name an empty or new folder")
+        made = not out.exists()
+        try:
+            with telling_a_full_disk(out), beside(out / "sample") as partial:
+                _write_patches(partial, sizes, seed)
+                for child in partial.iterdir():
+                    child.rename(out / child.name)
+        finally:
+            if made and out.exists() and not any(out.iterdir()):
+                out.rmdir()
     return sizes
+
+
+def _write_patches(folder: Path, sizes: dict[str, int], seed: int) -> None:
+    steps = progress(_numbered_patches(sizes, seed), total=sum(sizes.values()), label="sample landscape")
+    for split, number, stored, mask in steps:
+        of_split = folder / _SPLIT_FOLDERS[split]
+        _write_h5(of_split / "img" / f"image_{number}.h5", IMAGE_KEY, stored)
+        _write_h5(of_split / "mask" / f"mask_{number}.h5", MASK_KEY, mask)
+    (folder / SYNTHETIC_MARK).write_text(
+        f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
+    )
 
 
 def _numbered_patches(sizes: dict[str, int], seed: int):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.locks import locked
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
@@ -47,9 +48,13 @@ def run_demo(out: str | Path = "demo") -> dict[str, Any]:
         the scores by method, and the paths of what was made.
 
     Raises:
-        LandslideError: ``out`` holds something that no demo wrote.
+        LandslideError: ``out`` holds something that no demo wrote, or another demo is writing to it.
     """
-    out = Path(out)
+    with locked(out):
+        return _demo(Path(out))
+
+
+def _demo(out: Path) -> dict[str, Any]:
     started = time.monotonic()
     _start_afresh(out)
     say = partial(_say, started)

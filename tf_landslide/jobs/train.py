@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import write_json, write_text
+from tf_landslide.core.files import beside, telling_a_full_disk, write_json, write_text
+from tf_landslide.core.locks import locked
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
@@ -45,13 +46,19 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         The finished run.
 
     Raises:
-        LandslideError: bad config or data, a run folder in the way, a damaged state or other data to go on with, or a
-            loss that is no longer a number.
+        LandslideError: bad config or data, a run folder in the way, or in use by another process, a damaged state or
+            other data to go on with, a full disk, or a loss that is no longer a number.
     """
-    run = _prepared(config, Path(run_dir).absolute(), resume)
-    settings, data, folder = config.training, config.data, Path(data_dir)
-    fingerprint = data_fingerprint(folder)
-    check_same_data(run, folder, fingerprint)
+    path = Path(run_dir)
+    with locked(path), beside(path) as cache_dir, telling_a_full_disk(path):
+        return _trained(_prepared(config, path, resume), Path(data_dir), cache_dir)
+
+
+def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
+    config = run.config
+    settings, data = config.training, config.data
+    fingerprint = data_fingerprint(data_dir)
+    check_same_data(run, data_dir, fingerprint)
     state = TrainingState.load(run.state_path)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
@@ -59,28 +66,24 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
     model = _built(run)
     if config.model.init_from and not state:
         _start_from(model, Path(config.model.init_from), run)
-    cache_dir = run.path.with_name(f".{run.path.name}.cache")
-    try:
-        sources = open_splits(config, folder, cache_dir=cache_dir)
-        for split in ("train", "valid"):
-            _check_size(sources[split], split)
-        train_set = as_dataset(
-            sources["train"],
-            settings.batch_size,
-            shuffle=True,
-            augment=data.augment,
-            positive_fraction=data.positive_fraction,
-            seed=settings.seed,
-        )
-        _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
-        devices = [device.device_type for device in tf.config.list_physical_devices()]
-        with _run_folder(run):
-            session = environment(settings.seed, folder, devices, fingerprint)
-            record_session(run, session, len(state.history) if state else 0)
-            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size), state)
-        judge_run(run, sources)
-    finally:
-        shutil.rmtree(cache_dir, ignore_errors=True)
+    sources = open_splits(config, data_dir, cache_dir=cache_dir)
+    for split in ("train", "valid"):
+        _check_size(sources[split], split)
+    train_set = as_dataset(
+        sources["train"],
+        settings.batch_size,
+        shuffle=True,
+        augment=data.augment,
+        positive_fraction=data.positive_fraction,
+        seed=settings.seed,
+    )
+    _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
+    devices = [device.device_type for device in tf.config.list_physical_devices()]
+    with _run_folder(run):
+        session = environment(settings.seed, data_dir, devices, fingerprint)
+        record_session(run, session, len(state.history) if state else 0)
+        fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size), state)
+    judge_run(run, sources)
     return run
 
 

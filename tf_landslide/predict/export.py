@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from serving.protos import PredictionLog, TensorProto
 from tf_landslide.bands.features import Features
 from tf_landslide.bands.layouts import get_layout
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, write_text
+from tf_landslide.core.files import beside, telling_a_full_disk, write_text
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 
@@ -25,7 +26,8 @@ TOLERANCE = 1e-5
 def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: str | None = None) -> Path:
     """Publish a model as ``MODELS/NAME/VERSION``, one version above the highest there.
 
-    The folder appears whole or not at all, so that a server which polls ``MODELS/NAME`` never sees half a version.
+    The folder appears whole or not at all, so that a server which polls ``MODELS/NAME`` never sees half a version. Two
+    exports at the same time each get a version of their own.
 
     Args:
         model: from channels to probabilities.
@@ -37,7 +39,7 @@ def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: s
         the version's folder.
 
     Raises:
-        LandslideError: a name that is no folder name, or an export that differs from the model.
+        LandslideError: a name that is no folder name, an export that differs from the model, or a full disk.
     """
     name = name or card.name
     formats.check_model_name(name)
@@ -45,11 +47,21 @@ def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: s
     if folder.exists() and not folder.is_dir():
         raise LandslideError(f"{folder}: is a file, expected a folder of versions")
     card = replace(card, name=name, parameters=model.count_params())
-    target = formats.next_version(folder)
-    with replacing(target) as partial:
+    with beside(folder / "export") as partial, telling_a_full_disk(folder):
         save_model(model, card, partial)
         verify(model, card, partial)
-    return target
+        return _as_next_version(partial, folder)
+
+
+def _as_next_version(export: Path, folder: Path) -> Path:
+    """Move a whole export to the next version that is free; a folder cannot be moved onto one that holds something."""
+    while True:
+        version = formats.next_version(folder)
+        try:
+            return export.rename(version)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
@@ -165,11 +177,11 @@ def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
         worst = np.max([worst, *(_difference(found.numpy(), expected) for found, expected in pairs)])  # keeps a NaN
         marked = segmented["probability"].numpy() >= np.float32(card.threshold)
         if not np.array_equal(segmented["mask"].numpy(), marked):
-            raise LandslideError(f"{path}: the exported mask is not its own probability at the threshold")
+            raise LandslideError(f"{card.name}: the exported mask is not its own probability at the threshold")
     if exported["describe"]()["card"].numpy().decode() != card.as_json():
-        raise LandslideError(f"{path}: the exported card is not the model's")
+        raise LandslideError(f"{card.name}: the exported card is not the model's")
     if not worst <= TOLERANCE:
-        raise LandslideError(f"{path}: the exported model differs from the live one by {worst:.2g}; not published")
+        raise LandslideError(f"{card.name}: the exported model differs from the live one by {worst:.2g}; not published")
     return float(worst)
 
 

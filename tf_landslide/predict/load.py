@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.files import read_json
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
@@ -79,6 +80,7 @@ def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
     Raises:
         LandslideError: there is none, or it is damaged.
     """
+    start_tensorflow()
     from tf_landslide.predict.backends.keras import load_keras_model  # TensorFlow
 
     file = Path(path)
@@ -91,6 +93,7 @@ def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
 
 def predictor_of(run: Run, threshold: float | None = None) -> Predictor:
     """The predictor of a run; ``threshold`` stands in for the one that judging has not chosen yet."""
+    start_tensorflow()
     from tf_landslide.predict.backends.keras import KerasBackend  # TensorFlow
 
     return Predictor(run.card(threshold), KerasBackend(load_model(run.path, compile=False)))
@@ -99,9 +102,9 @@ def predictor_of(run: Run, threshold: float | None = None) -> Predictor:
 def _card(version: Path) -> ModelCard:
     path = version / formats.CARD
     try:
-        return ModelCard.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise LandslideError(f"{path}: missing or unreadable; export the model with tf-landslide export") from None
+        return ModelCard.from_dict(read_json(path), path)
+    except FileNotFoundError:
+        raise LandslideError(f"{path}: is missing; export the model with tf-landslide export") from None
 
 
 def _of_export(version: Path, runtime: str) -> Predictor:
@@ -115,6 +118,7 @@ def _of_export(version: Path, runtime: str) -> Predictor:
             if runtime == "openvino":
                 raise LandslideError(f"{version}: OpenVINO cannot run it: {reason}") from None
             warnings.warn(f"{version}: TensorFlow runs it, since OpenVINO cannot: {reason}", stacklevel=3)
+    start_tensorflow()
     from tf_landslide.predict.backends.savedmodel import SavedModelBackend  # TensorFlow
 
     return Predictor(card, SavedModelBackend(version))

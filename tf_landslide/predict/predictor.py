@@ -17,6 +17,7 @@ from tf_landslide.runs.card import ModelCard
 
 BATCH_SIZE = 16
 MAX_BYTES = 2**28
+ROUNDING = 1e-5  # the sigmoid of some runtime may end that much beyond 0 or 1
 
 
 class Backend(Protocol):
@@ -74,7 +75,8 @@ class Predictor:
             (N, H, W, 1) float32.
 
         Raises:
-            LandslideError: not four axes, or another number of channels than the model has.
+            LandslideError: not four axes, or another number of channels than the model has; or a model whose answer is
+                no probability of every pixel.
         """
         names = self.card.channel_names
         channels = np.asarray(channels, np.float32)
@@ -97,9 +99,28 @@ class Predictor:
 
     def _computed(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         if self.backend.in_flight == 1 or len(batches) == 1:
-            return [self.backend.probability(batch) for batch in batches]
+            return [self._probability(batch) for batch in batches]
         with ThreadPoolExecutor(self.backend.in_flight) as pool:
-            return list(pool.map(self.backend.probability, batches))
+            return list(pool.map(self._probability, batches))
+
+    def _probability(self, batch: np.ndarray) -> np.ndarray:
+        """What the backend computes. Raises ``LandslideError`` where that is no probability of every pixel."""
+        found, expected = self.backend.probability(batch), (*batch.shape[:3], 1)
+        if found.shape != expected:
+            raise LandslideError(
+                f"model {self.card.name!r} gives {found.shape} for channels {batch.shape}, expected {expected}: one "
+                "probability for each pixel"
+            )
+        low, high = found.min(initial=0), found.max(initial=1)
+        if low >= -ROUNDING and high <= 1 + ROUNDING:  # of NaN, neither
+            return found
+        whole = np.isfinite(batch).all(axis=(1, 2, 3))
+        if np.isnan(found[whole]).any():
+            raise LandslideError(f"model {self.card.name!r} gives NaN for an image without missing values")
+        low, high = np.nanmin(found, initial=0), np.nanmax(found, initial=1)
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise LandslideError(f"model {self.card.name!r} gives {low:.4g} to {high:.4g}, expected values in 0..1")
+        return found
 
     def channels(self, stored: np.ndarray) -> np.ndarray:
         """The model's channels of stored bands (N, H, W, B)."""

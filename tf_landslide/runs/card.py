@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from tf_landslide.bands.layouts import MMLS, get_layout
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import markdown_table
 from tf_landslide.core.templates import render
 from tf_landslide.metrics import SCORES
+from tf_landslide.runs.checked import checked, checked_scores
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 _JSON_NAMES = {"channel_names": "channels", "training": "recipe"}  # as cards have always been written
@@ -52,13 +56,21 @@ class ModelCard:
     synthetic: bool = False
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelCard:
-        """The card in what ``as_dict`` gave; keys that are not known are left out."""
+    def from_dict(cls, values: dict[str, Any], origin: object = "the card") -> ModelCard:
+        """The card in what ``as_dict`` gave; keys that are not known are left out.
+
+        Raises:
+            LandslideError: a key is missing or has no such value; ``origin`` is named.
+        """
         names = {_JSON_NAMES.get(name, name): name for name in cls.__dataclass_fields__}
         known = {names[key]: value for key, value in values.items() if key in names}
         for name in ("channel_names", "median_bands"):
-            known[name] = tuple(known.get(name) or ())
-        return cls(**known)
+            known[name] = known.get(name) or ()
+        card: ModelCard = checked(TypeAdapter(cls), known, origin)
+        checked_scores(card.scores, origin)
+        if not 0 <= card.threshold <= 1:
+            raise LandslideError(f"{origin}: threshold: expected 0..1, found {card.threshold}")
+        return card
 
     def as_dict(self) -> dict[str, Any]:
         return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}

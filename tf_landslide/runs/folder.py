@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import read_json
 from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.checked import checked_scores
 from tf_landslide.runs.config import Config, check_config
 from tf_landslide.runs.history import Row, read_history
 
@@ -53,25 +54,23 @@ class Run:
         """The scores of each judged split. Raises ``LandslideError`` where the run was not judged yet."""
         path = self.path / formats.METRICS
         try:
-            return json.loads(path.read_text())
+            return checked_scores(read_json(path), path)
         except FileNotFoundError:
             raise LandslideError(f"{self.path}: has no {formats.METRICS}; resume its training to the end") from None
-        except ValueError:
-            raise LandslideError(f"{path}: is not valid JSON") from None
 
     @property
     def threshold(self) -> float:
         """The threshold chosen on validation."""
-        return self.metrics()["valid"]["threshold"]
+        metrics = self.metrics()
+        if "valid" not in metrics:
+            raise LandslideError(f"{self.path / formats.METRICS}: has no split 'valid', and so no threshold")
+        return metrics["valid"]["threshold"]
 
     @property
     def environment(self) -> dict[str, Any]:
         """What the run was made with; empty where that was not written down. Raises ``LandslideError`` if damaged."""
         path = self.path / formats.ENVIRONMENT
-        try:
-            return json.loads(path.read_text()) if path.is_file() else {}
-        except ValueError:
-            raise LandslideError(f"{path}: is not valid JSON") from None
+        return read_json(path) if path.is_file() else {}
 
     @property
     def recipe(self) -> ChannelRecipe:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tf_landslide.core.files import replacing
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import read_text, replacing
 
 Row = dict[str, float]
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows, one an epoch; empty where there is no such file yet."""
+    """The rows, one an epoch; empty where there is no such file yet.
+
+    Raises:
+        LandslideError: no text, or no table of numbers.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+    except (ValueError, TypeError, csv.Error):  # a word, too few or too many values, a field without end
+        raise LandslideError(f"{path}: line {rows.line_num} is no row of numbers under the header") from None
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:

@@ -18,7 +18,7 @@ class SavedModelBackend:
         path: folder of the SavedModel.
 
     Raises:
-        LandslideError: it cannot be loaded, or has no such signature.
+        LandslideError: it cannot be loaded, or has no such signature from ``channels`` to ``probability``.
     """
 
     name = "tensorflow"
@@ -33,6 +33,11 @@ class SavedModelBackend:
             self._signature = self._model.signatures["serving_default"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise LandslideError(f"{path}: cannot be loaded as a SavedModel ({first_line(error)})") from None
+        takes, gives = list(self._signature.structured_input_signature[1]), list(self._signature.structured_outputs)
+        if takes != ["channels"] or "probability" not in gives:
+            raise LandslideError(
+                f"{path}: takes {', '.join(takes)} and gives {', '.join(gives)}; expected channels and probability"
+            )
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         return self._signature(channels=tf.constant(channels))["probability"].numpy()

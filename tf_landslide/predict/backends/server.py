@@ -5,7 +5,7 @@ Needs neither TensorFlow nor Keras: a client starts in a second, not in ten.
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +15,11 @@ import numpy as np
 from serving.client import Client
 from serving.status import ServingError, UsageError
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import TEXT_BYTES, parse_json
 from tf_landslide.predict.predictor import BATCH_SIZE, Predictor
 from tf_landslide.runs.card import ModelCard
+
+_SILENT = 2.0  # seconds of waiting before it is said
 
 
 class ServerBackend:
@@ -36,16 +39,22 @@ class ServerBackend:
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         with _told():
-            return self.client.predict({"channels": channels})["probability"]
+            outputs = self.client.predict({"channels": channels})
+        if "probability" not in outputs:
+            raise LandslideError(f"{self.client.url}: the model gives {', '.join(outputs)}, expected 'probability'")
+        return outputs["probability"]
 
 
-def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **options: Any) -> Predictor:
+def connect(
+    url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, wait: float = 5.0, **options: Any
+) -> Predictor:
     """A predictor that a server answers.
 
     Args:
         url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
         batch_size: images in a request.
         in_flight: requests on their way at a time.
+        wait: seconds, at most, for a server that is starting.
         **options: of ``serving.client.Client``: deadline, retries, tls.
 
     Raises:
@@ -53,14 +62,26 @@ def connect(url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, **opt
     """
     with _told():
         client = Client(url, **options)
+        _wait(client, wait)
         return Predictor(_card(client), ServerBackend(client, batch_size, in_flight))
+
+
+def _wait(client: Client, seconds: float) -> None:
+    if seconds <= 0 or client.wait_until_ready(min(seconds, _SILENT)):
+        return
+    print(f"waiting for {client.url}, {seconds:g} s at most", file=sys.stderr, flush=True)
+    client.wait_until_ready(seconds - _SILENT)  # where it still is not, the next call says why
 
 
 def _card(client: Client) -> ModelCard:
     """The model's card. Raises ``LandslideError`` where it has none: it is no model of ours."""
     if "describe" not in client.signatures().signature_def:
         raise LandslideError(f"{client.url}: the model has no 'describe' signature; export it with tf-landslide export")
-    return ModelCard.from_dict(json.loads(client.predict({}, "describe")["card"].item()))
+    origin = f"{client.url}: the card"
+    text = client.predict({}, "describe", outputs=["card"])["card"]
+    if text.size != 1 or not isinstance(text.item(), bytes) or len(text.item()) > TEXT_BYTES:
+        raise LandslideError(f"{origin} is no text of at most {TEXT_BYTES:,} bytes")
+    return ModelCard.from_dict(parse_json(text.item(), origin), origin)
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""One writer at a time for a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from tf_landslide.core.errors import LandslideError
+
+_MESSAGE_BYTES = 1000
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep other processes that would write to a folder out of it, whether it exists yet or not.
+
+    The lock is ``flock``'s on the file ``.NAME.lock`` beside the folder, so a process that dies no longer holds it; the
+    file says who does. Where nothing can be written beside the folder, or its file system has no locks, there is none.
+
+    Raises:
+        LandslideError: another process holds it; it is named.
+    """
+    path = Path(folder).absolute()
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.parent / f".{path.name}.lock"
+    descriptor = _taken(file, str(folder)) if os.access(path.parent, os.W_OK) else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            file.unlink(missing_ok=True)
+            os.close(descriptor)
+        for parent in made:
+            if parent.is_dir() and not any(parent.iterdir()):  # nothing came of it
+                parent.rmdir()
+
+
+def _taken(file: Path, name: str) -> int | None:
+    """An open descriptor that holds the lock, or None where the file system has no locks."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, _MESSAGE_BYTES).decode(errors="replace").strip() or "another process"
+            os.close(descriptor)
+            raise LandslideError(
+                f"{name}: {owner} writes to it; wait until that is done, or name another folder"
+            ) from None
+        except OSError:
+            os.close(descriptor)
+            return None
+        if _is_still(file, descriptor):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{_myself()}\n".encode())
+            return descriptor
+        os.close(descriptor)  # its owner had finished, and removed it, between our opening and locking it
+
+
+def _is_still(file: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _myself() -> str:
+    return f"process {os.getpid()} on {platform.node()}, since {datetime.now():%Y-%m-%d %H:%M:%S},"

@@ -1,0 +1,50 @@
+"""Files that this library wrote, or somebody in its name: read as what they must hold, or refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tf_landslide.core.errors import LandslideError
+
+_SHOWN = 60  # characters of a wrong value
+
+
+class _Scores(BaseModel):
+    """What a reader of a split's scores relies on; there may be more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    iou: float | None
+    threshold: float = Field(ge=0, le=1)
+    patches: int = Field(ge=0)
+    interval: dict[str, tuple[float | None, float | None]]
+
+
+_SCORES = TypeAdapter(dict[str, _Scores])
+
+
+def checked(adapter: TypeAdapter[Any], value: Any, origin: object) -> Any:
+    """A value as pydantic reads it. Raises ``LandslideError`` with the first key that is missing or wrong."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+        raise LandslideError(f"{origin}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}{found}") from None
+
+
+def checked_scores(scores: dict[str, Any], origin: object) -> dict[str, Any]:
+    """Scores by split, unchanged. Raises ``LandslideError`` where a split's are not whole."""
+    checked(_SCORES, scores, origin)
+    return scores
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
