@@ -115,6 +115,40 @@ def test_normalization_of_a_constant_channel_is_zero_and_of_an_empty_one_refused
         layer.adapt([np.full((1, 4, 4, 1), np.nan)])
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_a_channel_that_was_constant_is_zero_when_it_moves(noise):
+    """0.1 is no float: its mean over many batches differs from it in the last place, its variance must not."""
+    rng = np.random.default_rng(0)
+    layer = ChannelNormalization()
+    layer.build((None, None, None, 2))
+    x = np.full((7, 9, 9, 2), 0.1, np.float32) + noise * rng.normal(size=(7, 9, 9, 2)).astype(np.float32)
+    x[..., 1] = rng.normal(size=(7, 9, 9))
+    layer.adapt([x[:2], x[2:3], x[3:]])
+    assert layer.constant_channels == ([] if noise else [0])
+    moved = np.full((1, 2, 2, 2), 0.3, np.float32)
+    expected = (0.3 - x[..., 0].mean(dtype=np.float64)) / x[..., 0].std(dtype=np.float64) if noise else 0
+    np.testing.assert_allclose(layer(moved)[..., 0], expected, rtol=1e-4)
+    np.testing.assert_allclose(layer(moved)[..., 1], (0.3 - x[..., 1].mean()) / x[..., 1].std(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "count"),
+    [("six", 6), ("fourteen", 14), ("legacy_ratio", 6), (np.int64(5), 5), (["red", "dem"], 2), (("red",), 1)],
+)
+def test_channels_are_a_number_a_recipe_or_names(channels, count):
+    assert build_model("plain_unet", channels=channels, width=2, depth=1).input_shape[-1] == count
+    assert build_model("plain_unet", channels=np.array(["red", "dem"]), width=2, depth=1).input_shape[-1] == 2
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [("sic", "did you mean 'six'"), (True, "got True"), (3.0, "got 3.0"), (None, "got None"), (-1, "at least one")],
+)
+def test_channels_that_are_neither_are_refused(channels, said):
+    with pytest.raises(LandslideError, match=said):
+        build_model("plain_unet", channels=channels, width=2, depth=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,0 +1,128 @@
+"""A run that is killed and gone on with is the run that went through, bit for bit, with random numbers in its model."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.predict.load import load_model
+from tf_landslide.runs import formats
+from tf_landslide.runs.folder import Run
+from tf_landslide.runs.state import TrainingState, restore
+
+# A child is forked when all is imported and TensorFlow has not begun, so that each takes a second or two.
+DRIVER = Path(__file__).with_name("killed.py")
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_is_the_run_that_went_through(sample, tmp_path):
+    """By SIGKILL at random moments, and inside the writing of its state, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), str(sample), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["killed"] >= 5 and told["killed_while_writing"] >= 3
+    whole, killed = (Run.open(tmp_path / name) for name in ("whole", "killed"))
+    assert len(whole.history) == 4 and killed.history == whole.history
+    states = [TrainingState.load(run.state_path) for run in (whole, killed)]
+    for ours, theirs in zip(*(state.model + state.optimizer for state in states), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    weights = [load_model(run.path).get_weights() for run in (whole, killed)]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert killed.metrics() == whole.metrics()
+
+
+def arrays(seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape).astype(np.float32) for shape in ((3, 4), (5,), ())] + [np.array([1, 2], np.uint32)]
+
+
+@pytest.fixture
+def state():
+    return TrainingState([{"epoch": 0, "loss": 0.1 + 0.2}], arrays(), arrays(1)[:2])
+
+
+def test_a_state_is_read_as_it_was_written(state, tmp_path):
+    path = tmp_path / "last/state.npz"
+    assert TrainingState.load(path) is None
+    state.save(path)
+    again = TrainingState.load(path)
+    assert again.history == state.history
+    for ours, theirs in zip(again.model + again.optimizer, state.model + state.optimizer, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_state_before_stays_until_the_new_one_is_whole(state, tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    state.save(path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        TrainingState([], [], []).save(path)
+    assert TrainingState.load(path).history == state.history
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "a byte", "not ours", "pickle", "claims"])
+def test_a_damaged_state_is_told_in_one_line(state, tmp_path, damage):
+    path = tmp_path / "state.npz"
+    state.save(path)
+    data = path.read_bytes()
+    if damage == "not ours":
+        np.savez(path, other=np.zeros(3))
+    elif damage == "pickle":
+        np.savez(path, about=np.array([{"format": 1}], object))
+    elif damage == "claims":  # a kilobyte that unpacks to a gigabyte
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("about.npy", bytes(10**8))
+    else:
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 0xFF
+        path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "a byte": bytes(flipped)}[damage])
+    with pytest.raises(LandslideError, match=re.escape(f"{path}: is damaged")) as error:
+        TrainingState.load(path)
+    assert "\n" not in str(error.value) and "remove it to train from the first epoch" in str(error.value)
+
+
+def test_a_state_of_the_first_release_is_not_gone_on_with(tmp_path):
+    (tmp_path / "training_metadata.json").write_text('{"epoch": 3}')
+    with pytest.raises(LandslideError, match="is of the first release"):
+        TrainingState.load(tmp_path / "state.npz")
+
+
+def test_a_state_of_another_model_is_refused(tmp_path):
+    variables = [keras.Variable(np.zeros((2, 3))), keras.Variable(np.zeros(2))]
+    restore(variables, [np.ones((2, 3)), np.ones(2)], tmp_path)
+    assert all(np.asarray(v).min() == 1 for v in variables)
+    for wrong in ([np.zeros((2, 3))], [np.zeros((3, 2)), np.zeros(2)]):
+        with pytest.raises(LandslideError, match="another model"):
+            restore(variables, wrong, tmp_path)
+    assert all(np.asarray(v).min() == 1 for v in variables)
+
+
+def test_a_damaged_state_is_refused_before_any_data_are_read(run_folder, sample, config_file, tmp_path, capsys):
+    from tf_landslide.cli.main import main
+
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    (folder / formats.STATE).write_bytes(b"PK")
+    assert main(["train", str(config_file), "--data", str(sample), "--out", str(folder), "--resume"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"error: {folder / formats.STATE}: is damaged") and "\n" not in error
