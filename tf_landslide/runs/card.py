@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.bands.layouts import MMLS, get_layout
+from tf_landslide.bands.layouts import BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.tables import markdown_table
 from tf_landslide.core.templates import render
@@ -24,7 +24,8 @@ class ModelCard:
     Attributes:
         name: of the model.
         architecture, encoder: as in the registry.
-        layout: band layout of the data it was trained on.
+        layout: band layout of the data it was trained on, or what ``get_layout`` takes for it; in JSON a shipped one is
+            its name, one of your own is written out.
         channel_names: the model's channels, in order; ``channels`` in JSON.
         threshold: a pixel is a landslide from this probability on; chosen on validation.
         median_size, median_bands: of the median filter run on the bands first; 0 for none.
@@ -39,7 +40,7 @@ class ModelCard:
     name: str
     architecture: str
     encoder: str | None
-    layout: str
+    layout: BandLayout
     channel_names: tuple[str, ...]
     threshold: float
     median_size: int = 0
@@ -51,6 +52,9 @@ class ModelCard:
     versions: dict[str, Any] = field(default_factory=dict)
     synthetic: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", get_layout(self.layout))
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelCard:
         """The card in what ``as_dict`` gave; keys that are not known are left out."""
@@ -61,7 +65,8 @@ class ModelCard:
         return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
-        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        values: dict[str, Any] = asdict(self) | {"layout": stated(self.layout)}
+        return {_JSON_NAMES.get(name, name): value for name, value in values.items()}
 
     def as_json(self) -> str:
         """Everything, limits in words too, for a reader that has no more than this."""
@@ -83,8 +88,8 @@ class ModelCard:
         ]
         if self.scores and "test" not in self.scores:
             limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
-        if self.layout == MMLS.name:
-            limits.insert(0, "Trained on Mars: it says nothing about landslides on Earth.")
+        if self.layout.caveat:
+            limits.insert(0, self.layout.caveat)
         if self.synthetic:
             limits.insert(0, "Trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
         return limits
@@ -94,7 +99,7 @@ class ModelCard:
         network = " + ".join(filter(None, (self.architecture, self.encoder)))
         network += f", {self.parameters:,} parameters" if self.parameters else ""
         scores = scores_table(self.scores) if self.scores else "None."
-        return render(_TEMPLATE, card=self, network=network, layout=get_layout(self.layout), scores=scores)
+        return render(_TEMPLATE, card=self, network=network, layout=self.layout, scores=scores)
 
 
 def scores_table(metrics: dict[str, Any]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, is_layout_file, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.tables import markdown_table
@@ -24,6 +25,9 @@ SHIPPED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "con
 
 LossName = Literal["bce", "dice", "bce_dice"]
 """The losses; ``tf_landslide.training.losses`` builds one for each."""
+
+Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(stated)]
+"""A band layout: by name or as a mapping in YAML, and a ``BandLayout`` once it is read."""
 
 
 class _Section(BaseModel):
@@ -40,7 +44,7 @@ class MedianConfig(_Section):
 class DataConfig(_Section):
     """From stored bands to batches."""
 
-    layout: str = Field("landslide4sense", description="band layout of the files")
+    layout: Layout = Field(LANDSLIDE4SENSE, description="band layout: a name, a YAML file's path, or keys and values")
     channels: str | list[str] = Field("six", description="recipe (six, fourteen, legacy_ratio) or list of channels")
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
@@ -50,10 +54,12 @@ class DataConfig(_Section):
     )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
+    pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
+    strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
 
     @property
     def recipe(self) -> ChannelRecipe:
-        """How the channels are made. Raises ``LandslideError`` for an unknown layout, channel or band."""
+        """How the channels are made. Raises ``LandslideError`` for an unknown channel or band."""
         return channel_recipe(self.layout, self.channels, self.median.size, self.median.bands)
 
 
@@ -126,7 +132,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        values = _merged(values, nested)
+        values = _merged(values, _with_layout(nested, Path()))
     return check_config(values, str(path))
 
 
@@ -151,6 +157,8 @@ def check_config(values: Any, origin: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise LandslideError(f"{origin}: {_explained(error.errors()[0])}") from None
+    except LandslideError as error:  # of the band layout
+        raise LandslideError(f"{origin}: data.layout: {error}") from None
 
 
 def _explained(error: Any) -> str:
@@ -182,17 +190,26 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise LandslideError(f"{path}: is not valid YAML{line}") from None
     if not isinstance(values, dict):
         raise LandslideError(f"{path}: expected keys and values, found {type(values).__name__}")
-    base = values.pop("base", None)
+    base, values = values.pop("base", None), _with_layout(values, path.parent)
     return values if base is None else _merged(_read(path.parent / str(base), (*seen, path)), values)
 
 
+def _with_layout(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Values with their band layout read, where they name a file: its path is relative to ``folder``."""
+    data = values.get("data")
+    if not isinstance(data, dict) or not is_layout_file(layout := data.get("layout")):
+        return values
+    return values | {"data": data | {"layout": get_layout(layout, folder)}}
+
+
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before."""
+    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before,
+    and a band layout is taken whole."""
     merged = dict(base)
     if over.get("architecture", base.get("architecture")) != base.get("architecture"):
         merged.pop("options", None)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "layout"
         merged[key] = _merged(merged[key], value) if both else value
     return merged
 
@@ -202,11 +219,12 @@ def config_table() -> str:
     rows: list[tuple[str, str, str]] = []
 
     def add(section: type[BaseModel], prefix: str) -> None:
+        defaults = section().model_dump()
         for name, field in section.model_fields.items():
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 add(field.annotation, f"{prefix}{name}.")
             else:
-                rows.append((f"`{prefix}{name}`", f"`{json.dumps(field.default)}`", field.description or ""))
+                rows.append((f"`{prefix}{name}`", f"`{json.dumps(defaults[name])}`", field.description or ""))
 
     add(Config, "")
     return markdown_table(("key", "default", ""), rows)
