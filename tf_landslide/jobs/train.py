@@ -55,7 +55,7 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
     try:
         sources = open_splits(data, data_dir, cache_dir=cache_dir)
         for split in ("train", "valid"):
-            _check_size(sources[split], split)
+            _check_size(sources[split], split, data.pad)
         train_set = as_dataset(
             sources["train"],
             settings.batch_size,
@@ -64,10 +64,11 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
             positive_fraction=data.positive_fraction,
             seed=settings.seed,
             first_epoch=epochs_backed_up(run.path / formats.LAST),
+            pad=data.pad,
         )
         model.get_layer("normalization").adapt(as_dataset(sources["train"], settings.batch_size))
         with _run_folder(run, Path(data_dir)):
-            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size))
+            fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size, pad=data.pad))
         judge_run(run, sources)
     finally:
         shutil.rmtree(cache_dir, ignore_errors=True)
@@ -122,10 +123,10 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     return Run(path, config)
 
 
-def _check_size(source: PatchSource, split: str) -> None:
+def _check_size(source: PatchSource, split: str, pad: bool) -> None:
     height, width, _ = source.shape
-    if height % STRIDE or width % STRIDE:
+    if not pad and (height % STRIDE or width % STRIDE):
         raise LandslideError(
             f"{source.data_dir}: {split} patches are {height} x {width}; training needs heights and widths that are "
-            f"multiples of {STRIDE} (predict takes any size)"
+            f"multiples of {STRIDE} (predict takes any size): data.pad=true mirrors them to that"
         )
