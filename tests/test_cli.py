@@ -96,7 +96,6 @@ def test_python_m_is_the_same_program():
         ["train"],
         ["train", "c.yaml", "--data", "d"],
         ["train", "c.yaml", "--data", "d", "--out", "o", "--bogus"],
-        ["predict", "m", "--out", "o"],
         ["synth", "d", "--train", "many"],
         ["inspect", "d", "key=value"],
     ],
@@ -120,6 +119,8 @@ def test_usage_mistakes_are_one_line_and_status_2(arguments, capsys):
         ["synth", "/proc/cannot/write"],
         ["download", "/nowhere/l4s", "--mirror", "example.com"],
         ["inspect", "/nowhere", "--patch", "train/1"],
+        ["predict", "m", "--out", "o"],
+        ["predict", "m", "a.h5", "--data", "d", "--out", "o"],
     ],
     ids=lambda arguments: arguments[0],
 )

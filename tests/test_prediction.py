@@ -11,6 +11,7 @@ from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image
+from tf_landslide.predict.files import predict_files
 from tf_landslide.predict.load import load_model, load_predictor
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
@@ -137,6 +138,29 @@ def test_a_predictor_refuses_wrong_channels_and_splits_large_batches():
     for wrong in (x[0], x[..., :1]):
         with pytest.raises(LandslideError, match=r"takes \(N, H, W, 2\) channels \(red, slope\)"):
             predictor(wrong)
+
+
+def test_files_are_stacked_by_bytes(tmp_path, monkeypatch):
+    """Sixteen small files are one batch, sixteen large ones are not."""
+
+    class Mean:
+        name, batch_size, max_bytes, in_flight = "test", 16, 2**20, 1
+
+        def probability(self, channels):
+            return np.full((*channels.shape[:-1], 1), 0.5, np.float32)
+
+    stacked = []
+    predictor = Predictor(ModelCard("m", "a", None, "mmls", ("red", "slope"), 0.5), Mean())
+    original = predictor.from_bands
+    monkeypatch.setattr(predictor, "from_bands", lambda x: stacked.append((len(x), x.nbytes)) or original(x))
+    sizes = [16] * 16 + [96] * 16 + [256]
+    for i, side in enumerate(sizes):
+        with h5py.File(tmp_path / f"image_{i:02}.h5", "w") as file:
+            file["img"] = np.random.default_rng(i).random((side, side, 7)).astype(np.float32)
+    predictions = predict_files(predictor, sorted(tmp_path.glob("*.h5")), tmp_path / "out")
+    assert [row.input[-5:-3] for row in predictions] == [f"{i:02}" for i in range(len(sizes))]
+    assert [count for count, _ in stacked] == [16, 4, 4, 4, 4, 1]
+    assert max(nbytes for count, nbytes in stacked if count > 1) <= 2**20
 
 
 def test_card_round_trips(exported):

@@ -81,7 +81,7 @@ def test_the_layout_is_detected_and_stated(patches, real_data, tmp_path):
         (lambda p: p.write_bytes(b"no hdf5"), "x.h5: not a readable HDF5 file"),
         (lambda p: write(p, np.zeros((8, 8, 9))), "x.h5: 'img' has 9 bands; expected 14 (landslide4sense), 7 (mmls)"),
         (lambda p: write(p, np.zeros((8, 8))), "x.h5: 'img' has shape (8, 8), expected (height, width, bands)"),
-        (lambda p: write(p, np.zeros((8, 8, 14)), "image"), "x.h5: has no dataset 'img' (found: image)"),
+        (lambda p: write(p, np.zeros((8, 8, 14)), "mask"), "x.h5: has no dataset 'img' (found: 'mask')"),
         (lambda p: write(p, np.full((8, 8, 14), np.inf)), "x.h5: 896 values are NaN or infinite"),
         (lambda p: write(p, np.zeros((2049, 2048, 7), np.uint8)), "x.h5: is 2049 × 2048 pixels; the page takes"),
     ],

@@ -30,7 +30,8 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
     assert config.model.architecture in ARCHITECTURES
     check_options(ARCHITECTURES[config.model.architecture].features, config.model.options, path.stem)
     assert config.model.encoder is None or config.model.encoder in ENCODERS
-    assert len(config.data.recipe.channel_names) == (14 if path.stem == "unet_mit_b1" else 6)
+    channels = {"unet_mit_b1": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
+    assert len(config.data.recipe.channel_names) == channels
 
 
 def test_a_base_is_overridden_key_by_key_and_the_command_line_wins(write):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from tf_landslide.bands.layouts import LANDSLIDE4SENSE
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 
 
@@ -17,7 +17,7 @@ class Features(keras.layers.Layer):
     """Stored bands in, the model's channels out.
 
     Args:
-        layout: name of the band layout, e.g. ``"landslide4sense"``.
+        layout: the band layout: its name, e.g. ``"landslide4sense"``, or one of your own (see ``get_layout``).
         channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
@@ -36,7 +36,7 @@ class Features(keras.layers.Layer):
 
     def __init__(
         self,
-        layout: str = LANDSLIDE4SENSE.name,
+        layout: str | Mapping[str, Any] | BandLayout = LANDSLIDE4SENSE,
         channels: str | Sequence[str] = "six",
         median_size: int = 0,
         median_bands: Sequence[str] | None = None,
@@ -49,7 +49,7 @@ class Features(keras.layers.Layer):
     @classmethod
     def of(cls, recipe: ChannelRecipe) -> Features:
         """The layer that computes a recipe."""
-        return cls(recipe.layout.name, recipe.channel_names, recipe.median_size, recipe.median_bands)
+        return cls(recipe.layout, recipe.channel_names, recipe.median_size, recipe.median_bands)
 
     def call(self, stored: Any) -> Any:
         return ops.moveaxis(ops.stack(self.recipe.planes(ops.cast(stored, "float32"), ops)), 0, -1)
@@ -60,7 +60,7 @@ class Features(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layout": self.recipe.layout.name,
+            "layout": stated(self.recipe.layout),
             "channels": list(self.recipe.channel_names),
             "median_size": self.recipe.median_size,
             "median_bands": list(self.recipe.median_bands),

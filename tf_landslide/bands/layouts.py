@@ -1,53 +1,18 @@
-"""Band layouts: which bands a source stores, in which order, and how a stored value becomes a physical one.
-
-Plain data; nothing here computes: ``recipes`` does.
+"""The band layouts that are shipped, and those of one's own: which bands a source stores, in which order, and how a
+stored value becomes a physical one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeGuard
 
-from tf_landslide.core.errors import lookup, require_known
-
-
-@dataclass(frozen=True)
-class Band:
-    """One stored band: ``physical = stored * scale + offset``; ``nodata`` (a stored value) or NaN means missing."""
-
-    name: str
-    scale: float = 1.0
-    offset: float = 0.0
-    nodata: float | None = None
-    unit: str = "reflectance"
-
-
-@dataclass(frozen=True)
-class BandLayout:
-    """The bands of a source, in stored order.
-
-    Attributes:
-        name: the key a config names.
-        title: how it is shown to people.
-        bands: the bands in stored order.
-        pixel_size: ground size of a pixel in metres, where the source states one.
-        reference: where the facts come from.
-    """
-
-    name: str
-    title: str
-    bands: tuple[Band, ...]
-    pixel_size: float | None
-    reference: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(band.name for band in self.bands)
-
-    def index(self, name: str) -> int:
-        """Position of a band, by name. Raises ``LandslideError`` for a name the layout does not have."""
-        require_known(name, self.names, f"band of layout {self.name!r}")
-        return self.names.index(name)
-
+from tf_landslide.bands.layout import Band as Band  # from here for everyone
+from tf_landslide.bands.layout import BandLayout as BandLayout
+from tf_landslide.core.errors import LandslideError, lookup
+from tf_landslide.core.safe_yaml import read_yaml
 
 # Landslide4Sense stores every band divided by a constant of its own. Original values are reflectance x 10,000 (bands
 # 0-11), degrees (slope) and metres (DEM); stored value x constant is a whole number in every released file.
@@ -67,52 +32,124 @@ _DIVISORS = {
     "slope": 20.2923,
     "dem": 772.8314,
 }
-_TERRAIN_UNITS = {"slope": "degrees", "dem": "metres"}
 LANDSLIDE4SENSE_DIVISORS = tuple(_DIVISORS.values())
 REFLECTANCE_SCALE = 1e-4  # Sentinel-2 Level-1C digital numbers to top-of-atmosphere reflectance (1.0 = 100 %)
+_REFLECTANCE, _RELATIVE = (-0.1, 1.6), (0.0, 1.0)  # ranges; snow and sunlit cloud shine brighter than a white plate
+_TERRAIN = {
+    "slope": Band("slope", unit="degrees", range=(0.0, 90.0)),
+    "dem": Band("dem", unit="metres", range=(-500.0, 9000.0)),
+}
 
-LANDSLIDE4SENSE = BandLayout(
-    name="landslide4sense",
-    title="Landslide4Sense (Sentinel-2 Level-1C B1-B12, slope and DEM from ALOS PALSAR)",
-    bands=tuple(
-        Band(name, scale=divisor, unit=_TERRAIN_UNITS[name])
-        if name in _TERRAIN_UNITS
-        else Band(name, scale=divisor * REFLECTANCE_SCALE)
-        for name, divisor in _DIVISORS.items()
-    ),
-    pixel_size=10.0,
-    reference="Ghorbanzadeh et al. 2022, IEEE TGRS 60, doi:10.1109/TGRS.2022.3215209",
+
+def _landslide4sense(name: str, title: str, reflectance: dict[str, float], terrain: dict[str, float]) -> BandLayout:
+    """One of the forms that these fourteen bands come in, by the scale of each band."""
+    return BandLayout(
+        name=name,
+        title=title,
+        bands=tuple(
+            replace(_TERRAIN[band], scale=terrain[band])
+            if band in _TERRAIN
+            else Band(band, scale=reflectance[band], range=_REFLECTANCE)
+            for band in _DIVISORS
+        ),
+        pixel_size=10.0,
+        reference="Ghorbanzadeh et al. 2022, IEEE TGRS 60, doi:10.1109/TGRS.2022.3215209",
+    )
+
+
+_ONE = dict.fromkeys(_DIVISORS, 1.0)
+LANDSLIDE4SENSE = _landslide4sense(
+    "landslide4sense",
+    "Landslide4Sense (Sentinel-2 Level-1C B1-B12, slope and DEM from ALOS PALSAR)",
+    {band: divisor * REFLECTANCE_SCALE for band, divisor in _DIVISORS.items()},
+    _DIVISORS,
+)
+LANDSLIDE4SENSE_DN = _landslide4sense(
+    "landslide4sense_dn",
+    "the bands of Landslide4Sense as digital numbers (reflectance x 10,000), degrees and metres",
+    dict.fromkeys(_DIVISORS, REFLECTANCE_SCALE),
+    _ONE,
+)
+LANDSLIDE4SENSE_REFLECTANCE = _landslide4sense(
+    "landslide4sense_reflectance",
+    "the bands of Landslide4Sense as reflectance (1.0 = 100 %), degrees and metres",
+    _ONE,
+    _ONE,
 )
 
 MMLS = BandLayout(
     name="mmls",
     title="MMLS, the Multimodal Martian Landslides dataset (every band scaled to 0-1)",
-    bands=(
-        Band("red", unit="relative"),
-        Band("green", unit="relative"),
-        Band("blue", unit="relative"),
-        Band("dem", unit="relative"),
-        Band("thermal_inertia", nodata=0.0, unit="relative"),
-        Band("slope", unit="relative"),
-        Band("grey", unit="relative"),
+    bands=tuple(
+        Band(name, nodata=0.0 if name == "thermal_inertia" else None, unit="relative", range=_RELATIVE)
+        for name in ("red", "green", "blue", "dem", "thermal_inertia", "slope", "grey")
     ),
     pixel_size=None,
     reference="Paheding et al. 2024, WACV",
+    caveat="Trained on Mars: it says nothing about landslides on Earth.",
 )
 
-LAYOUTS: dict[str, BandLayout] = {layout.name: layout for layout in (LANDSLIDE4SENSE, MMLS)}
+BIJIE = BandLayout(
+    name="bijie",
+    title="Bijie (TripleSat red, green and blue as pictures of 0-255, averaged to 1.2 m)",
+    bands=tuple(Band(name, scale=1 / 255, unit="relative", range=_RELATIVE) for name in ("red", "green", "blue")),
+    pixel_size=1.2,
+    reference="Ji et al. 2020, Landslides 17, doi:10.1007/s10346-020-01353-2",
+    caveat="Every patch of Bijie holds a landslide, and neighbours may stand in two splits: it scores higher than a "
+    "map of new ground would.",
+)
+
+LAYOUTS: dict[str, BandLayout] = {
+    layout.name: layout for layout in (LANDSLIDE4SENSE, LANDSLIDE4SENSE_DN, LANDSLIDE4SENSE_REFLECTANCE, MMLS, BIJIE)
+}
+"""Those that are shipped. Of several with as many bands the first is what a file has that says nothing of itself."""
 
 
-def get_layout(layout: str | BandLayout) -> BandLayout:
-    """A layout by name. Raises ``LandslideError`` for an unknown one, with the nearest known name."""
-    return layout if isinstance(layout, BandLayout) else lookup(LAYOUTS, layout, "band layout")
+def get_layout(layout: str | Path | Mapping[str, Any] | BandLayout, folder: str | Path = ".") -> BandLayout:
+    """A layout, however it is named.
+
+    Args:
+        layout: the layout itself, the name of a shipped one, the path of a YAML file (``….yaml`` or ``….yml``), or a
+            mapping as ``BandLayout.from_dict`` takes it.
+        folder: that a relative path starts from.
+
+    Raises:
+        LandslideError: an unknown name (with the nearest known one), or a file or mapping that describes no layout.
+    """
+    if isinstance(layout, BandLayout):
+        return layout
+    if isinstance(layout, Path) or is_layout_file(layout):
+        return read_layout(Path(folder) / str(layout))
+    if isinstance(layout, str):
+        return lookup(LAYOUTS, layout, "band layout")
+    return BandLayout.from_dict(layout)
+
+
+def is_layout_file(layout: object) -> TypeGuard[str]:
+    """Whether what names a layout is the path of a YAML file."""
+    return isinstance(layout, str) and layout.endswith((".yaml", ".yml"))
+
+
+def read_layout(path: Path) -> BandLayout:
+    """The layout that a YAML file describes. Raises ``LandslideError`` where it describes none."""
+    values = read_yaml(path, "band layout")
+    try:
+        return BandLayout.from_dict(values)
+    except LandslideError as error:
+        raise LandslideError(f"{path}: {error}") from None
+
+
+def stated(layout: BandLayout) -> str | dict[str, Any]:
+    """A layout as configs and cards state it: by its name where it is a shipped one, else by all that it says."""
+    return layout.name if LAYOUTS.get(layout.name) == layout else layout.as_dict()
 
 
 def layouts_with(band_count: int) -> list[BandLayout]:
-    """The layouts that store ``band_count`` bands. Which of several a file has, only its name can say."""
+    """The shipped layouts that store ``band_count`` bands."""
     return [layout for layout in LAYOUTS.values() if len(layout.bands) == band_count]
 
 
 def known_band_counts() -> str:
-    """In words, for errors: ``14 (landslide4sense), 7 (mmls)``."""
-    return ", ".join(f"{len(layout.bands)} ({name})" for name, layout in LAYOUTS.items())
+    """In words, for errors: ``14 (landslide4sense), 7 (mmls)``; of several layouts with as many, the first."""
+    counts = dict.fromkeys(len(layout.bands) for layout in LAYOUTS.values())
+    return ", ".join(f"{count} ({layouts_with(count)[0].name})" for count in counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ class ChannelRecipe:
 
 
 def channel_recipe(
-    layout: str | BandLayout = LANDSLIDE4SENSE,
+    layout: str | Path | Mapping[str, Any] | BandLayout = LANDSLIDE4SENSE,
     channels: str | Sequence[str] = "six",
     median_size: int = 0,
     median_bands: Sequence[str] | None = None,
@@ -136,7 +137,7 @@ def channel_recipe(
     """A recipe, checked against the layout it computes from.
 
     Args:
-        layout: of the stored bands, or its name.
+        layout: of the stored bands, or how ``get_layout`` names it.
         channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
@@ -160,8 +161,10 @@ def _checked_names(channels: str | Sequence[str], layout: BandLayout) -> tuple[s
     if not names:
         raise LandslideError("the channel list is empty; name at least one band or index")
     if names == LEGACY_RATIO_CHANNELS:
-        if layout.name != LANDSLIDE4SENSE.name:
-            raise LandslideError(f"recipe 'legacy_ratio' is defined on Landslide4Sense bands, not on {layout.name!r}")
+        if layout != LANDSLIDE4SENSE:
+            raise LandslideError(
+                f"recipe 'legacy_ratio' is defined on Landslide4Sense bands as released, not on {layout.name!r}"
+            )
         return names
     for name in names:
         if name in layout.names:
@@ -170,7 +173,10 @@ def _checked_names(channels: str | Sequence[str], layout: BandLayout) -> tuple[s
             raise LandslideError(unknown(name, (*layout.names, *INDICES), f"channel of layout {layout.name!r}"))
         for band in (INDICES[name].a, INDICES[name].b):
             if band not in layout.names:
-                raise LandslideError(f"channel {name!r} needs band {band!r}, which layout {layout.name!r} lacks")
+                raise LandslideError(
+                    f"channel {name!r} needs band {band!r}, which layout {layout.name!r} lacks; "
+                    f"name the channels, e.g. [{', '.join(layout.names[:6])}]"
+                )
     if len(set(names)) != len(names):
         raise LandslideError(f"a channel is listed twice: {', '.join(names)}")
     return names

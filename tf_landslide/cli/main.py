@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import demo, download, evaluate, export, inspect, map, models, page, predict, serve, synth, train
 from tf_landslide.cli.parsing import Arguments, Parser
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 
 COMMANDS = (synth, download, inspect, train, evaluate, predict, map, export, serve, page, models, demo)
 
@@ -19,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 when done, 2 after ``error: …`` on standard error for a user's mistake."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        arguments.run(arguments)
+        with _warnings_in_one_line():
+            arguments.run(arguments)
         sys.stdout.flush()
     except LandslideError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -36,12 +39,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """What Python says in two lines, with a place in our code, is told as errors are."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, *place):
+            if issubclass(category, LandslideWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                shown(message, category, *place)
+
+        warnings.simplefilter("always", LandslideWarning)
+        warnings.showwarning = show
+        yield
+
+
 def parse(words: Sequence[str]) -> Arguments:
-    """Parse; ``train`` takes its ``key=value`` settings anywhere on the line, which argparse alone does not."""
+    """Parse; the words that a command names by ``anywhere`` may stand anywhere on the line, for which argparse alone
+    would have them all before the options or all behind.
+    """
     parser = build_parser()
     arguments, rest = parser.parse_known_args(spelt_out(words) if list(words[:1]) == ["serve"] else words)
-    if rest and hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
-        arguments.overrides += rest
+    if rest and hasattr(arguments, "anywhere") and not any(word.startswith("-") for word in rest):
+        setattr(arguments, arguments.anywhere, [*getattr(arguments, arguments.anywhere), *rest])
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments

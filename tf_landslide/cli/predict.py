@@ -22,7 +22,10 @@ def add(commands: Commands) -> None:
     what = "predict HDF5 patches: probability .npy, mask and overlay PNG"
     parser = add_command(commands, "predict", run, what)
     parser.add_argument("model", metavar="MODEL", help="a run, a SavedModel folder, or grpc://HOST:PORT/NAME")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT.h5", help="patches in the model's band layout, any size")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT.h5", help="patches in the model's band layout, any size")
+    parser.set_defaults(anywhere="inputs")
+    parser.add_argument("--data", metavar="DIR", help="in their place: a dataset, of which to predict a split")
+    parser.add_argument("--split", default="test", help="of --data, with masks or without (default test)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
     parser.add_argument(
@@ -32,16 +35,22 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--wait", type=float, metavar="SECONDS", help=f"for a server that is starting (default {_WAIT}; 0: not at all)"
     )
+    parser.add_argument("--strict", action="store_true", help="refuse values that are not those of the layout")
     for name, help in _TLS.items():
         parser.add_argument(f"--tls-{name}", metavar="PEM", help=f"{help}, for TLS")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(a: Arguments) -> None:
+    if bool(a.inputs) == bool(a.data):
+        raise LandslideError("predict takes either files, INPUT.h5 …, or a dataset, --data DIR; see predict --help")
     predictor = _predictor(a)
-    from tf_landslide.predict.files import predict_files  # SciPy
+    from tf_landslide.predict.files import predict_files, split_images  # SciPy
 
-    predictions = predict_files(predictor, a.inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing)
+    inputs = split_images(a.data, a.split) if a.data else a.inputs
+    predictions = predict_files(
+        predictor, inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing, strict=a.strict
+    )
     if a.json:
         print_json([prediction.as_dict() for prediction in predictions])
         return

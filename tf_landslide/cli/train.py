@@ -12,6 +12,7 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "train", run, what, "; it goes on from its last epoch with --resume")
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped one, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.epochs=10")
+    parser.set_defaults(anywhere="overrides")
     parser.add_argument("--data", required=True, metavar="DIR", help="a folder of HDF5 patches")
     parser.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--resume", action="store_true", help="go on with the run that RUN holds")

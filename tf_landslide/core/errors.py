@@ -1,7 +1,8 @@
-"""The one exception a user's mistake raises, and how an unknown name is refused."""
+"""The one exception a user's mistake raises, the one warning, and how an unknown name is refused."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
@@ -14,6 +15,15 @@ class LandslideError(Exception):
 
     The command line prints it as ``error: …`` and exits with status 2; a caller of the Python API catches it.
     """
+
+
+class LandslideWarning(UserWarning):
+    """What a user should know and may go on with; the command line prints it as ``warning: …``."""
+
+
+def warn(text: str) -> None:
+    """Say what a user should know, once."""
+    warnings.warn(text, LandslideWarning, stacklevel=2)
 
 
 def first_line(error: BaseException) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from tf_landslide.bands.layouts import BandLayout, get_layout, known_band_counts
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.core.progress import progress
 from tf_landslide.data.folders import Patch, available_splits, find_patches
-from tf_landslide.data.hdf5 import image_layout, image_shape, read_image
+from tf_landslide.data.hdf5 import OF_255, image_layout, image_shape, read_image
+from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.data.readings import Reading, read_patches
 
 
@@ -63,6 +64,7 @@ def checked_readings(
     *,
     usual: tuple[int, ...] | None,
     allow_missing: bool = False,
+    ranges: RangeCheck | None = None,
     keep: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> Iterator[Reading]:
     """Every patch of a split with all that is wrong with it: its own files, its size beside the others, its twins.
@@ -74,10 +76,12 @@ def checked_readings(
         duplicates: finds twins; None does not look for any.
         usual: shape that its images must have.
         allow_missing: take NaN as a missing value rather than as a fault.
+        ranges: is shown each image that can be read.
         keep: takes the position, image and mask of each patch that is sound so far, on the thread that read it; the
             images are then not handed on.
     """
     glances: dict[int, bytes] = {}
+    highest = _HighestValue()
 
     def look(position: int, reading: Reading) -> None:
         if reading.image is None:
@@ -85,6 +89,8 @@ def checked_readings(
         if not reading.errors and reading.image.shape != usual:
             odd = f"{reading.patch.image}: 'img' has shape {reading.image.shape}, the split's others have {usual}"
             reading.errors += (LandslideError(odd),)
+        if ranges:
+            ranges.add(reading.image)
         if duplicates:
             glances[position] = duplicates.glance(reading.image)
         if keep and not reading.errors and reading.mask is not None:
@@ -97,7 +103,26 @@ def checked_readings(
         image, glance = reading.patch.image, glances.pop(position, None)
         if duplicates and image and glance and (twin := duplicates.error(split, image, glance)):
             reading.errors += (twin,)
+        reading.errors += highest.errors(reading)
         yield reading
+
+
+class _HighestValue:
+    """Sees to it that 255 means one thing in a split: where some masks hold 0 and 1, it may mean "ignore" in others."""
+
+    def __init__(self) -> None:
+        self._first: dict[bool, Path] = {}  # by whether its landslides are 255
+
+    def errors(self, reading: Reading) -> tuple[LandslideError, ...]:
+        """What to say when both kinds of masks were met for the first time."""
+        path, mask = reading.patch.mask, reading.mask
+        if path is None or mask is None or len(self._first) == 2 or not mask.any():
+            return ()
+        self._first.setdefault(OF_255 in reading.notes, path)
+        if len(self._first) < 2:
+            return ()
+        said = f"holds 0 and 255, {self._first[False].name} holds 0 and 1: 255 may mean 'ignore'; write 0 and 1 in all"
+        return (LandslideError(f"{self._first[True]}: {said}"),)
 
 
 def _spread(patches: Sequence[Patch], most: int = 15) -> list[Path]:
@@ -138,3 +163,9 @@ def detect_layout(data_dir: str | Path) -> BandLayout:
     if name is None:
         raise LandslideError(f"{data_dir}: images have {bands} bands; known layouts have {known_band_counts()}")
     return get_layout(name)
+
+
+def tell_notes(where: object, notes: Counter[str]) -> None:
+    """Say once what was taken for what, and in how many files."""
+    for note, count in notes.items():
+        warn(f"{where}: {note} ({count} files)")

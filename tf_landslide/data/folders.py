@@ -3,16 +3,20 @@
     TrainData|ValidData|TestData/{img,mask}/{image,mask}_N.h5        as released
     {images,annotations}/{train,validation,test}/{image,mask}_N.h5   as mirrored
 
-An image and a mask belong together by their number N, never by their position in a sorted list.
+An image and a mask belong together by their number N, never by their position in a sorted list. A split without any
+mask is an unlabelled one: it can be predicted, not judged. Hidden files are skipped; any other file that looks like an
+image or a mask and is not taken is named.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tf_landslide.core.errors import LandslideError, lookup
+from tf_landslide.data.foreign import FOREIGN_SUFFIXES, HDF5_SUFFIXES, foreign
 
 _FOLDERS = {
     "train": (("TrainData/img", "TrainData/mask"), ("images/train", "annotations/train")),
@@ -20,7 +24,8 @@ _FOLDERS = {
     "test": (("TestData/img", "TestData/mask"), ("images/test", "annotations/test")),
 }
 SPLITS = tuple(_FOLDERS)
-_NUMBERED = re.compile(r"^(?:image|mask)_(\d+)\.h5$")
+_NUMBERED = re.compile(r"^(image|mask)_(\d+)\.h5$")
+_ALIKE = re.compile(r"^(?:image|img|mask|label)[ _-]?(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ class Patch:
     number: int
     image: Path | None
     mask: Path | None
+
+
+def is_labelled(patches: Sequence[Patch]) -> bool:
+    """Whether a split has masks. One that has none at all is unlabelled; one that lacks some is broken."""
+    return any(patch.mask for patch in patches)
 
 
 def split_folders(data_dir: str | Path, split: str) -> tuple[Path, Path] | None:
@@ -43,7 +53,7 @@ def split_folders(data_dir: str | Path, split: str) -> tuple[Path, Path] | None:
 def available_splits(data_dir: str | Path) -> list[str]:
     """The splits that ``data_dir`` holds. Raises ``LandslideError`` where it holds none."""
     if not Path(data_dir).is_dir():
-        raise LandslideError(f"{data_dir}: no such folder")
+        raise LandslideError(_no_folder(Path(data_dir)))
     splits = [split for split in SPLITS if split_folders(data_dir, split)]
     if not splits:
         raise LandslideError(
@@ -70,24 +80,54 @@ def find_patches(data_dir: str | Path, split: str, problems: list[str] | None = 
         expected = " or ".join(images for images, _ in _FOLDERS[split])
         raise LandslideError(f"{data_dir}: no {split!r} split; expected a folder {expected}")
     found: list[LandslideError] = []
-    images, masks = (_numbered(folder, found) for folder in folders)
+    images, masks = (_numbered(folder, kind, found) for folder, kind in zip(folders, ("image", "mask"), strict=True))
     if found and problems is None:
         raise found[0]
     if problems is not None:
         problems += map(str, found)
-    if not images and not masks:
+    if not images and not masks and not found:
         raise LandslideError(f"{folders[0]}: holds no image_N.h5")
     return [Patch(n, images.get(n), masks.get(n)) for n in sorted(images.keys() | masks.keys())]
 
 
-def _numbered(folder: Path, problems: list[LandslideError]) -> dict[int, Path]:
+def hidden_files(data_dir: str | Path, split: str) -> int:
+    """How many hidden files a split holds, which file systems and archives leave behind (``._image_1.h5``)."""
+    folders = split_folders(data_dir, split) or ()
+    return sum(path.name.startswith(".") for folder in folders if folder.is_dir() for path in folder.iterdir())
+
+
+def _no_folder(path: Path) -> str:
+    if not path.exists():
+        return f"{path}: no such folder"
+    what, remedy = foreign(path) or ("a file", "")
+    return f"{path}: is {what}, expected a folder of HDF5 patches{remedy and f'; {remedy}'}"
+
+
+def _numbered(folder: Path, kind: str, problems: list[LandslideError]) -> dict[int, Path]:
+    """The files of one kind by number; what else looks like a patch's file is a problem."""
     files: dict[int, Path] = {}
-    for path in sorted(folder.glob("*.h5")):
+    others: list[Path] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _NUMBERED.match(path.name)
-        if not match:
-            problems.append(LandslideError(f"{path}: expected a name like image_12.h5 or mask_12.h5"))
-        elif (number := int(match.group(1))) in files:
+        if not match or match[1] != kind:
+            others.append(path)
+        elif (number := int(match[2])) in files:
             problems.append(LandslideError(f"{path}: has the same number as {files[number].name}"))
         else:
             files[number] = path
+    problems += [LandslideError(f"{path}: {reason}") for path in others if (reason := _untaken(path, kind, files))]
     return files
+
+
+def _untaken(path: Path, kind: str, taken: dict[int, Path]) -> str | None:
+    """Why a file that looks like a patch's is not taken; None for one that does not look so."""
+    suffix, alike = path.suffix.lower(), _ALIKE.match(path.name)
+    if path.name.startswith(".") or not (alike or suffix in FOREIGN_SUFFIXES) or path.is_dir():
+        return None
+    if suffix not in HDF5_SUFFIXES and alike and int(alike[1]) in taken:  # a preview beside its patch
+        return None
+    if match := _NUMBERED.match(path.name):
+        return f"is named as a {match[1]}, in the folder of the {kind}s; move it, or name it {kind}_{match[2]}.h5"
+    if kind_of_file := foreign(path):
+        return f"is {kind_of_file[0]} and is not taken; {kind_of_file[1]}, or move it elsewhere"
+    return f"expected a name like image_12.h5 or mask_12.h5; name it {kind}_N.h5, or move it elsewhere"

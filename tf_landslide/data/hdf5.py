@@ -1,178 +1,184 @@
-"""Reading HDF5 files of one image or one mask, quickly and with every fault named."""
+"""Reading HDF5 files of one image or one mask, quickly and with every fault named.
+
+What others write otherwise is taken where its meaning is certain (another name, masks of 0 and 255), and noted.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
-from tf_landslide.bands.layouts import BandLayout, get_layout, layouts_with
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.bands.layouts import LAYOUTS, BandLayout, layouts_with
+from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.data.safe_hdf5 import IMAGE, LIMIT, MASK, Found, Kind, check_size, dataset, out_of_memory, read_values
 
-IMAGE_KEY, MASK_KEY = "img", "mask"
-LAYOUT_ATTRIBUTE = "layout"  # of the image's dataset: the name of its band layout, where a file says it
+IMAGE_KEY, MASK_KEY = IMAGE.key, MASK.key
+OF_255 = "masks of 0 and 255 are taken for 0 and 1"
 
 
 @dataclass(frozen=True)
-class _Placement:
-    """Where an uncompressed dataset lies in its file."""
+class Noted:
+    """An array, and what was taken for what to read it; a note is the same for all files that it is true of."""
 
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def _placement(path: Path, key: str) -> _Placement | None:
-    """Where a dataset lies, if it lies there in one piece and as NumPy has it; None for all else and what is broken."""
-    try:
-        dataset = h5py.h5d.open(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY), key.encode())
-        offset = dataset.get_offset()
-        if offset is None or dataset.dtype.kind not in "fiu" or not dataset.shape:
-            return None
-        if h5py.h5f.get_name(dataset) != os.fsencode(path):  # a link into another file
-            return None
-        if dataset.get_type() != h5py.h5t.py_create(dataset.dtype):  # HDF5 would convert: 12-bit numbers, bfloat16
-            return None
-        return _Placement(offset, dataset.shape, dataset.dtype)
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError):
-        return None
+    values: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 _HEADER = 2048  # bytes; where the data begin in a file of one small dataset
-_KNOWN: dict[tuple[str, int, bytes], _Placement] = {}
-
-
-def _known_placement(path: Path, key: str, file: FileIO) -> _Placement | None:
-    """``_placement``, asked of HDF5 once for all files that have the same size and the same bytes before their data."""
-    size = os.fstat(file.fileno()).st_size
-    header = file.read(_HEADER)
-    place = _KNOWN.get((key, size, header))
-    if place is None:
-        place = _placement(path, key)
-        if place is not None and place.offset <= len(header) and place.offset + place.nbytes == size:
-            if len(_KNOWN) > 1000:  # the released files' headers hold the second they were written in
-                _KNOWN.clear()
-            _KNOWN[key, size, header] = place
-    return place
-
-
+_KNOWN: dict[tuple[str, int, bytes], Found] = {}
 _OF_THREAD = threading.local()
+_KEPT = 2**26  # bytes, at most, that each thread keeps
 
 
-def _scratch(place: _Placement) -> np.ndarray:
+def _scratch(found: Found) -> np.ndarray:
     """An array in memory that the thread reads into over and over: new memory costs more than the reading."""
+    if found.nbytes > _KEPT:
+        return np.empty(found.shape, found.dtype)
     memory = getattr(_OF_THREAD, "memory", None)
-    if memory is None or memory.size < place.nbytes:
-        memory = _OF_THREAD.memory = np.empty(place.nbytes, np.uint8)
-    return memory[: place.nbytes].view(place.dtype).reshape(place.shape)
+    if memory is None or memory.size < found.nbytes:
+        memory = _OF_THREAD.memory = np.empty(found.nbytes, np.uint8)
+    return memory[: found.nbytes].view(found.dtype).reshape(found.shape)
+
+
+def _read(path: Path, kind: Kind, limit: int) -> tuple[Found, np.ndarray]:
+    """A dataset and its values, to be copied before the thread reads the next.
+
+    Straight from the file where they lie in one piece, which needs no turn at HDF5's one lock; else through HDF5. HDF5
+    is asked where they lie once for all files that have the same size and the same bytes before their data.
+    """
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        size, header = os.fstat(file.fileno()).st_size, file.read(_HEADER)
+        found = _KNOWN.get((kind.key, size, header))
+        if found is None:
+            with dataset(path, kind) as (found, stored):
+                if found.offset is None:
+                    return found, read_values(path, found, stored, limit)
+            if found.offset <= len(header) and found.offset + found.nbytes == size:
+                if len(_KNOWN) > 1000:  # the released files' headers hold the second they were written in
+                    _KNOWN.clear()
+                _KNOWN[kind.key, size, header] = found
+        check_size(path, found, limit)
+        start = found.offset or 0
+        if start + found.nbytes <= size:
+            values = _scratch(found)
+            file.seek(start)
+            if file.readinto(values.view(np.uint8).reshape(-1).data) == values.nbytes:
+                return found, values
+    with dataset(path, kind) as (found, stored):  # which knows what is wrong
+        return found, read_values(path, found, stored, limit)
+
+
+@contextmanager
+def _within_memory(path: Path) -> Iterator[None]:
+    """What one file needs and cannot have is that file's own error."""
+    try:
+        yield
+    except MemoryError:
+        raise out_of_memory(path) from None
 
 
 def image_shape(path: str | Path) -> tuple[int, ...] | None:
     """Shape of a file's image by its header alone; None where that cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
-            return file[IMAGE_KEY].shape
-    except (OSError, KeyError, RuntimeError, ValueError, AttributeError):
+        with dataset(Path(path), IMAGE) as (found, _):
+            return found.shape
+    except LandslideError:
         return None
 
 
-def image_layout(path: str | Path) -> BandLayout | None:
-    """The layout of a file's image: the one that the file names, else the only one with as many bands.
+def image_layout(path: str | Path, known: Sequence[BandLayout] = ()) -> BandLayout | None:
+    """The layout of a file's image: the one that the file names, else the first that has as many bands.
+
+    Args:
+        path: of the file.
+        known: layouts to be looked at before the shipped ones.
 
     Returns:
         None where the image cannot be read, or no known layout has so many bands.
 
     Raises:
-        LandslideError: a name that is no layout's, or several layouts with as many bands.
+        LandslideError: a name that is no known layout's.
     """
-    shape = image_shape(path)
-    if shape is None or len(shape) != 3:
-        return None
-    with h5py.File(path, "r") as file:
-        stated: Any = file[IMAGE_KEY].attrs.get(LAYOUT_ATTRIBUTE)
-    if stated is not None:
-        return get_layout(stated.decode() if isinstance(stated, bytes) else str(stated))
-    fitting = layouts_with(shape[-1])
-    if len(fitting) > 1:
-        names = ", ".join(layout.name for layout in fitting)
-        raise LandslideError(f"{path}: 'img' has {shape[-1]} bands, as have the layouts {names}; say which it is")
-    return fitting[0] if fitting else None
-
-
-def _read_dataset(path: Path, key: str) -> np.ndarray:
-    """A dataset's values, to be copied before the thread reads the next.
-
-    Straight from the file where they lie in one piece, which needs no turn at HDF5's one lock; else through HDF5, which
-    also knows what is wrong.
-    """
-    with suppress(OSError), path.open("rb", buffering=0) as file:
-        place = _known_placement(path, key, file)
-        if place is not None:
-            values = _scratch(place)
-            file.seek(place.offset)
-            if file.readinto(values.view(np.uint8).reshape(-1).data) == values.nbytes:
-                return values
     try:
-        with h5py.File(path, "r") as file:
-            if key not in file or not isinstance(file[key], h5py.Dataset):
-                found = ", ".join(sorted(file)) or "nothing"
-                raise LandslideError(f"{path}: has no dataset {key!r} (found: {found})")
-            values = file[key][()]
-    except FileNotFoundError:
-        raise LandslideError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise LandslideError(f"{path}: is a folder, expected an HDF5 file") from None
-    except PermissionError:
-        raise LandslideError(f"{path}: may not be read; check its permissions") from None
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        reason = "truncated HDF5 file" if "truncated" in str(error) else "not a readable HDF5 file"
-        raise LandslideError(f"{path}: {reason}; fetch or write it again") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        found = getattr(values, "dtype", type(values).__name__)
-        raise LandslideError(f"{path}: dataset {key!r} holds {found}, expected an array of numbers")
-    return values
+        with dataset(Path(path), IMAGE) as (found, _):
+            pass
+    except LandslideError:
+        return None
+    layouts = (*known, *LAYOUTS.values())
+    if found.layout is None:
+        fitting = (layout for layout in layouts if len(layout.bands) == found.shape[-1])
+        return next(fitting, None) if len(found.shape) == 3 else None
+    for layout in layouts:
+        if layout.name == found.layout:
+            return layout
+    names = [layout.name for layout in layouts]
+    raise LandslideError(
+        f"{path}: {unknown(found.layout[:60], names, 'band layout')}, or name the file that describes it"
+    )
 
 
-def read_image(path: str | Path, layout: BandLayout | None = None, *, allow_missing: bool = False) -> np.ndarray:
+def read_image(
+    path: str | Path, layout: BandLayout | None = None, *, allow_missing: bool = False, limit: int = LIMIT
+) -> np.ndarray:
     """Read the stored bands of one patch.
 
     Args:
-        path: an HDF5 file with dataset ``img``, (H, W, B), of any number type, contiguous or compressed.
+        path: an HDF5 file with dataset ``img``, (H, W, B), of any number type, contiguous or compressed. A dataset of
+            another name is taken where it is the only one that it can be.
         layout: the layout the file must have; None accepts any number of bands.
         allow_missing: accept NaN as a missing value (infinite values are never accepted).
+        limit: bytes that it may take as float32.
 
     Returns:
         (H, W, B) float32, as stored.
 
     Raises:
-        LandslideError: absent, truncated or not HDF5, no such dataset, a wrong shape, NaN or Inf.
+        LandslideError: absent, truncated or not HDF5, no such dataset, values that lie in another file, too many, a
+            wrong shape, another layout, NaN or Inf.
     """
+    return noted_image(path, layout, allow_missing=allow_missing, limit=limit).values
+
+
+def noted_image(
+    path: str | Path, layout: BandLayout | None = None, *, allow_missing: bool = False, limit: int = LIMIT
+) -> Noted:
+    """``read_image``, with what was taken for what."""
     path = Path(path)
-    values = _read_dataset(path, IMAGE_KEY)
-    if values.ndim != 3 or 0 in values.shape:
-        raise LandslideError(f"{path}: 'img' has shape {values.shape}, expected (height, width, bands)")
-    if layout is not None and values.shape[-1] != len(layout.bands):
-        others = layouts_with(values.shape[-1])
+    with _within_memory(path):
+        found, values = _read(path, IMAGE, limit)
+        if values.ndim != 3 or 0 in values.shape:
+            raise LandslideError(f"{path}: {found.key!r} has shape {values.shape}, expected (height, width, bands)")
+        if layout is not None:
+            _refuse_layout(path, found, layout)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        _refuse_missing(path, values, layout, allow_missing)
+    return Noted(values, _of_key(found, IMAGE))
+
+
+def _of_key(found: Found, kind: Kind) -> tuple[str, ...]:
+    return () if found.key == kind.key else (f"datasets {found.key[:40]!r} are taken for {kind.key!r}",)
+
+
+def _refuse_layout(path: Path, found: Found, layout: BandLayout) -> None:
+    """Refuse an image of another layout than it must have: by its own word, or by its number of bands."""
+    bands, count = len(layout.bands), found.shape[-1]
+    if count != bands:
+        others = layouts_with(count)
         hint = f"; that is layout {' or '.join(repr(other.name) for other in others)}" if others else ""
+        if found.shape[0] == bands:
+            hint = f"; its first axis has {bands}: the bands must be the last axis"
+        raise LandslideError(f"{path}: {found.key!r} has {count} bands, layout {layout.name!r} has {bands}{hint}")
+    if found.layout not in (None, layout.name):
         raise LandslideError(
-            f"{path}: 'img' has {values.shape[-1]} bands, layout {layout.name!r} has {len(layout.bands)}{hint}"
+            f"{path}: says of itself that it is in layout {found.layout[:60]!r}, expected {layout.name!r}"
         )
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
-    _refuse_missing(path, values, layout, allow_missing)
-    return values
 
 
 def _refuse_missing(path: Path, values: np.ndarray, layout: BandLayout | None, allow_missing: bool) -> None:
@@ -189,16 +195,45 @@ def _refuse_missing(path: Path, values: np.ndarray, layout: BandLayout | None, a
     raise LandslideError(f"{path}: {int(bad.sum())} values are NaN or infinite ({what} in {name}); {remedy}")
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Read one mask: (H, W) uint8 of 0 and 1. Raises ``LandslideError`` for anything else."""
+def read_mask(path: str | Path, *, limit: int = LIMIT) -> np.ndarray:
+    """Read one mask.
+
+    Args:
+        path: an HDF5 file with dataset ``mask``, (H, W), (H, W, 1) or (1, H, W), of 0 and 1 in any number type or
+            boolean, or of 0 and 255. A dataset of another name is taken where it is the only one that it can be.
+        limit: bytes that it may take as float32.
+
+    Returns:
+        (H, W) uint8 of 0 and 1.
+
+    Raises:
+        LandslideError: what ``read_image`` refuses of a file, or another shape or other values.
+    """
+    return noted_mask(path, limit=limit).values
+
+
+def noted_mask(path: str | Path, *, limit: int = LIMIT) -> Noted:
+    """``read_mask``, with what was taken for what."""
     path = Path(path)
-    values = _read_dataset(path, MASK_KEY)
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim != 2 or 0 in values.shape:
-        raise LandslideError(f"{path}: 'mask' has shape {values.shape}, expected (height, width)")
-    if not ((values == 0) | (values == 1)).all():
-        other = np.setdiff1d(values, (0, 1))
-        shown = ", ".join(f"{v:g}" for v in other[:4].astype(float))
-        raise LandslideError(f"{path}: 'mask' holds {shown}; expected only 0 and 1")
-    return values.astype(np.uint8)
+    with _within_memory(path):
+        found, values = _read(path, MASK, limit)
+        notes = _of_key(found, MASK)
+        if values.ndim == 3 and values.shape[-1] == 1:
+            values = values[..., 0]
+        elif values.ndim == 3 and values.shape[0] == 1:
+            values = values[0]
+        if values.ndim != 2 or 0 in values.shape:
+            raise LandslideError(f"{path}: {found.key!r} has shape {found.shape}, expected (height, width)")
+        is_one, is_255 = values == 1, values == 255
+        other = int(np.count_nonzero((values != 0) & ~is_one & ~is_255))
+        if other or (is_255.any() and is_one.any()):
+            raise LandslideError(f"{path}: {_odd_values(values, other)}")
+        return Noted((is_one | is_255).astype(np.uint8), (*notes, OF_255) if is_255.any() else notes)
+
+
+def _odd_values(values: np.ndarray, other: int) -> str:
+    """What is wrong with a mask's values, without telling them."""
+    if not other:
+        return "holds 255 beside 0 and 1; no value is taken for 'ignore' here, so write 0 or 1 in its place"
+    distinct = len(np.unique(values))
+    return f"{other} of {values.size} mask values are neither 0, 1 nor 255 ({distinct} distinct ones); expected 0 and 1"

@@ -8,24 +8,27 @@ epoch comes next.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder, detect_layout
 from tf_landslide.data.source import PatchSource
+from tf_landslide.models import STRIDE
 
 
 def load_dataset(
     data_dir: str | Path,
     split: str = "train",
     *,
-    layout: str | None = None,
+    layout: str | Path | Mapping[str, Any] | BandLayout | None = None,
     channels: str | Sequence[str] = "six",
     median_size: int = 0,
     median_bands: Sequence[str] | None = None,
@@ -38,13 +41,16 @@ def load_dataset(
     cache_dir: str | Path | None = None,
     allow_missing: bool = False,
     allow_duplicates: bool = False,
+    pad: bool = False,
+    strict: bool = False,
 ) -> tf.data.Dataset:
     """A split of HDF5 patches as a ``tf.data.Dataset``, ready for ``model.fit``.
 
     Args:
         data_dir: a folder in either published layout (``TrainData/img`` … or ``images/train`` …).
         split: ``train``, ``valid`` or ``test``.
-        layout: name of the band layout; None finds it by what the files say of themselves, or by their number of bands.
+        layout: band layout, or how ``get_layout`` names it; None finds it by what the files say of themselves, or by
+            their number of bands.
         channels: a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
         median_size: side in pixels of a median filter on the bands before the features; 0 for none.
         median_bands: the bands that it filters; None for all.
@@ -58,6 +64,8 @@ def load_dataset(
         cache_dir: folder for ``cache="disk"``.
         allow_missing: take NaN as a missing value rather than as a fault.
         allow_duplicates: take a split in which an image occurs twice.
+        pad: mirror patches at the bottom and right to a multiple of ``STRIDE``, which models need in training.
+        strict: refuse values that are not those of the layout, rather than warn.
 
     Returns:
         A dataset of known cardinality that gives ``((N, H, W, C) float32 channels in physical units, NaN where missing;
@@ -78,10 +86,11 @@ def load_dataset(
         cache=cache,
         cache_dir=cache_dir,
         allow_missing=allow_missing,
+        strict=strict,
         duplicates=None if allow_duplicates else DuplicateFinder(),
     )
     return as_dataset(
-        source, batch_size, shuffle=shuffle, augment=augment, positive_fraction=positive_fraction, seed=seed
+        source, batch_size, shuffle=shuffle, augment=augment, positive_fraction=positive_fraction, seed=seed, pad=pad
     )
 
 
@@ -113,6 +122,7 @@ def as_dataset(
     augment: bool = False,
     positive_fraction: float | None = None,
     seed: int = 0,
+    pad: bool = False,
 ) -> tf.data.Dataset:
     """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``; see ``load_dataset``.
 
@@ -121,6 +131,7 @@ def as_dataset(
     if batch_size < 1:
         raise LandslideError(f"batch_size must be at least 1, got {batch_size}")
     height, width, channels = source.shape
+    below, right = (-height % STRIDE, -width % STRIDE) if pad else (0, 0)
     if augment and height != width:
         raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
     # TensorFlow never lets go of a function that it calls: that one refers weakly, and the dataset holds the source
@@ -146,12 +157,15 @@ def as_dataset(
         return tf.data.Dataset.from_tensor_slices(tuple(columns))
 
     def fetch(positions, symmetries):
-        return weak().fetch(positions, symmetries, np.float32)
+        batch = weak().fetch(positions, symmetries, np.float32)
+        # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
+        edges = ((0, 0), (0, below), (0, right), (0, 0))
+        return [np.pad(part, edges, mode="symmetric") for part in batch] if below or right else batch
 
     def load(positions, symmetries, epoch):
         x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
-        x.set_shape([None, height, width, channels])
-        y.set_shape([None, height, width, 1])
+        x.set_shape([None, height + below, width + right, channels])
+        y.set_shape([None, height + below, width + right, 1])
         return (x, y), epoch[0]
 
     drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm

@@ -12,8 +12,8 @@ import numpy as np
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.threads import in_order
-from tf_landslide.data.folders import Patch
-from tf_landslide.data.hdf5 import image_shape, read_image, read_mask
+from tf_landslide.data.folders import Patch, is_labelled
+from tf_landslide.data.hdf5 import image_shape, noted_image, noted_mask
 
 
 @dataclass
@@ -24,24 +24,40 @@ class Reading:
     image: np.ndarray | None = None  # (H, W, B) float32, as stored
     mask: np.ndarray | None = None  # (H, W) uint8, 0 or 1
     errors: tuple[LandslideError, ...] = ()
+    notes: tuple[str, ...] = ()  # what was taken for what
 
 
-def read_patch(patch: Patch, layout: BandLayout | None = None, *, allow_missing: bool = False) -> Reading:
-    """Read both files of a patch; what is wrong with either is kept in the reading, not raised."""
+def read_patch(
+    patch: Patch, layout: BandLayout | None = None, *, allow_missing: bool = False, labelled: bool = True
+) -> Reading:
+    """Read both files of a patch; what is wrong with either is kept in the reading, not raised.
+
+    Args:
+        patch: to read.
+        layout: that its image must have; None accepts any number of bands.
+        allow_missing: take NaN as a missing value rather than as a fault.
+        labelled: whether its split has masks, so that a missing one is a fault.
+    """
     reading = Reading(patch)
+    notes: list[str] = []
     errors = []
     if patch.image is None:
         errors.append(LandslideError(f"{patch.mask}: has no image_{patch.number}.h5 to go with it"))
     else:
         try:
-            reading.image = read_image(patch.image, layout, allow_missing=allow_missing)
+            noted = noted_image(patch.image, layout, allow_missing=allow_missing)
+            reading.image = noted.values
+            notes += noted.notes
         except LandslideError as error:
             errors.append(error)
     if patch.mask is None:
-        errors.append(LandslideError(f"{patch.image}: has no mask_{patch.number}.h5 to go with it"))
+        if labelled:
+            errors.append(LandslideError(f"{patch.image}: has no mask_{patch.number}.h5 to go with it"))
     else:
         try:
-            reading.mask = read_mask(patch.mask)
+            noted = noted_mask(patch.mask)
+            reading.mask = noted.values
+            notes += noted.notes
         except LandslideError as error:
             errors.append(error)
     if reading.image is not None and reading.mask is not None and reading.image.shape[:2] != reading.mask.shape:
@@ -51,7 +67,7 @@ def read_patch(patch: Patch, layout: BandLayout | None = None, *, allow_missing:
             )
         )
         reading.mask = None
-    reading.errors = tuple(errors)
+    reading.errors, reading.notes = tuple(errors), tuple(notes)
     return reading
 
 
@@ -65,16 +81,19 @@ def read_patches(
     """Read many patches on a few threads, in order; each thread reads several at a time, as handing over costs time.
 
     Args:
-        patches: to read.
+        patches: to read, of one split; a missing mask is a fault where others have one.
         layout: that their images must have; None accepts any number of bands.
         allow_missing: take NaN as a missing value rather than as a fault.
         then: called with each patch's position and reading by the thread that read it, in no order.
     """
 
+    labelled = is_labelled(patches)
+
     def read(positions: range) -> list[Reading]:
         readings = []
         for position in positions:
-            readings.append(read_patch(patches[position], layout, allow_missing=allow_missing))
+            patch = patches[position]
+            readings.append(read_patch(patch, layout, allow_missing=allow_missing, labelled=labelled))
             if then:
                 then(position, readings[-1])
         return readings

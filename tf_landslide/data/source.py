@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +17,10 @@ from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import allocate, beside, telling_a_full_disk
 from tf_landslide.core.threads import READERS
-from tf_landslide.data.checks import DuplicateFinder, checked_readings, usual_shape
-from tf_landslide.data.folders import Patch, find_patches
+from tf_landslide.data.checks import DuplicateFinder, checked_readings, tell_notes, usual_shape
+from tf_landslide.data.folders import Patch, find_patches, is_labelled
 from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.data.ranges import RangeCheck
 
 CACHES = ("memory", "disk", "none")
 Views = Callable[[np.ndarray], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -84,6 +88,7 @@ class PatchSource:
         cache: str = "memory",
         cache_dir: str | Path | None = None,
         allow_missing: bool = False,
+        strict: bool = False,
         duplicates: DuplicateFinder | None = None,
     ) -> PatchSource:
         """Read a split, check every file of it, and keep its channels where ``cache`` says.
@@ -96,15 +101,19 @@ class PatchSource:
                 memory-mapped) or ``none`` (read again each time).
             cache_dir: folder for ``cache="disk"``.
             allow_missing: take NaN as a missing value rather than as a fault.
+            strict: refuse values that are not those of the layout, rather than warn.
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
-            LandslideError: the first fault found, by file, or a disk without room for the cache.
+            LandslideError: a split without masks, the first fault found, by file, or a disk without room for the cache.
         """
         require_known(cache, CACHES, "cache")
         if cache == "disk" and cache_dir is None:
             raise LandslideError("cache 'disk' needs a folder to write to (cache_dir)")
         patches, layout = find_patches(data_dir, split), recipe.layout
+        if not is_labelled(patches):
+            raise LandslideError(f"{data_dir}: split {split!r} has no masks, so it can be predicted, but not judged")
+        ranges, notes = RangeCheck(layout), Counter[str]()
         positive = np.zeros(len(patches), bool)
         usual = usual_shape(patches, layout)
         height, width = (usual or (0, 0))[:2]
@@ -119,10 +128,13 @@ class PatchSource:
 
         try:
             for reading in checked_readings(
-                patches, split, layout, duplicates, usual=usual, allow_missing=allow_missing, keep=keep
+                patches, split, layout, duplicates, usual=usual, allow_missing=allow_missing, ranges=ranges, keep=keep
             ):
                 if reading.errors:
                     raise reading.errors[0]
+                notes.update(reading.notes)
+            tell_notes(f"{data_dir}, {split}", notes)
+            ranges.report(f"{data_dir}, {split}", strict=strict)
         except BaseException:
             store.discard()
             raise
@@ -158,6 +170,15 @@ def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool
     return lambda positions: readers.map(read, [patches[i] for i in positions])
 
 
+def _array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        size = math.prod(shape) * np.dtype(dtype).itemsize / 1e9
+        said = f"{shape[0]} patches of {shape[1]} x {shape[2]} x {shape[3]} take {size:,.1f} GB, more than there is"
+        raise LandslideError(f"{said}; cache them on disk, or not at all (cache: disk or none)") from None
+
+
 class _Store:
     """Channels and masks of a split in memory, or in two memory-mapped files that exist only once they are whole."""
 
@@ -168,7 +189,7 @@ class _Store:
             for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):
                 full = (n if cache != "none" else 0, *shape[:2], last)
                 if cache != "disk":
-                    arrays.append(np.empty(full, dtype))
+                    arrays.append(_array(full, dtype))
                     continue
                 final = Path(cache_dir) / f"{split}_{name}.npy"
                 partial = unfinished.enter_context(beside(final))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import numpy as np
 
 from tf_landslide.bands.layouts import Band, BandLayout, get_layout
 from tf_landslide.data.checks import DuplicateFinder, checked_readings, detect_layout, usual_shape
-from tf_landslide.data.folders import available_splits, find_patches
+from tf_landslide.data.folders import available_splits, find_patches, hidden_files, is_labelled
+from tf_landslide.data.ranges import RangeCheck
+from tf_landslide.data.readings import Reading
 
 
 @dataclass
@@ -29,39 +33,67 @@ class BandStatistics:
 
 @dataclass
 class SplitSummary:
-    """What one split holds."""
+    """What one split holds.
+
+    Attributes:
+        images, masks, pairs: how many there are, and how many pairs are sound.
+        labelled: whether it has masks at all; one without can be predicted, not judged.
+        hidden: files that were skipped (``._image_1.h5``).
+        shape: of the first image.
+        landslide_patches: that hold any landslide.
+        landslide_fraction: of all pixels of sound pairs; None without masks.
+        bands: statistics of each band.
+    """
 
     images: int = 0
     masks: int = 0
     pairs: int = 0
+    labelled: bool = True
+    hidden: int = 0
     shape: tuple[int, ...] | None = None
     landslide_patches: int = 0
-    landslide_fraction: float = 0.0
+    landslide_fraction: float | None = 0.0
     bands: list[BandStatistics] = field(default_factory=list)
 
 
 @dataclass
 class Inspection:
-    """The result of ``inspect``."""
+    """The result of ``inspect``.
+
+    Attributes:
+        data_dir: the folder.
+        layout: name of its band layout.
+        splits: what each holds.
+        problems: what is broken.
+        warnings: values that are not those of the layout.
+        notes: what was taken for what.
+    """
 
     data_dir: str
     layout: str
     splits: dict[str, SplitSummary]
     problems: list[str]
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def inspect_data(
-    data_dir: str | Path, layout: str | BandLayout | None = None, *, allow_missing: bool = False
+    data_dir: str | Path,
+    layout: str | Path | Mapping[str, Any] | BandLayout | None = None,
+    *,
+    allow_missing: bool = False,
+    strict: bool = False,
 ) -> Inspection:
     """Read every patch of every split and report counts, class balance, band statistics and all that is broken.
 
     Args:
         data_dir: a folder in either published layout.
-        layout: name of the band layout; None finds it by what the files say of themselves.
+        layout: band layout, or how ``get_layout`` names it; None finds it by what the files say of themselves.
         allow_missing: take NaN as a missing value rather than as a fault.
+        strict: values that are not those of the layout are a problem, rather than a warning.
 
     Raises:
         LandslideError: the folder holds no split, or its layout cannot be told.
@@ -70,31 +102,58 @@ def inspect_data(
     splits = available_splits(data_dir)
     layout = get_layout(layout) if layout else detect_layout(data_dir)
     duplicates = DuplicateFinder()
-    summaries: dict[str, SplitSummary] = {}
-    problems: list[str] = []
+    found = Inspection(str(data_dir), layout.name, {}, [])
     for split in splits:
-        summary, moments = SplitSummary(), _Moments(layout)
-        landslide_pixels = pixels = 0
-        patches = find_patches(data_dir, split, problems)
+        summary, ranges, notes = SplitSummary(hidden=hidden_files(data_dir, split)), RangeCheck(layout), Counter[str]()
+        patches = find_patches(data_dir, split, found.problems)
+        summary.labelled = is_labelled(patches)
         readings = checked_readings(
-            patches, split, layout, duplicates, usual=usual_shape(patches, layout), allow_missing=allow_missing
+            patches,
+            split,
+            layout,
+            duplicates,
+            usual=usual_shape(patches, layout),
+            allow_missing=allow_missing,
+            ranges=ranges,
         )
+        tally = _Tally(summary, layout)
         for reading in readings:
-            problems += map(str, reading.errors)
-            summary.images += reading.patch.image is not None
-            summary.masks += reading.patch.mask is not None
-            if reading.image is not None:
-                summary.shape = summary.shape or reading.image.shape
-                moments.add(reading.image)
-            if reading.image is not None and reading.mask is not None:
-                summary.pairs += 1
-                summary.landslide_patches += bool(reading.mask.any())
-                landslide_pixels += int(reading.mask.sum())
-                pixels += reading.mask.size
-        summary.landslide_fraction = landslide_pixels / pixels if pixels else 0.0
-        summary.bands = moments.statistics()
-        summaries[split] = summary
-    return Inspection(str(data_dir), layout.name, summaries, problems)
+            found.problems += map(str, reading.errors)
+            notes.update(reading.notes)
+            tally.add(reading)
+        tally.close()
+        found.splits[split] = summary
+        found.notes += [f"{split}: {note} ({count} files)" for note, count in notes.items()]
+        if said := ranges.warning():
+            (found.problems if strict else found.warnings).append(f"{split}: {said}")
+    return found
+
+
+class _Tally:
+    """Adds patch after patch to a split's summary."""
+
+    def __init__(self, summary: SplitSummary, layout: BandLayout) -> None:
+        self.summary, self.moments = summary, _Moments(layout)
+        self.landslide_pixels = self.pixels = 0
+
+    def add(self, reading: Reading) -> None:
+        summary = self.summary
+        summary.images += reading.patch.image is not None
+        summary.masks += reading.patch.mask is not None
+        if reading.image is None:
+            return
+        summary.shape = summary.shape or reading.image.shape
+        self.moments.add(reading.image)
+        if reading.mask is not None:
+            summary.pairs += 1
+            summary.landslide_patches += bool(reading.mask.any())
+            self.landslide_pixels += int(reading.mask.sum())
+            self.pixels += reading.mask.size
+
+    def close(self) -> None:
+        share = self.landslide_pixels / self.pixels if self.pixels else 0.0
+        self.summary.landslide_fraction = share if self.summary.labelled else None
+        self.summary.bands = self.moments.statistics()
 
 
 class _Moments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ def _histograms(predictor: Predictor, source: PatchSource, split: str) -> Histog
 
 def predictions(predictor: Predictor, source: PatchSource, label: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(probability, mask) of every patch of a split, in order, (H, W) each."""
-    step = predictor.batch_size
+    step = predictor.batch_of(4 * math.prod(source.shape))
     for start in progress(range(0, len(source), step), label=f"judging {label}", unit="batch"):
         channels, masks = source.fetch(np.arange(start, min(start + step, len(source))))
         yield from zip(predictor(channels)[..., 0], masks[..., 0], strict=True)

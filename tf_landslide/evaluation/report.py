@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.layouts import get_layout
 from tf_landslide.core.files import replacing, write_json
 from tf_landslide.core.templates import render
 from tf_landslide.data.hdf5 import read_image
@@ -84,7 +83,7 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         split=shown.split,
         network=" + ".join(filter(None, (config.model.architecture, config.model.encoder))),
         channel_names=run.recipe.channel_names,
-        layout=get_layout(config.data.layout),
+        layout=run.recipe.layout,
         data_dir=shown.source.data_dir,
         scores=scores_table(metrics),
         share=config.data.valid_share,

@@ -11,12 +11,15 @@ OVERLAY_COLOUR = np.array([255, 40, 40], np.float64)
 
 
 def rgb(stored: np.ndarray, layout: BandLayout) -> np.ndarray:
-    """A natural-colour picture of stored bands, (H, W, 3) uint8.
+    """A picture of stored bands, (H, W, 3) uint8: natural colours, or the first bands where there are none.
 
     Each band is stretched between its own 2nd and 98th percentile: the air brightens blue far more than red, so that
-    one stretch for all three would show every landscape blue. Missing values are black.
+    one stretch for all three would show every landscape blue. Missing values are black. A layout without red, green or
+    blue shows its first three bands as such, or its first in grey where it has fewer.
     """
-    return stretched(stored[..., [layout.index(name) for name in ("red", "green", "blue")]])
+    natural = [layout.names.index(name) for name in ("red", "green", "blue") if name in layout.names]
+    shown = [natural, [0, 1, 2], [0, 0, 0]][0 if len(natural) == 3 else 1 if len(layout.bands) >= 3 else 2]
+    return stretched(stored[..., shown])
 
 
 def stretched(channels: np.ndarray) -> np.ndarray:

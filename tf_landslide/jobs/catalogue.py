@@ -19,7 +19,7 @@ from tf_landslide.runs.config import ModelConfig, load_config, shipped_configs
 def paper_models() -> dict[str, ModelConfig]:
     """The rows of the paper's Table 2, and SegFormer-B2: the shipped configs for Landslide4Sense."""
     configs = {name: load_config(path) for name, path in shipped_configs().items()}
-    return {name: config.model for name, config in configs.items() if config.data.layout == LANDSLIDE4SENSE.name}
+    return {name: config.model for name, config in configs.items() if config.data.layout == LANDSLIDE4SENSE}
 
 
 def build_paper_model(name: str, channels: int = 6, **options: Any) -> keras.Model:

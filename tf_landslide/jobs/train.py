@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.core.files import beside, telling_a_full_disk, write_json, write_text
 from tf_landslide.core.locks import locked
 from tf_landslide.data.pipeline import as_dataset
@@ -68,7 +67,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
         _start_from(model, Path(config.model.init_from), run)
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
-        _check_size(sources[split], split)
+        _check_size(sources[split], split, data.pad)
     train_set = as_dataset(
         sources["train"],
         settings.batch_size,
@@ -76,13 +75,14 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
         augment=data.augment,
         positive_fraction=data.positive_fraction,
         seed=settings.seed,
+        pad=data.pad,
     )
     _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
     devices = [device.device_type for device in tf.config.list_physical_devices()]
     with _run_folder(run):
         session = environment(settings.seed, data_dir, devices, fingerprint)
         record_session(run, session, len(state.history) if state else 0)
-        fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size), state)
+        fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size, pad=data.pad), state)
     judge_run(run, sources)
     return run
 
@@ -135,10 +135,9 @@ def _normalise(model: keras.Model, run: Run, train_set: tf.data.Dataset) -> None
     layer.adapt(train_set)
     constant = [run.recipe.channel_names[i] for i in layer.constant_channels]
     if constant:
-        warnings.warn(
+        warn(
             f"constant over the whole training split, so that nothing is learned of it: {', '.join(constant)}; "
-            "the model takes it as zero",
-            stacklevel=3,
+            "the model takes it as zero"
         )
 
 
@@ -171,10 +170,10 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     return Run(path, config)
 
 
-def _check_size(source: PatchSource, split: str) -> None:
+def _check_size(source: PatchSource, split: str, pad: bool) -> None:
     height, width, _ = source.shape
-    if height % STRIDE or width % STRIDE:
+    if not pad and (height % STRIDE or width % STRIDE):
         raise LandslideError(
             f"{source.data_dir}: {split} patches are {height} x {width}; training needs heights and widths that are "
-            f"multiples of {STRIDE} (predict takes any size)"
+            f"multiples of {STRIDE} (predict takes any size): data.pad=true mirrors them to that"
         )

@@ -64,7 +64,7 @@ class Handlers:
         if len(images) > FILES:
             said = f"{len(images)} files are too many for one go; choose {FILES} at most."
             return self._told(Analysis(problems=[said]), opacity)
-        uploads, problems = read_uploads(images, masks or [])
+        uploads, problems = read_uploads(images, masks or [], self.library.layouts(models))
         analysis = analyse(self.library, uploads, models, progress)
         analysis.problems = problems + analysis.problems
         return self._told(analysis, opacity)

@@ -6,9 +6,11 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tf_landslide.bands.layouts import LAYOUTS, BandLayout
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.predict.load import is_server, load_card, load_predictor
 from tf_landslide.predict.predictor import Predictor
@@ -101,6 +103,15 @@ class Library:
             location = self.entries[name].location
             self._cards[name] = self.predictor(name).card if is_server(location) else load_card(Path(location))
         return self._cards[name]
+
+    def layouts(self, names: Sequence[str]) -> list[BandLayout]:
+        """The band layouts of some models, the shipped ones first; a model whose card cannot be read has none here."""
+        found = []
+        for name in names:
+            with suppress(LandslideError):
+                found.append(self.card(name).layout)
+        order = [*LAYOUTS.values(), *found]
+        return sorted(dict.fromkeys(found), key=order.index)
 
     def details(self, name: str) -> str:
         """Markdown for the details panel."""

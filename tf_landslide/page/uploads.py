@@ -12,12 +12,13 @@ import numpy as np
 from tf_landslide.bands.layouts import BandLayout, known_band_counts
 from tf_landslide.bands.recipes import RECIPES, available, channel_recipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.data.hdf5 import image_layout, read_image, read_mask
+from tf_landslide.data.hdf5 import image_layout, image_shape, read_image, read_mask
 from tf_landslide.predict.predictor import Predictor
 
 COMPUTED = RECIPES["six"]  # what a file without a layout may hold, in physical units
 SHOWN = ("red", "green", "blue", "ndvi", "slope", "dem")
 MAX_PIXELS = 2048 * 2048
+MAX_BYTES = 4 * MAX_PIXELS * 16  # of one image: as many pixels of sixteen bands
 
 
 @dataclass(frozen=True)
@@ -73,24 +74,32 @@ class Upload:
                     f"{', '.join(card.channel_names)}; upload the stored bands instead"
                 )
             return self.image[None]
-        if self.layout.name != card.layout:
+        if self.layout != card.layout:
             raise LandslideError(
-                f"{self.name}: is in layout {self.layout.name!r}, model {card.name!r} was trained on {card.layout!r}; "
-                "choose a model of the same layout"
+                f"{self.name}: is in layout {self.layout.name!r}, model {card.name!r} was trained on "
+                f"{card.layout.name!r}; choose a model of the same layout"
             )
         return predictor.channels(self.image[None])
 
 
-def read_uploads(images: Sequence[str | Path], masks: Sequence[str | Path] = ()) -> tuple[list[Upload], list[str]]:
+def read_uploads(
+    images: Sequence[str | Path], masks: Sequence[str | Path] = (), layouts: Sequence[BandLayout] = ()
+) -> tuple[list[Upload], list[str]]:
     """The uploads that can be used, and a plain sentence for each file that cannot.
 
     A mask belongs to the image with the number in its name, or to the only image there is.
+
+    Args:
+        images: files.
+        masks: files.
+        layouts: that the models have; an image that does not say its own is in the first that has as many bands, or in
+            a shipped one.
     """
     uploads, problems = [], []
     left = [Path(mask) for mask in masks]
     for path in map(Path, images):
         try:
-            image, layout = _read(path)
+            image, layout = _read(path, layouts)
             mask = None
             if file := _mask_for(path, left, alone=len(images) == 1):
                 try:
@@ -104,12 +113,12 @@ def read_uploads(images: Sequence[str | Path], masks: Sequence[str | Path] = ())
     return uploads, problems + [f"{path.name}: {unpaired}" for path in left]
 
 
-def _read(path: Path) -> tuple[np.ndarray, BandLayout | None]:
-    image = read_image(path, allow_missing=True)
-    height, width, count = image.shape
+def _read(path: Path, layouts: Sequence[BandLayout]) -> tuple[np.ndarray, BandLayout | None]:
+    height, width = (*(image_shape(path) or ()), 0, 0)[:2]
     if height * width > MAX_PIXELS:
         raise LandslideError(f"{path}: is {height} × {width} pixels; the page takes {MAX_PIXELS:,} at most, cut it up")
-    layout = image_layout(path)
+    image = read_image(path, allow_missing=True, limit=MAX_BYTES)
+    layout, count = image_layout(path, layouts), image.shape[-1]
     if layout is None and count != len(COMPUTED):
         raise LandslideError(
             f"{path}: 'img' has {count} bands; expected {known_band_counts()} or {len(COMPUTED)} computed channels "
@@ -132,7 +141,7 @@ def _number(path: Path) -> str:
 
 
 def _read_mask(path: Path, image: np.ndarray) -> np.ndarray:
-    mask = read_mask(path)
+    mask = read_mask(path, limit=MAX_BYTES)
     if mask.shape != image.shape[:2]:
         raise LandslideError(f"{path}: the mask is {mask.shape}, its image {image.shape[:2]}; sizes must be equal")
     return mask

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 
 from tf_landslide.bands.terrain import illumination
-from tf_landslide.figures.pictures import overlay, stretched
+from tf_landslide.figures.pictures import overlay, rgb, stretched
 from tf_landslide.page.uploads import Upload
 from tf_landslide.predict.result import Result
 
@@ -28,7 +28,9 @@ def coloured(values: np.ndarray, colours: str, low: float, high: float) -> np.nd
 
 
 def natural(upload: Upload) -> np.ndarray:
-    """Red, green and blue, each between its 2nd and 98th percentile."""
+    """Red, green and blue, or what stands in for them, each between its 2nd and 98th percentile."""
+    if upload.layout is not None:
+        return rgb(upload.image, upload.layout)
     return stretched(np.stack([upload.physical[name] for name in ("red", "green", "blue")], axis=-1))
 
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from serving.protos import PredictionLog, TensorProto
 from tf_landslide.bands.features import Features
-from tf_landslide.bands.layouts import get_layout
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, telling_a_full_disk, write_text
 from tf_landslide.runs import formats
@@ -92,7 +91,7 @@ def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple[Callable[
     """The function and the input specification of every signature."""
     features = Features.of(card.channel_recipe)
     channels = tf.TensorSpec((None, None, None, len(card.channel_names)), tf.float32, name="channels")
-    bands = tf.TensorSpec((None, None, None, len(get_layout(card.layout).bands)), tf.float32, name="bands")
+    bands = tf.TensorSpec((None, None, None, len(card.layout.bands)), tf.float32, name="bands")
     threshold, text = np.float32(card.threshold), card.as_json()
 
     predict = tf.function(lambda channels: model(channels, training=False), input_signature=[channels])  # traced once
@@ -128,7 +127,7 @@ def _write_warmup(card: ModelCard, path: Path) -> None:
     Not for ``describe``: with batching on, TensorFlow Serving refuses requests without inputs, and so would not load
     a version that carries one.
     """
-    sizes = {"channels": len(card.channel_names), "bands": len(get_layout(card.layout).bands)}
+    sizes = {"channels": len(card.channel_names), "bands": len(card.layout.bands)}
     inputs = {"serving_default": "channels", "from_bands": "bands", "segment": "channels", "features": "bands"}
     with tf.io.TFRecordWriter(str(path / formats.WARMUP)) as writer:
         for signature, name in inputs.items():
@@ -198,6 +197,6 @@ def _samples(model: keras.Model, card: ModelCard) -> Iterator[tuple[np.ndarray, 
     rng = np.random.default_rng(0)
     for shape in ((2, 64, 96), (1, 128, 128)):
         channels = (rng.standard_normal((*shape, len(mean))) * std + mean).astype(np.float32)
-        bands = rng.uniform(0.05, 2, (*shape, len(get_layout(card.layout).bands))).astype(np.float32)
+        bands = rng.uniform(0.05, 2, (*shape, len(card.layout.bands))).astype(np.float32)
         channels[:, :3, :5] = bands[:, :3, :5] = np.nan
         yield channels, bands

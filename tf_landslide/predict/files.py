@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.layouts import get_layout
+from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.progress import progress
 from tf_landslide.core.threads import in_order
-from tf_landslide.data.hdf5 import read_image
+from tf_landslide.data.checks import tell_notes
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import noted_image, read_image
+from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.figures.pictures import rgb
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import Result, channel_ranges, check_threshold
@@ -61,6 +65,7 @@ def predict_files(
     *,
     threshold: float | None = None,
     allow_missing: bool = False,
+    strict: bool = False,
 ) -> list[Prediction]:
     """Predict HDF5 patches of any size. Every input is read and checked before anything is written.
 
@@ -70,25 +75,25 @@ def predict_files(
         out: folder for the results.
         threshold: marks a pixel from this probability on; None takes the model's own.
         allow_missing: take NaN as a missing value rather than as a fault.
+        strict: refuse values that are not those of the layout, rather than warn.
 
     Raises:
         LandslideError: a file that cannot be used, or two whose results would have one name.
     """
     paths, out = [Path(path) for path in inputs], Path(out)
-    layout = get_layout(predictor.card.layout)
+    layout = predictor.card.layout
     threshold = check_threshold(predictor.card.threshold if threshold is None else threshold)
     _refuse_equal_stems(paths)
-
-    def read(path: Path) -> np.ndarray:
-        return read_image(path, layout, allow_missing=allow_missing)
-
-    for _ in progress(in_order(read, paths), total=len(paths), label="checking"):
-        pass
+    _check(paths, layout, allow_missing, strict)
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder to write to")
     predictions = []
-    images = zip(paths, in_order(read, paths), strict=True)
-    for batch in _batches(progress(images, total=len(paths), label="predicting"), predictor.batch_size):
+
+    def read(path: Path) -> tuple[Path, np.ndarray]:
+        return path, read_image(path, layout, allow_missing=allow_missing)
+
+    images = progress(in_order(read, paths), total=len(paths), label="predicting")
+    for batch in _batches(images, predictor):
         channels, probability = predictor.from_bands(np.stack([image for _, image in batch]))
         for (path, image), x, y in zip(batch, channels, probability[..., 0], strict=True):
             missing = int((~np.isfinite(x)).sum())
@@ -116,14 +121,35 @@ def _refuse_equal_stems(paths: list[Path]) -> None:
         seen[path.stem] = path
 
 
-def _batches(items: Iterable[tuple[Path, np.ndarray]], size: int) -> Iterator[Images]:
-    """Consecutive (path, image) of one shape, at most ``size`` at a time."""
-    for _, group in groupby(items, key=lambda item: item[1].shape):
-        batch: Images = []
-        for item in group:
-            batch.append(item)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
+def _batches(items: Iterable[tuple[Path, np.ndarray]], predictor: Predictor) -> Iterator[Images]:
+    """Consecutive (path, image) of one shape, so many at a time that neither bands nor channels are too many bytes."""
+    for (height, width, bands), group in groupby(items, key=lambda item: item[1].shape):
+        size = predictor.batch_of(4 * height * width * max(bands, len(predictor.card.channel_names)))
+        while batch := list(islice(group, size)):
             yield batch
+
+
+def split_images(data_dir: str | Path, split: str) -> list[Path]:
+    """The images of a split, with or without masks. Raises ``LandslideError`` where there are none."""
+    images = [patch.image for patch in find_patches(data_dir, split) if patch.image]
+    if not images:
+        raise LandslideError(f"{data_dir}: split {split!r} holds no images")
+    return images
+
+
+def _check(paths: list[Path], layout: BandLayout, allow_missing: bool, strict: bool) -> None:
+    """Read every file once, so that nothing is written where one of them is broken."""
+    ranges, notes = RangeCheck(layout), Counter[str]()
+
+    def look(path: Path) -> tuple[str, ...]:
+        if path.is_dir():
+            raise LandslideError(f"{path}: is a folder, expected an HDF5 file; predict a dataset's with --data {path}")
+        noted = noted_image(path, layout, allow_missing=allow_missing)
+        ranges.add(noted.values)
+        return noted.notes
+
+    for found in progress(in_order(look, paths), total=len(paths), label="checking"):
+        notes.update(found)
+    where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    tell_notes(where, notes)
+    ranges.report(where, strict=strict)

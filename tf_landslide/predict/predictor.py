@@ -65,6 +65,10 @@ class Predictor:
         """Images that are computed at a time, at most."""
         return self.backend.batch_size
 
+    def batch_of(self, nbytes: int) -> int:
+        """How many images of so many bytes are taken at a time: neither too many, nor too many bytes together."""
+        return min(self.backend.batch_size, max(1, self.backend.max_bytes // max(1, nbytes)))
+
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """Probabilities of channels.
 
@@ -94,7 +98,7 @@ class Predictor:
 
     def _batches(self, images: np.ndarray) -> list[np.ndarray]:
         """Consecutive images, so many that a batch has neither too many nor too many bytes."""
-        size = min(self.backend.batch_size, max(1, self.backend.max_bytes // max(1, images[:1].nbytes)))
+        size = self.batch_of(images[:1].nbytes)
         return [images[i : i + size] for i in range(0, len(images), size)]
 
     def _computed(self, batches: list[np.ndarray]) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tf_landslide.bands.layouts import MMLS, get_layout
+from tf_landslide.bands.layouts import BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import markdown_table
@@ -28,7 +28,8 @@ class ModelCard:
     Attributes:
         name: of the model.
         architecture, encoder: as in the registry.
-        layout: band layout of the data it was trained on.
+        layout: band layout of the data it was trained on, or what ``get_layout`` takes for it; in JSON a shipped one is
+            its name, one of your own is written out.
         channel_names: the model's channels, in order; ``channels`` in JSON.
         threshold: a pixel is a landslide from this probability on; chosen on validation.
         median_size, median_bands: of the median filter run on the bands first; 0 for none.
@@ -43,7 +44,7 @@ class ModelCard:
     name: str
     architecture: str
     encoder: str | None
-    layout: str
+    layout: BandLayout
     channel_names: tuple[str, ...]
     threshold: float
     median_size: int = 0
@@ -54,6 +55,9 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", get_layout(self.layout))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: object = "the card") -> ModelCard:
@@ -66,6 +70,12 @@ class ModelCard:
         known = {names[key]: value for key, value in values.items() if key in names}
         for name in ("channel_names", "median_bands"):
             known[name] = known.get(name) or ()
+        try:
+            known["layout"] = get_layout(known["layout"])
+        except KeyError:
+            raise LandslideError(f"{origin}: has no layout") from None
+        except LandslideError as error:
+            raise LandslideError(f"{origin}: {error}") from None
         card: ModelCard = checked(TypeAdapter(cls), known, origin)
         checked_scores(card.scores, origin)
         if not 0 <= card.threshold <= 1:
@@ -73,7 +83,8 @@ class ModelCard:
         return card
 
     def as_dict(self) -> dict[str, Any]:
-        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        values: dict[str, Any] = asdict(self) | {"layout": stated(self.layout)}
+        return {_JSON_NAMES.get(name, name): value for name, value in values.items()}
 
     def as_json(self) -> str:
         """Everything, limits in words too, for a reader that has no more than this."""
@@ -99,8 +110,8 @@ class ModelCard:
             )
         if self.scores and "test" not in self.scores:
             limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
-        if self.layout == MMLS.name:
-            limits.insert(0, "Trained on Mars: it says nothing about landslides on Earth.")
+        if self.layout.caveat:
+            limits.insert(0, self.layout.caveat)
         if self.synthetic:
             limits.insert(0, "Trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
         return limits
@@ -110,7 +121,7 @@ class ModelCard:
         network = " + ".join(filter(None, (self.architecture, self.encoder)))
         network += f", {self.parameters:,} parameters" if self.parameters else ""
         scores = scores_table(self.scores) if self.scores else "None."
-        return render(_TEMPLATE, card=self, network=network, layout=get_layout(self.layout), scores=scores)
+        return render(_TEMPLATE, card=self, network=network, layout=self.layout, scores=scores)
 
 
 def scores_table(metrics: dict[str, Any]) -> str:

@@ -9,11 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, is_layout_file, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
@@ -28,6 +38,9 @@ LossName = Literal["bce", "dice", "bce_dice"]
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 """What layers compute in; weights are always kept in float32."""
+
+Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(stated)]
+"""A band layout: by name or as a mapping in YAML, and a ``BandLayout`` once it is read."""
 
 
 class _Section(BaseModel):
@@ -51,7 +64,7 @@ class MedianConfig(_Section):
 class DataConfig(_Section):
     """From stored bands to batches."""
 
-    layout: str = Field("landslide4sense", description="band layout of the files")
+    layout: Layout = Field(LANDSLIDE4SENSE, description="band layout: a name, a YAML file's path, or keys and values")
     channels: str | list[str] = Field("six", description="recipe (six, fourteen, legacy_ratio) or list of channels")
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
@@ -64,10 +77,12 @@ class DataConfig(_Section):
     )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
+    pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
+    strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
 
     @property
     def recipe(self) -> ChannelRecipe:
-        """How the channels are made. Raises ``LandslideError`` for an unknown layout, channel or band."""
+        """How the channels are made. Raises ``LandslideError`` for an unknown channel or band."""
         return channel_recipe(self.layout, self.channels, self.median.size, self.median.bands)
 
 
@@ -166,7 +181,7 @@ def _settings(overrides: Sequence[str]) -> dict[str, Any]:
         nested: Any = parse_yaml(text, f"override {override!r}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        _add(settings, nested, override)
+        _add(settings, _with_layout(nested, Path()), override)
     return settings
 
 
@@ -201,6 +216,8 @@ def check_config(values: Any, origin: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise LandslideError(f"{origin}: {_explained(error.errors()[0])}") from None
+    except LandslideError as error:  # of the band layout
+        raise LandslideError(f"{origin}: data.layout: {error}") from None
 
 
 def _explained(error: Any) -> str:
@@ -231,12 +248,21 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise LandslideError(f"{path}: expected keys and values, found {type(values).__name__}")
-    base = values.pop("base", None)
+    base, values = values.pop("base", None), _with_layout(values, path.parent)
     return values if base is None else _merged(_read(path.parent / str(base), (*seen, path)), values)
 
 
+def _with_layout(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Values with their band layout read, where they name a file: its path is relative to ``folder``."""
+    data = values.get("data")
+    if not isinstance(data, dict) or not is_layout_file(layout := data.get("layout")):
+        return values
+    return values | {"data": data | {"layout": get_layout(layout, folder)}}
+
+
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before."""
+    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before, and a
+    band layout is taken whole."""
     model, chosen = base.get("model"), over.get("model")
     if isinstance(model, dict) and isinstance(chosen, dict):
         before = model.get("architecture", ModelConfig.model_fields["architecture"].default)
@@ -248,7 +274,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _key_by_key(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "layout"
         merged[key] = _key_by_key(merged[key], value) if both else value
     return merged
 
@@ -258,11 +284,12 @@ def config_table() -> str:
     rows: list[tuple[str, str, str]] = []
 
     def add(section: type[BaseModel], prefix: str) -> None:
+        defaults = section().model_dump()
         for name, field in section.model_fields.items():
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 add(field.annotation, f"{prefix}{name}.")
             else:
-                rows.append((f"`{prefix}{name}`", f"`{json.dumps(field.default)}`", field.description or ""))
+                rows.append((f"`{prefix}{name}`", f"`{json.dumps(defaults[name])}`", field.description or ""))
 
     add(Config, "")
     return markdown_table(("key", "default", ""), rows)

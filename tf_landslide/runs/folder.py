@@ -84,7 +84,7 @@ class Run:
             name=config.name,
             architecture=config.model.architecture,
             encoder=config.model.encoder,
-            layout=recipe.layout.name,
+            layout=recipe.layout,
             channel_names=recipe.channel_names,
             threshold=self.threshold if threshold is None else threshold,
             median_size=recipe.median_size,

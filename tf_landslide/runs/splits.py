@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder
-from tf_landslide.data.folders import available_splits, find_patches
+from tf_landslide.data.folders import available_splits, find_patches, is_labelled
 from tf_landslide.data.source import PatchSource
 from tf_landslide.runs.config import Config
 
@@ -23,12 +23,12 @@ def open_splits(
     Args:
         config: what is asked of them, and the seed by which ``data.valid_share`` is drawn from the training split.
         data_dir: a folder in either published layout.
-        splits: which; None takes all there are, and train and valid must be among them.
+        splits: which; None takes all that have masks, and train and valid must be among them.
         cache_dir: folder for ``cache: disk``; None keeps in memory instead.
 
     Raises:
-        LandslideError: a split that is not there, a share of train where there is a validation split, or the first
-            fault found in a file.
+        LandslideError: a split that is not there or has no masks, a share of train where there is a validation split,
+            or the first fault found in a file.
     """
     data = config.data
     recipe, found = data.recipe, available_splits(data_dir)
@@ -38,8 +38,10 @@ def open_splits(
     for needed in ("train", "valid") if splits is None else splits:
         if needed not in found:
             raise LandslideError(f"{data_dir}: has no {needed!r} split (found: {', '.join(found)})")
+    if splits is None:  # without masks there is nothing to judge
+        splits = [s for s in found if s in ("train", "valid") or is_labelled(find_patches(data_dir, s))]
     duplicates = None if data.allow_duplicates else DuplicateFinder()
-    wanted = list(splits or found)
+    wanted = list(splits)
     stored = wanted if data.valid_share is None else ["train" if split == "valid" else split for split in wanted]
     sources = {
         split: PatchSource.open(
@@ -49,6 +51,7 @@ def open_splits(
             cache="memory" if data.cache == "disk" and cache_dir is None else data.cache,
             cache_dir=cache_dir,
             allow_missing=data.allow_missing,
+            strict=data.strict,
             duplicates=duplicates,
         )
         for split in dict.fromkeys(stored)

@@ -1,0 +1,251 @@
+"""One dataset of an HDF5 file that may come from anyone.
+
+Before a value is read, a file is asked where the values lie and how many there are: nothing outside the file is read
+(HDF5 knows four ways of pointing there), and no memory is taken for more than a limit. What cannot be read is refused
+with its true cause, and with nothing of what the file holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.foreign import foreign
+
+LIMIT = 2**30
+"""Bytes that one dataset may take, unless a caller sets another limit: 4,000 x 4,000 pixels of fourteen bands."""
+
+LAYOUT_ATTRIBUTE = "layout"  # of the image's dataset: the name of its band layout, where a file says it
+_MOST_LINKS = 16
+_MOST_DEFLATED = 1032  # times its size is what gzip unpacks to at most
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a dataset is for: its name, and those that others give it."""
+
+    key: str
+    others: tuple[str, ...]
+
+
+IMAGE = Kind("img", ("image", "data", "x"))
+MASK = Kind("mask", ("label", "labels", "gt", "y"))
+_KINDS = (IMAGE, MASK)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A dataset before its values are read.
+
+    Attributes:
+        key: its name in the file.
+        shape, dtype: as declared.
+        offset: where the values lie in the file, if they lie there in one piece and as NumPy has them; else None.
+        chunk: shape of the pieces that are read at a time, where there are any.
+        layout: the band layout that the file names.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None = None
+    chunk: tuple[int, ...] | None = None
+    layout: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@contextmanager
+def dataset(path: Path, kind: Kind) -> Iterator[tuple[Found, h5py.Dataset]]:
+    """Open the dataset of a kind; none of its values is read.
+
+    Raises:
+        LandslideError: no such dataset, no array of numbers, one that lies in another file, or a file that cannot be
+            read, then or within the context.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            key = _key(path, file, kind)
+            opened = _opened(path, file, key)
+            yield _described(path, key, opened), h5py.Dataset(opened)
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, zlib.error) as error:
+        raise LandslideError(f"{path}: {_cause(path, error)}") from None
+    except MemoryError:
+        raise out_of_memory(path) from None
+
+
+def check_size(path: Path, found: Found, limit: int) -> None:
+    """Raise ``LandslideError`` where reading a dataset, to float32, would take more than ``limit`` bytes."""
+    for shape in filter(None, (found.shape, found.chunk)):
+        needed = math.prod(shape) * max(found.dtype.itemsize, 4)
+        if needed > limit:
+            declared = " x ".join(map(str, shape))
+            raise LandslideError(
+                f"{path}: {found.key!r} declares {declared} numbers, {needed / 1e6:,.0f} MB in memory; at most "
+                f"{limit / 1e6:,.0f} MB are taken; cut it up"
+            )
+
+
+def read_values(path: Path, found: Found, stored: h5py.Dataset, limit: int) -> np.ndarray:
+    """All values of an open dataset, by HDF5. Raises ``LandslideError`` where they would take too much memory."""
+    check_size(path, found, limit)
+    if found.chunk:
+        _check_pieces(path, found, stored.id, limit)
+    values: np.ndarray = stored[()]
+    return values
+
+
+def _check_pieces(path: Path, found: Found, stored: h5py.h5d.DatasetID, limit: int) -> None:
+    """Refuse gzip that unpacks to more than was declared: HDF5 unpacks a piece whole before it looks at its size.
+
+    Pieces so small that they stay below the limit whatever they hold are not looked at.
+    """
+    properties = stored.get_create_plist()
+    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    if filters.count(h5py.h5z.FILTER_DEFLATE) > 1:
+        raise LandslideError(f"{path}: {found.key!r} is compressed twice; write it with gzip alone")
+    if h5py.h5z.FILTER_DEFLATE not in filters:
+        return
+    left_out = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)
+    declared = math.prod(found.chunk or ()) * found.dtype.itemsize
+    pieces: list[tuple[int, ...]] = []
+
+    def look(piece: Any) -> None:
+        if piece.size * _MOST_DEFLATED > limit and not piece.filter_mask & left_out:
+            pieces.append(piece.chunk_offset)
+
+    stored.chunk_iter(look)
+    for offset in pieces:
+        packed = stored.read_direct_chunk(offset)[1]
+        if len(zlib.decompressobj().decompress(packed, declared + 5)) > declared + 4:  # a checksum may be within
+            raise LandslideError(
+                f"{path}: {found.key!r} unpacks to more than it declares; it is damaged or made to harm"
+            )
+
+
+def out_of_memory(path: Path) -> LandslideError:
+    return LandslideError(f"{path}: does not fit into the memory that is left; cut it up, or close other programs")
+
+
+def _key(path: Path, file: h5py.File, kind: Kind) -> str:
+    """The name of the dataset: the usual one, else the only one that it can be."""
+    names = list(file)
+    if kind.key in names:
+        return kind.key
+    foreign_names = {name for other in _KINDS if other is not kind for name in (other.key, *other.others)}
+    known = [name for name in kind.others if name in names]
+    candidates = known or [name for name in names if name not in foreign_names and _is_dataset(file, name)]
+    if len(candidates) == 1:
+        return candidates[0]
+    shown = ", ".join(repr(name[:40]) for name in names[:6]) + (", …" if len(names) > 6 else "")
+    what = f"several of which could be it: name one {kind.key!r}" if candidates else f"name it {kind.key!r}"
+    raise LandslideError(f"{path}: has no dataset {kind.key!r} (found: {shown or 'nothing'}); {what}")
+
+
+def _is_dataset(file: h5py.File, name: str) -> bool:
+    """Whether a name stands for a dataset in the file itself, or for a link: what that is, opening it will tell."""
+    link = file.id.links.get_info(name.encode())
+    return link.type != h5py.h5l.TYPE_HARD or file.get(name, getclass=True) is h5py.Dataset
+
+
+def _opened(path: Path, file: h5py.File, key: str) -> h5py.h5d.DatasetID:
+    """Open a dataset step by step, so that HDF5 itself follows no link: one into another file is refused unopened."""
+    root = here = h5py.h5g.open(file.id, b"/")
+    steps, links = [key], 0
+    while steps:
+        step = steps.pop(0).encode()
+        link = here.links.get_info(step).type
+        if link == h5py.h5l.TYPE_SOFT:
+            target, links = here.links.get_val(step).decode(), links + 1
+            if links > _MOST_LINKS:
+                raise LandslideError(f"{path}: {key!r} is a link that leads nowhere")
+            here = root if target.startswith("/") else here
+            steps = [part for part in target.split("/") if part not in ("", ".")] + steps
+        elif link == h5py.h5l.TYPE_HARD:
+            here = h5py.h5o.open(here, step)
+        else:
+            raise LandslideError(f"{path}: {key!r} is a link to another file (an external link); {_INTO_THE_FILE}")
+    if not isinstance(here, h5py.h5d.DatasetID):
+        raise LandslideError(f"{path}: {key!r} is no dataset; expected an array of numbers")
+    return here
+
+
+_INTO_THE_FILE = "only what lies in the file itself is read; write the values into it"
+
+
+def _described(path: Path, key: str, dataset: h5py.h5d.DatasetID) -> Found:
+    properties = dataset.get_create_plist()
+    if properties.get_layout() == h5py.h5d.VIRTUAL:  # asked before its shape, for which HDF5 would open the others
+        raise LandslideError(f"{path}: {key!r} is put together from other files (a virtual dataset); {_INTO_THE_FILE}")
+    if properties.get_external_count():
+        raise LandslideError(f"{path}: {key!r} lies in another file (external storage); {_INTO_THE_FILE}")
+    for i in range(properties.get_nfilters()):
+        number, _, _, name = properties.get_filter(i)
+        if not h5py.h5z.filter_avail(number):
+            what = name.decode(errors="replace").split(";")[0][:40] or f"number {number}"
+            raise LandslideError(
+                f"{path}: {key!r} is compressed by a filter that is not installed ({what}); write it with gzip"
+            )
+    shape, dtype = dataset.shape, dataset.dtype
+    if not shape or dtype.kind not in "fiub":
+        raise LandslideError(
+            f"{path}: dataset {key!r} holds {dtype if shape else 'no array'}, expected an array of numbers"
+        )
+    chunk = properties.get_chunk() if properties.get_layout() == h5py.h5d.CHUNKED else None
+    return Found(key, shape, dtype, _offset(dataset), chunk, _stated_layout(path, dataset))
+
+
+def _offset(dataset: h5py.h5d.DatasetID) -> int | None:
+    """Where values lie in their file; None where they are in pieces, or of a type that HDF5 converts."""
+    if dataset.dtype.kind == "b" or dataset.get_type() != h5py.h5t.py_create(dataset.dtype):  # 12-bit numbers, bfloat16
+        return None
+    offset: int | None = dataset.get_offset()
+    return offset
+
+
+def _stated_layout(path: Path, dataset: h5py.h5d.DatasetID) -> str | None:
+    name = LAYOUT_ATTRIBUTE.encode()
+    if not h5py.h5a.exists(dataset, name):
+        return None
+    attribute = h5py.h5a.open(dataset, name)
+    value = h5py.Dataset(dataset).attrs[LAYOUT_ATTRIBUTE] if attribute.shape == () else None
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        raise LandslideError(
+            f"{path}: its attribute {LAYOUT_ATTRIBUTE!r} is no text; expected the name of a band layout"
+        )
+    return text
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """Why HDF5 could not read a file, in words."""
+    text, number = str(error), error.errno if isinstance(error, OSError) else None
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, expected an HDF5 file"
+    if isinstance(error, PermissionError):
+        return "may not be read; check its permissions"
+    if number in (errno.EAGAIN, errno.ENOLCK) or "unable to lock" in text or "already open" in text:
+        return "is held open by another program that may be writing it; close it there, or read a copy"
+    if number:
+        return f"cannot be read ({os.strerror(number).lower()})"
+    if "truncated" in text:
+        return "truncated HDF5 file; fetch or write it again"
+    if "signature" in text and (kind := foreign(path)):
+        return f"is {kind[0]}, expected an HDF5 file; {kind[1]}"
+    what = "damaged" if "signature" not in text else "empty" if not path.stat().st_size else "another kind of file"
+    return f"not a readable HDF5 file ({what}); fetch or write it again"
