@@ -64,7 +64,7 @@ def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
             [c.moved, c.threshold, c.model, c.comparison, *c.seen],
             **quick,
         )
-    c.chosen.input(handlers.details, c.chosen, c.about, **quick)
+    c.chosen.change(handlers.details, c.chosen, c.about, **quick)
     c.prepare.click(handlers.downloads, [c.key, c.moved], [c.files, c.note], **own)
     c.take.click(handlers.sample, None, files, **own)
     c.make.click(handlers.make, None, c.offered, **at_once)
@@ -81,6 +81,10 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
     )
@@ -189,7 +193,7 @@ def _start(
         ssr_mode=False,
         show_error=True,
     )
-    blocks.app = app.routes[-1].app  # type: ignore[attr-defined]  # the mounted one, whose open streams ``close`` ends
+    blocks.app = app.routes[-1].app  # the mounted one, whose open streams ``close`` ends
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
     thread.start()

@@ -79,11 +79,13 @@ class Handlers:
     def arrive(self, key: str | None, opacity: float) -> Changes:
         """The page is loaded: which models there are, and what this browser had before a reload."""
         faults, analysis = self.library.faults(), self.store.get(key)
-        offered = self._offered([name for name in self.library.names if name not in faults])
+        names = [name for name in self.library.names if name not in faults]
         if analysis:
-            return offered | self._told(analysis, key, opacity)
-        said = [f"⚠ **{literal(fault)}**" for fault in faults.values()]
-        return offered | {self.on_page.key: None, self.on_page.note: "\n\n".join([GONE] * bool(key) + said)}
+            return self._offered(names) | self._told(analysis, key, opacity)
+        said = [GONE] * bool(key) + [f"⚠ **{literal(fault)}**" for fault in faults.values()]
+        about = self.details(names[0] if names else None)
+        page = self.on_page
+        return self._offered(names) | {page.key: None, page.about: about, page.note: "\n\n".join(said)}
 
     def leave(self, request: gr.Request) -> None:
         """A tab is closed or loaded again: its run is of no use any more."""

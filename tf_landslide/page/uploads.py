@@ -74,6 +74,8 @@ class Upload:
         if self.layout is None:
             return {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
         names = [name for name in SHOWN if available(name, self.layout)]
+        if not names:
+            return {}
         channels = channel_recipe(self.layout, names)(self.image[None])[0]
         return {name: channels[..., i] for i, name in enumerate(names)}
 

@@ -11,6 +11,7 @@ from tf_landslide.page.uploads import Upload
 from tf_landslide.predict.result import Result
 
 SIDE = 512  # pixels, at least, of what is shown; small patches are enlarged without smoothing
+RGB = ("red", "green", "blue")
 PROBABILITY = Scale("plasma", (0, 0.5, 1))
 NDVI = Scale("RdYlGn", (-0.2, 0.4, 1))
 # From Okabe & Ito's palette, which people who are colour-blind tell apart: by lightness too, on a dark ground.
@@ -26,15 +27,19 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
 
 def natural(upload: Upload) -> np.ndarray:
     """Red, green and blue, each between its 2nd and 98th percentile; the first band in grey where one lacks."""
-    found = upload.physical
-    names = [name for name in ("red", "green", "blue") if name in found]
-    planes = [found[name] for name in names] if len(names) == 3 else [upload.image[..., 0]] * 3
+    planes = [upload.physical[name] for name in RGB] if _coloured(upload) else [upload.image[..., 0]] * 3
     return stretched(np.stack(planes, axis=-1))
+
+
+def _coloured(upload: Upload) -> bool:
+    return set(RGB) <= set(upload.physical)
 
 
 def inputs(upload: Upload) -> Pictures:
     """Pictures of what goes into a model, each with its caption."""
-    found, pictures = upload.physical, [(enlarged(natural(upload)), "RGB")]
+    found = upload.physical
+    first = "RGB" if _coloured(upload) or upload.layout is None else upload.layout.names[0]
+    pictures = [(enlarged(natural(upload)), first)]
     if "ndvi" in found:
         pictures.append((_scaled(found["ndvi"], NDVI), "NDVI"))
     if "slope" in found:
