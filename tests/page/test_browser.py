@@ -143,7 +143,7 @@ def test_moving_the_threshold_redraws_without_running_the_model(page, patches, l
     marked = 100 * (probability_of(exported, patches[0].image) >= np.float32(0.02)).mean()
     assert f"landslide on {marked:.2f} %" in page.words
     assert page.page.get_attribute("#before-after img >> nth=1", "src") != before
-    assert sorted(slowest)[1] < 2.0  # docs/page.md has the figure of an idle machine
+    assert sorted(slowest)[1] < 2.0  # docs/page.md has the figure
 
 
 def test_a_broken_file_is_a_sentence_and_the_page_stays_usable(page, patches, tmp_path):
