@@ -5,5 +5,9 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["tf_landslide*", "serving*"]), "tf_landslide.configs"],
     package_dir={"tf_landslide.configs": "configs"},
-    package_data={"": ["py.typed", "*.jinja"], "tf_landslide.models": ["*.json"], "tf_landslide.configs": ["*.yaml"]},
+    package_data={
+        "": ["py.typed", "*.jinja", "*.css"],
+        "tf_landslide.models": ["*.json"],
+        "tf_landslide.configs": ["*.yaml"],
+    },
 )

@@ -177,19 +177,18 @@ def test_in_order_keeps_order_and_raises_what_the_function_raises():
         list(in_order(lambda x: 1 / x, [1, 0, 2]))
 
 
-def test_a_layout_is_told_by_name_or_by_a_count_that_no_other_has(tmp_path, monkeypatch):
+def test_a_layout_is_told_by_name_else_by_the_first_with_as_many_bands(tmp_path, monkeypatch):
     path = write(tmp_path / "image_1.h5", "img", np.zeros((8, 8, 14)))
     assert image_layout(path) is LANDSLIDE4SENSE
     twin = dataclasses.replace(LANDSLIDE4SENSE, name="twin")
     monkeypatch.setitem(LAYOUTS, "twin", twin)
-    with pytest.raises(LandslideError, match=r"image_1\.h5: 'img' has 14 bands, as have the layouts .*twin; say which"):
-        image_layout(path)
+    assert image_layout(path) is LANDSLIDE4SENSE and image_layout(path, [twin]) is twin
     with h5py.File(path, "a") as file:
         file["img"].attrs["layout"] = "twin"
     assert image_layout(path) is twin
     with h5py.File(path, "a") as file:
         file["img"].attrs["layout"] = np.bytes_(b"landslide4sens")
-    with pytest.raises(LandslideError, match="unknown band layout 'landslide4sens'; did you mean 'landslide4sense'"):
+    with pytest.raises(LandslideError, match=r"landslide4sens'.*did you mean 'landslide4sense'"):
         image_layout(path)
     assert image_layout(write(tmp_path / "image_2.h5", "img", np.zeros((8, 8, 5)))) is None
     assert image_layout(write(tmp_path / "image_3.h5", "other", np.zeros((8, 8, 14)))) is None

@@ -1,28 +1,23 @@
-"""Running models on uploads, numbers about the results, and files to take away."""
+"""Running models on uploads, and what is said about it in words."""
 
 from __future__ import annotations
 
-import json
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.metrics import SCORES
-from tf_landslide.page import views
 from tf_landslide.page.library import Library
+from tf_landslide.page.text import listed, literal
 from tf_landslide.page.uploads import Upload
+from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import Result
 
-COLUMNS = (
-    *("model", "mean probability", "landslide %", "landslide m²", "threshold", "seconds"),
-    *("F1", "precision", "recall", "IoU"),
-)
+NOTHING = "–"  # where a number is not defined, or nobody can tell
+LABELS = {"f1": "F1", "precision": "precision", "recall": "recall", "iou": "IoU"}
 
 
 @dataclass
@@ -32,6 +27,12 @@ class Analysis:
     uploads: list[Upload] = field(default_factory=list)
     results: list[dict[str, Result]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of bands and results."""
+        results = sum(result.probability.nbytes for results in self.results for result in results.values())
+        return results + sum(upload.nbytes for upload in self.uploads)
 
     def at(self, upload: int, threshold: float | None = None) -> dict[str, Result]:
         """An upload's results by model, each at a threshold, or at its model's own where that is None."""
@@ -45,7 +46,8 @@ def analyse(
     library: Library,
     uploads: Sequence[Upload],
     models: Sequence[str],
-    progress: Callable[[float, str], None] | None = None,
+    progress: Callable[[float, str], object] = lambda *_: None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Analysis:
     """Run models on uploads; what cannot be run is a problem in a sentence, the rest is done.
 
@@ -54,51 +56,70 @@ def analyse(
         uploads: what to look at.
         models: names of models.
         progress: told the share done and what is next.
+        cancelled: asked before each step; what was done until then is kept.
     """
     analysis = Analysis(list(uploads), [{} for _ in uploads])
-    done, total = 0, max(1, len(uploads) * len(models))
-    for name in models:
-        if progress:
-            progress(done / total, f"loading {name}")
+    misfits: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    total = max(1, len(uploads) * len(models))
+
+    def step(done: int, what: str) -> bool:
+        if cancelled():
+            analysis.problems.append(f"cancelled after {done} of {total}; what was done until then is shown")
+            return False
+        progress(done / total, f"{what} ({done + 1} of {total})")
+        return True
+
+    for turn, name in enumerate(models):
+        done = turn * len(uploads)
         try:
+            card = library.card(name)
+            fitting = [position for position, upload in enumerate(uploads) if upload.misfit(card) is None]
+            for upload in uploads:
+                if takes := upload.misfit(card):
+                    patches, others = misfits.setdefault((upload.holds, takes), ({}, {}))
+                    patches[upload.name] = others[name] = None
+            if not fitting:
+                continue
+            if not step(done, f"loading {name}"):
+                break
             predictor = library.predictor(name)
         except LandslideError as error:
             analysis.problems.append(str(error))
-            done += len(uploads)
             continue
-        for upload, results in zip(analysis.uploads, analysis.results, strict=True):
-            if progress:
-                progress(done / total, f"{name}: {upload.name}")
-            started = time.perf_counter()
+        for position in fitting:
+            if not step(done + position, f"{name}: {uploads[position].name}"):
+                break
             try:
-                channels = upload.channels(predictor)
-                probability = predictor(channels)[0, ..., 0]
-                missing = int((~np.isfinite(channels)).sum())
-                results[name] = Result(
-                    upload.name,
-                    predictor.card,
-                    probability,
-                    predictor.card.threshold,
-                    upload.pixel_size,
-                    missing,
-                    seconds=time.perf_counter() - started,
-                )
+                analysis.results[position][name] = _result(uploads[position], predictor)
             except LandslideError as error:
                 analysis.problems.append(str(error))
-            done += 1
+            except Exception as error:  # a damaged model can raise anything: it costs this result, not the others
+                said = f"{type(error).__name__}: {first_line(error)}"
+                analysis.problems.append(f"model {name!r} on {uploads[position].name}: failed ({said})")
+        else:
+            continue
+        break
+    analysis.problems += [_misfit(*needs, *map(list, names)) for needs, names in misfits.items()]
+    analysis.problems = list(dict.fromkeys(analysis.problems))  # a server that is away says so for each patch
     return analysis
 
 
-def table(analysis: Analysis, upload: int, threshold: float | None = None) -> list[list[str]]:
-    """A row of ``COLUMNS`` for each model on one upload."""
-    rows = []
-    for name, result in analysis.at(upload, threshold).items():
-        row = result.summary(analysis.uploads[upload].mask)
-        area = "-" if row["landslide_area_m2"] is None else f"{row['landslide_area_m2']:,.0f}"
-        cells = [name, f"{row['mean_probability']:.4f}", f"{100 * row['landslide_fraction']:.2f}", area]
-        cells += [f"{row['threshold']:.3f}", f"{result.seconds:.2f}"]
-        rows.append([*cells, *(f"{row[score]:.4f}" if score in row else "-" for score in SCORES)])
-    return rows
+def _result(upload: Upload, predictor: Predictor) -> Result:
+    started = time.perf_counter()
+    channels = upload.channels(predictor)
+    return Result(
+        upload.name,
+        predictor.card,
+        predictor(channels)[0, ..., 0],
+        predictor.card.threshold,
+        upload.pixel_size,
+        int((~np.isfinite(channels)).sum()),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _misfit(holds: str, takes: str, patches: list[str], models: list[str]) -> str:
+    return f"{listed(patches)}: in {holds}; {listed(models)}: made for {takes}; these were not run together"
 
 
 def sentence(analysis: Analysis, upload: int, model: str, threshold: float | None = None) -> str:
@@ -107,56 +128,42 @@ def sentence(analysis: Analysis, upload: int, model: str, threshold: float | Non
     row = result.summary(truth)
     area = "" if row["landslide_area_m2"] is None else f" ({row['landslide_area_m2'] / 1e4:,.2f} ha)"
     own = "the model's own" if threshold is None else f"moved from {result.card.threshold:.3f}"
-    text = f"**{result.name}**, {model}: landslide on **{100 * row['landslide_fraction']:.2f} %**{area}, "
+    text = f"**{literal(result.name)}**, {literal(model)}: "
+    text += f"landslide on **{100 * row['landslide_fraction']:.2f} %**{area}, "
     text += f"mean probability {row['mean_probability']:.4f}; threshold {row['threshold']:.3f} ({own}); "
     text += f"{result.seconds:.2f} s"
     if truth is not None:
-        labels = {"f1": "F1", "iou": "IoU"}
-        text += "  \n" + ", ".join(f"{labels.get(name, name)} {row[name]:.4f}" for name in SCORES)
+        text += "  \n" + ", ".join(f"{LABELS[name]} {shown(row[name])}" for name in SCORES)
+        if row["f1"] is None:
+            text += " (nothing to find, and nothing marked)"
     return text
 
 
+def shown(value: float | None, form: str = ".4f") -> str:
+    """A number, or a dash where there is none."""
+    return NOTHING if value is None else format(value, form)
+
+
 def status(analysis: Analysis) -> str:
-    """What was used and what could not be, as Markdown."""
-    lines = [f"✓ {u.description}" for u, results in zip(analysis.uploads, analysis.results, strict=True) if results]
-    return "\n\n".join([*lines, *(f"⚠ **{problem}**" for problem in analysis.problems)])
+    """What was used, what looks odd and what could not be used, as Markdown; patches that are alike in one line."""
+    used = [upload for upload, results in zip(analysis.uploads, analysis.results, strict=True) if results]
+    alike: dict[tuple[str, ...], list[Upload]] = {}
+    for upload in used:
+        alike.setdefault((upload.form, *upload.doubts), []).append(upload)
+    lines = []
+    for (form, *doubts), uploads in alike.items():
+        said = literal(f"{listed([upload.name for upload in uploads])}: {form}{_masks(uploads)}{_gaps(uploads)}")
+        lines.append(f"⚠ {said}: **{literal('; '.join(doubts))}**" if doubts else f"✓ {said}")
+    return "\n\n".join([*lines, *(f"⚠ **{literal(problem)}**" for problem in analysis.problems)])
 
 
-def write_downloads(analysis: Analysis, folder: Path, threshold: float | None = None) -> tuple[Path, list[Path]]:
-    """Write every result and a ZIP of all of it.
-
-    ``FILE_MODEL_probability.npy``, ``…_mask.png``, ``…_overlay.png`` for each upload and model, ``summary.json`` and
-    ``landslides.zip``.
-
-    Args:
-        analysis: with at least one result.
-        folder: to write to.
-        threshold: for every model; None takes each model's own.
-
-    Returns:
-        the ZIP, and the files in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    rows: list[dict[str, Any]] = []
-    for position, upload in enumerate(analysis.uploads):
-        picture = views.natural(upload)
-        for name, result in analysis.at(position, threshold).items():
-            written = list(result.write(folder, f"{Path(upload.name).stem}_{_file_name(name)}", picture).values())
-            files += written
-            rows.append(
-                {"file": upload.name, "layout": upload.layout.name if upload.layout else None, "model": name}
-                | result.summary(upload.mask)
-                | {"seconds": result.seconds, "files": [path.name for path in written]}
-            )
-    (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-    files.append(folder / "summary.json")
-    archive = folder / "landslides.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for path in files:
-            zipped.write(path, path.name)
-    return archive, files
+def _masks(uploads: list[Upload]) -> str:
+    names = [upload.mask_name for upload in uploads if upload.mask is not None]
+    if not names:
+        return ""
+    return f"; with the mask {names[0]}" if len(uploads) == 1 else f"; {len(names)} with a mask"
 
 
-def _file_name(model: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in model)
+def _gaps(uploads: list[Upload]) -> str:
+    missing = sum(upload.missing for upload in uploads)
+    return f"; {missing:,} missing values" if missing else ""

@@ -1,216 +1,202 @@
-"""The page itself: what happens on each click, and the server that shows it.
+"""The page itself: which click does what, how it looks, and the server that shows it.
 
-``components.layout`` says what is where, ``Handlers`` what is done (the modules beside this one do the work),
-``connect`` on which click. A handler returns what changes, by component.
+``components.layout`` says what is where, ``Handlers`` what is done, ``connect`` on which click.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import tempfile
-import time
-import uuid
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import uvicorn
+from fastapi import FastAPI
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.data.folders import find_patches
-from tf_landslide.data.synthetic import write_sample
-from tf_landslide.page import views
-from tf_landslide.page.analysis import Analysis, analyse, sentence, status, table, write_downloads
 from tf_landslide.page.components import Components, layout
-from tf_landslide.page.library import Library
-from tf_landslide.page.uploads import read_uploads
+from tf_landslide.page.doors import guards
+from tf_landslide.page.handlers import Handlers, example
+from tf_landslide.page.library import Library, find_models
+from tf_landslide.page.making import Make, Making
 
 UPLOAD_LIMIT = "64mb"
-FILES = 32  # in one go
 WAITING = 64  # requests in the queue; one more is told to come again
-CSS = """
-.gradio-container {max-width: 1600px !important}
-.pixels img {image-rendering: pixelated}
-.pixels, .pixels .grid-wrap {height: auto !important; min-height: 0 !important; max-height: none !important}
-.pixels .gallery-container {height: auto !important; min-height: 0 !important}
-@media (max-width: 640px) {.pixels .grid-container {grid-template-columns: repeat(2, 1fr) !important}}
-"""
-Changes = dict[Any, Any]  # new values, or properties, by component
-
-
-class Handlers:
-    """What is done on each click.
-
-    Args:
-        library: the models.
-        folder: for the files it writes.
-        components: that it changes.
-    """
-
-    def __init__(self, library: Library, folder: Path, components: Components):
-        self.library, self.folder, self.on_page = library, folder, components
-
-    def run(self, images, masks, model, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
-        return self._run(images, masks, [model] if model else [], opacity, progress)
-
-    def run_all(self, images, masks, opacity, progress=gr.Progress()):  # noqa: B008 (how Gradio injects it)
-        return self._run(images, masks, self.library.names, opacity, progress)
-
-    def _run(self, images, masks, models: list[str], opacity: float, progress) -> Changes:
-        if not images:
-            return self._told(
-                Analysis(problems=["Choose one or more .h5 patches first, or take the sample patch."]), opacity
-            )
-        if len(images) > FILES:
-            said = f"{len(images)} files are too many for one go; choose {FILES} at most."
-            return self._told(Analysis(problems=[said]), opacity)
-        uploads, problems = read_uploads(images, masks or [], self.library.layouts(models))
-        analysis = analyse(self.library, uploads, models, progress)
-        analysis.problems = problems + analysis.problems
-        return self._told(analysis, opacity)
-
-    def _told(self, analysis: Analysis, opacity: float) -> Changes:
-        """The whole page after a run: which patch and model are shown, and everything about them."""
-        page = self.on_page
-        having = [i for i, results in enumerate(analysis.results) if results]
-        patches = [(analysis.uploads[i].name, i) for i in having]
-        models = list(analysis.results[having[0]]) if having else []
-        patch, model = (having[0], models[0]) if having else (None, None)
-        own = analysis.results[having[0]][models[0]].threshold if having else 0.5
-        return {
-            page.analysis: analysis,
-            page.moved: None,
-            page.note: status(analysis),
-            page.patch: gr.Dropdown(choices=patches, value=patch, visible=len(patches) > 1),
-            page.model: gr.Dropdown(choices=models, value=model, visible=len(models) > 1),
-            page.threshold: gr.Slider(value=own, interactive=bool(having)),
-            page.shown: gr.Column(visible=bool(having)),
-            page.comparison: gr.Column(visible=len(models) > 1),
-            page.files: gr.Files(value=None, visible=False),
-            **self.look(analysis, patch, model, None, opacity),
-        }
-
-    def look(self, analysis: Analysis, patch, model, threshold: float | None, opacity: float) -> Changes:
-        """Every picture and number of one patch and model; runs no model."""
-        page = self.on_page
-        if not analysis or patch is None or model not in analysis.results[patch]:
-            return dict.fromkeys(page.seen)
-        upload, results = analysis.uploads[patch], analysis.at(patch, threshold)
-        return {
-            page.before_after: views.before_and_after(upload, results[model].mask(), opacity),
-            page.results: views.prediction(upload, results[model]),
-            page.inputs: views.inputs(upload),
-            page.numbers: table(analysis, patch, threshold),
-            page.compared: views.comparison(upload, results, opacity) if len(results) > 1 else None,
-            page.about: self.library.details(model),
-            page.words: sentence(analysis, patch, model, threshold),
-        }
-
-    def other(self, analysis: Analysis, patch, model, opacity: float) -> Changes:
-        """Another patch or model is chosen: shown from its model's own threshold again."""
-        if analysis and patch is not None and model not in analysis.results[patch]:
-            model = next(iter(analysis.results[patch]))
-        own = analysis.results[patch][model].threshold if analysis and patch is not None else 0.5
-        page = self.on_page
-        return {page.moved: None, page.threshold: own, **self.look(analysis, patch, model, None, opacity)}
-
-    def downloads(self, analysis: Analysis, threshold: float | None) -> Changes:
-        if not analysis or not any(analysis.results):
-            raise gr.Error("Run a model first.")
-        for old in self.folder.glob("download-*"):
-            if time.time() - old.stat().st_mtime > 3600:
-                shutil.rmtree(old, ignore_errors=True)
-        archive, files = write_downloads(analysis, self.folder / f"download-{uuid.uuid4().hex[:8]}", threshold)
-        return {self.on_page.files: gr.Files(value=[str(archive), *map(str, files)], visible=True)}
-
-    def sample(self) -> Changes:
-        """A patch and mask of the synthetic sample landscape, written when first asked for."""
-        target = self.folder / "sample"
-        if not target.exists():
-            write_sample(target, train=1, valid=1, test=3, seed=0)
-        patch = find_patches(target, "test")[1]
-        return {self.on_page.images: [str(patch.image)], self.on_page.masks: [str(patch.mask)]}
-
-    def details(self, model: str | None) -> str:
-        return self.library.details(model) if model else ""
+SESSIONS = 100  # tabs of which Gradio remembers what it has shown
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CSS = (Path(__file__).parent / "page.css").read_text()
 
 
 def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
     """Say what each click does."""
-    quick: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": 4}
-    looking = [c.analysis, c.patch, c.model, c.moved, c.opacity]
-    c.one.click(
-        handlers.run, [c.images, c.masks, c.chosen, c.opacity], c.whole, concurrency_id="models", api_name="run"
-    )
-    c.every.click(
-        handlers.run_all, [c.images, c.masks, c.opacity], c.whole, concurrency_id="models", api_name="run_all"
-    )
+    own: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # not for programs
+    at_once: dict[str, Any] = {**own, "queue": False}
+    quick: dict[str, Any] = {**own, "trigger_mode": "always_last", "concurrency_limit": 4}
+    looking = [c.key, c.patch, c.model, c.moved, c.opacity]
+    files = [c.images, c.masks]
+    for button, function, inputs in (
+        (c.one, handlers.run, [*files, c.chosen, c.opacity, c.key]),
+        (c.every, handlers.run_all, [*files, c.opacity, c.key]),
+    ):
+        run = button.click(handlers.begin, None, c.busy, **at_once).then(
+            function,
+            inputs,
+            c.whole,
+            show_progress_on=c.progress,
+            concurrency_id="models",
+            api_name=function.__name__,
+        )
+        run.then(handlers.rest, None, c.busy, **at_once)
+    c.cancel.click(handlers.cancel, None, c.cancel, **at_once)
     c.threshold.input(lambda value: value, c.threshold, c.moved, **quick).then(handlers.look, looking, c.seen, **quick)
     c.opacity.input(handlers.look, looking, c.seen, **quick)
     for selector in (c.patch, c.model):
         selector.input(
-            handlers.other, [c.analysis, c.patch, c.model, c.opacity], [c.moved, c.threshold, *c.seen], **quick
+            handlers.other,
+            [c.key, c.patch, c.model, c.opacity],
+            [c.moved, c.threshold, c.model, c.comparison, *c.seen],
+            **quick,
         )
     c.chosen.change(handlers.details, c.chosen, c.about, **quick)
-    page.load(handlers.details, c.chosen, c.about, **quick)
-    c.prepare.click(handlers.downloads, [c.analysis, c.moved], c.files)
-    c.take.click(handlers.sample, None, [c.images, c.masks])
+    c.prepare.click(handlers.downloads, [c.key, c.moved], [c.files, c.note], **own)
+    c.take.click(handlers.sample, None, files, **own)
+    c.make.click(handlers.make, None, c.offered, **at_once)
+    c.clock.tick(handlers.made, None, c.offered, **at_once)
+    page.load(handlers.arrive, [c.key, c.opacity], list(dict.fromkeys([*c.offered, *c.whole])), **own)
+    page.unload(handlers.leave)
 
 
-def build(library: Library, folder: Path) -> gr.Blocks:
-    """The page.
+def theme() -> gr.themes.Base:
+    """Fonts of the machine (the page asks no other host for anything), and words that stand out from their ground."""
+    system, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    return gr.themes.Default(primary_hue="teal", font=system, font_mono=mono).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+    )
+
+
+@dataclass
+class Page:
+    """A page that is up.
+
+    Attributes:
+        local_url: where.
+        folder: of the files that it writes.
+    """
+
+    local_url: str
+    folder: Path
+    blocks: gr.Blocks
+    handlers: Handlers
+    server: uvicorn.Server
+    thread: threading.Thread
+
+    def close(self) -> None:
+        """Stop it, and remove what it wrote."""
+        self.handlers.stop()
+        if self.handlers.making:
+            self.handlers.making.stop()
+        self.blocks.close(verbose=False)
+        self.server.should_exit = True
+        self.thread.join(timeout=10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def launch(
+    library: Library,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    allowed_hosts: Iterable[str] = (),
+    make: Make | None = None,
+    block: bool = True,
+) -> Page:
+    """Show the page until it is ended (Ctrl-C, SIGTERM); all that it writes is in a temporary folder that goes with it.
 
     Args:
         library: the models it offers.
-        folder: for the files it writes, removed by the caller.
-    """
-    with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        components = layout(library.names)
-        connect(page, components, Handlers(library, folder, components))
-    page.queue(max_size=WAITING, default_concurrency_limit=2)
-    return page
-
-
-def launch(library: Library, host: str = "127.0.0.1", port: int = 7860, *, block: bool = True) -> gr.Blocks:
-    """Show the page until interrupted; everything it writes is in a temporary folder that goes with it.
+        host, port: where it listens; port 0 for a free one.
+        allowed_hosts: further names it may be reached by and called from, see ``doors``.
+        make: makes models, offered where there are none.
+        block: return when it has ended, not when it is up.
 
     Raises:
-        LandslideError: a port that is taken.
+        LandslideError: an address that cannot be listened on.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tf_landslide_page_"))
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    system = ["system-ui", "sans-serif"]  # fonts of the machine: the page asks no other host for anything
-    theme = gr.themes.Default(font=system, font_mono=["ui-monospace", "monospace"])
-    page = build(library, folder)
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port or None,
-            theme=theme,
-            css=CSS,
-            quiet=True,
-            share=False,
-            max_file_size=UPLOAD_LIMIT,
-            state_session_capacity=100,
-            prevent_thread_lock=True,
-            footer_links=[],
-            ssr_mode=False,
-            show_error=True,
-        )
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise LandslideError(f"port {port} of {host} is taken; choose another with --port") from None
-    page.folder = folder
+    listening = _listen(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    ended = threading.Event()
     if block:
-        print(f"the page is at {page.local_url}", flush=True)
-        try:
-            page.block_thread()
-        finally:
-            close(page)
+        for ending in ENDINGS:
+            signal.signal(ending, lambda *_: ended.set())
+    folder = Path(tempfile.mkdtemp(prefix="tf_landslide_page_"))
+    page = None
+    try:
+        page = _start(library, folder, listening, address, guards(host, allowed_hosts), make)
+        if block:
+            print(f"the page is at {address}", flush=True)
+            while not ended.wait(1) and page.thread.is_alive():
+                pass
+    finally:
+        if block and page:
+            page.close()
+        elif not page:
+            listening.close()
+            shutil.rmtree(folder, ignore_errors=True)
     return page
 
 
-def close(page: gr.Blocks) -> None:
-    """Stop the page and remove what it wrote."""
-    page.close(verbose=False)
-    shutil.rmtree(page.folder, ignore_errors=True)
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise LandslideError(f"{host}:{port}: {error.strerror or error}; choose others with --host, --port") from None
+
+
+def _start(
+    library: Library, folder: Path, listening: socket.socket, address: str, middleware: list, make: Make | None
+) -> Page:
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    making = Making(make, lambda found: library.add(find_models([found]))) if make else None
+    with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        components = layout(example(folder), library.names)
+        handlers = Handlers(library, folder, components, making)
+        connect(blocks, components, handlers)
+    blocks.queue(max_size=WAITING, default_concurrency_limit=2)
+    blocks.state_session_capacity = SESSIONS
+    app = gr.mount_gradio_app(
+        FastAPI(middleware=middleware, openapi_url=None),
+        blocks,
+        path="",
+        theme=theme(),
+        css=CSS,
+        max_file_size=UPLOAD_LIMIT,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        show_error=True,
+    )
+    blocks.app = app.routes[-1].app  # the mounted one, whose open streams ``close`` ends
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        thread.join(0.01)
+    return Page(address, folder, blocks, handlers, server, thread)

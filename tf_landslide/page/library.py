@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tf_landslide.bands.layouts import LAYOUTS, BandLayout
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.page.text import distinct
 from tf_landslide.predict.load import is_server, load_card, load_predictor
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
+
+TRUST = "A model is a program: loading one runs what is in it. Take models only from people you trust."
 
 
 @dataclass(frozen=True)
@@ -26,36 +29,35 @@ class Entry:
     location: str
 
 
+def models_in(folder: Path) -> list[Path]:
+    """The finished runs and the exports in a folder, or the folder itself if it is one; empty where there are none."""
+    if not folder.is_dir():
+        return []
+    return [folder] if _is_model(folder) else [path for path in sorted(folder.iterdir()) if _is_model(path)]
+
+
 def find_models(folders: Sequence[str | Path] = (), servers: Sequence[str] = ()) -> list[Entry]:
-    """Runs and exports in folders (or the folders themselves), and models on servers.
+    """Runs and exports in folders (or the folders themselves), and models on servers; nothing is read yet.
 
     Raises:
         LandslideError: a folder that is not there or holds no model, or what is no server address.
     """
-    entries: dict[str, Entry] = {}
-
-    def add(name: str, location: str) -> None:
-        unique, number = name, 2
-        while unique in entries:
-            unique, number = f"{name} ({number})", number + 1
-        entries[unique] = Entry(unique, location)
-
+    entries = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise LandslideError(f"{folder}: no such folder of models")
-        found = [folder] if _is_model(folder) else [path for path in sorted(folder.iterdir()) if _is_model(path)]
+        found = models_in(folder)
         if not found:
             raise LandslideError(
                 f"{folder}: holds neither runs ({formats.CONFIG}, {formats.METRICS}) nor exports (NAME/VERSION)"
             )
-        for path in found:
-            add(path.absolute().name, str(path))
+        entries += [Entry(path.absolute().name, str(path)) for path in found]
     for server in servers:
         if not is_server(server):
             raise LandslideError(f"{server}: is no server address; expected grpc://HOST:PORT/NAME")
         address, _, name = server.split("://")[1].partition("/")
-        add(f"{name} on {address}", server)
-    return list(entries.values())
+        entries.append(Entry(f"{name} on {address}", server))
+    return entries
 
 
 def _is_model(path: Path) -> bool:
@@ -65,17 +67,29 @@ def _is_model(path: Path) -> bool:
 class Library:
     """Loads models when they are first asked for and keeps the last ``max_loaded``.
 
+    A model has one name everywhere: the page's, which also stands on its card and in what is said about it.
+
     Args:
-        entries: as ``find_models`` gives them.
+        entries: as ``find_models`` gives them; of several with one name the later get a number.
         max_loaded: models in memory at a time.
     """
 
-    def __init__(self, entries: Sequence[Entry], max_loaded: int = 4):
-        self.entries = {entry.name: entry for entry in entries}
+    def __init__(self, entries: Iterable[Entry] = (), max_loaded: int = 4):
+        self.entries: dict[str, Entry] = {}
         self._max_loaded = max_loaded
         self._loaded: OrderedDict[str, Predictor] = OrderedDict()
         self._cards: dict[str, ModelCard] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the tables, held for moments
+        self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # of each model, while it loads
+        self.add(entries)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Offer more models."""
+        taken = {name.casefold() for name in self.entries}
+        for entry in entries:
+            name = distinct(entry.name, taken)
+            taken.add(name.casefold())
+            self.entries[name] = replace(entry, name=name)
 
     @property
     def names(self) -> list[str]:
@@ -85,23 +99,43 @@ class Library:
     def loaded(self) -> list[str]:
         return list(self._loaded)
 
+    def faults(self) -> dict[str, str]:
+        """What is wrong with each model whose card cannot be read, in a sentence; those on servers are not asked."""
+        found = {}
+        for name, entry in list(self.entries.items()):
+            if not is_server(entry.location):
+                try:
+                    self.card(name)
+                except LandslideError as error:
+                    found[name] = str(error)
+        return found
+
     def predictor(self, name: str) -> Predictor:
         """The model, loaded. Raises ``LandslideError`` where it cannot be."""
         with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+                return self._loaded[name]
+            loading = self._loading[name]
+        with loading:
             if name not in self._loaded:
-                self._loaded[name] = load_predictor(self.entries[name].location)
-                self._cards[name] = self._loaded[name].card
-            self._loaded.move_to_end(name)
-            if len(self._loaded) > self._max_loaded:
-                self._loaded.popitem(last=False)
-                gc.collect()
+                self._keep(name, self._load(name))
             return self._loaded[name]
 
     def card(self, name: str) -> ModelCard:
-        """The model's card, without loading its weights where they are in a folder."""
+        """The model's card, without loading its weights where they are in a folder.
+
+        Raises:
+            LandslideError: it cannot be read.
+        """
         if name not in self._cards:
             location = self.entries[name].location
-            self._cards[name] = self.predictor(name).card if is_server(location) else load_card(Path(location))
+            if is_server(location):
+                return self.predictor(name).card
+            try:
+                self._cards[name] = replace(load_card(Path(location)), name=name)
+            except Exception as error:
+                raise _damaged(name, location, error) from None
         return self._cards[name]
 
     def layouts(self, names: Sequence[str]) -> list[BandLayout]:
@@ -115,4 +149,29 @@ class Library:
 
     def details(self, name: str) -> str:
         """Markdown for the details panel."""
-        return f"{self.card(name).markdown()}\n\nFrom `{self.entries[name].location}`"
+        return f"{self.card(name).markdown()}\n\nFrom `{self.entries[name].location}`. {TRUST}"
+
+    def _load(self, name: str) -> Predictor:
+        location = self.entries[name].location
+        try:
+            loaded = load_predictor(location)
+        except Exception as error:
+            raise _damaged(name, location, error) from None
+        return Predictor(replace(loaded.card, name=name), loaded.backend)
+
+    def _keep(self, name: str, predictor: Predictor) -> None:
+        with self._lock:
+            self._loaded[name], self._cards[name] = predictor, predictor.card
+            forgotten = len(self._loaded) > self._max_loaded
+            if forgotten:
+                self._loaded.popitem(last=False)
+        if forgotten:
+            gc.collect()
+
+
+def _damaged(name: str, location: str, error: Exception) -> LandslideError:
+    """A damaged model can raise anything from anywhere (YAML, JSON, TensorFlow): it costs itself, never the others."""
+    if isinstance(error, LandslideError):
+        return LandslideError(f"model {name!r}: {error}")
+    said = f"{type(error).__name__}: {first_line(error)}"
+    return LandslideError(f"model {name!r}: {location}: cannot be loaded ({said}); write it again, or take it away")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,12 +16,17 @@ from tf_landslide.bands.layouts import BandLayout, known_band_counts
 from tf_landslide.bands.recipes import RECIPES, available, channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.hdf5 import image_layout, image_shape, read_image, read_mask
+from tf_landslide.page.text import distinct, listed
 from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs.card import ModelCard
 
 COMPUTED = RECIPES["six"]  # what a file without a layout may hold, in physical units
 SHOWN = ("red", "green", "blue", "ndvi", "slope", "dem")
 MAX_PIXELS = 2048 * 2048
 MAX_BYTES = 4 * MAX_PIXELS * 16  # of one image: as many pixels of sixteen bands
+_UNITS = {"ndvi": "index", "slope": "degrees", "dem": "metres"}  # of computed channels; the others are reflectance
+_POSSIBLE = {"reflectance": (-0.1, 2.0), "index": (-1.0, 1.0), "degrees": (0.0, 90.0), "metres": (-500.0, 9000.0)}
+_STRAY = 0.01  # of a band's pixels may lie outside: glints and single bad pixels are no other unit
 
 
 @dataclass(frozen=True)
@@ -26,25 +34,35 @@ class Upload:
     """A patch that was uploaded.
 
     Attributes:
-        name: of its file.
+        name: of its file; with a number where an earlier one has that name.
         image: (H, W, B) as stored, or already computed channels.
         layout: of the stored bands; None for computed channels.
         mask: (H, W) 0 and 1, or None.
+        mask_name: of the mask's file.
     """
 
     name: str
     image: np.ndarray
     layout: BandLayout | None
     mask: np.ndarray | None = None
+    mask_name: str = ""
 
     @property
-    def description(self) -> str:
+    def form(self) -> str:
+        """What it is and how large, in words."""
         height, width, count = self.image.shape
         what = self.layout.title if self.layout else f"computed channels ({', '.join(COMPUTED)})"
-        truth = "" if self.mask is None else "; with a mask"
-        missing = int(np.isnan(self.image).sum())
-        gaps = f"; {missing} missing values" if missing else ""
-        return f"{self.name}: {what}, {count} bands, {height} × {width} pixels{gaps}{truth}"
+        return f"{what}, {count} bands, {height} × {width} pixels"
+
+    @property
+    def missing(self) -> int:
+        """Number of values that are not there."""
+        return int(np.isnan(self.image).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Of the bands, the channels that are shown, and the mask."""
+        return _bytes(self.image.shape)
 
     @property
     def pixel_size(self) -> float | None:
@@ -57,96 +75,161 @@ class Upload:
         if self.layout is None:
             return {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
         names = [name for name in SHOWN if available(name, self.layout)]
+        if not names:
+            return {}
         channels = channel_recipe(self.layout, names)(self.image[None])[0]
         return {name: channels[..., i] for i, name in enumerate(names)}
 
-    def channels(self, predictor: Predictor) -> np.ndarray:
-        """The model's channels, (1, H, W, C).
+    def unit(self, name: str) -> str:
+        """Of a band or channel."""
+        if self.layout is None or name not in self.layout.names:
+            return _UNITS.get(name, "reflectance")
+        return self.layout.bands[self.layout.index(name)].unit
 
-        Raises:
-            LandslideError: a model for other bands.
-        """
-        card = predictor.card
+    @cached_property
+    def doubts(self) -> list[str]:
+        """What no ground looks like, in a few words each; empty where nothing is odd."""
+        planes = {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
+        if self.layout:
+            planes = {b.name: self.image[..., i] * b.scale + b.offset for i, b in enumerate(self.layout.bands)}
+        return implausible({name: (self.unit(name), plane) for name, plane in planes.items()})
+
+    def misfit(self, card: ModelCard) -> str | None:
+        """What a model takes instead of this patch; None where it takes this."""
         if self.layout is None:
-            if card.channel_names != COMPUTED:
-                raise LandslideError(
-                    f"{self.name}: holds the channels {', '.join(COMPUTED)}; model {card.name!r} takes "
-                    f"{', '.join(card.channel_names)}; upload the stored bands instead"
-                )
-            return self.image[None]
-        if self.layout != card.layout:
-            raise LandslideError(
-                f"{self.name}: is in layout {self.layout.name!r}, model {card.name!r} was trained on "
-                f"{card.layout.name!r}; choose a model of the same layout"
-            )
-        return predictor.channels(self.image[None])
+            return None if card.channel_names == COMPUTED else f"the channels {', '.join(card.channel_names)}"
+        return None if self.layout == card.layout else f"layout {card.layout.name!r}"
+
+    @property
+    def holds(self) -> str:
+        """What a model must take to be run on this patch."""
+        return f"layout {self.layout.name!r}" if self.layout else f"the channels {', '.join(COMPUTED)}"
+
+    def channels(self, predictor: Predictor) -> np.ndarray:
+        """The channels, (1, H, W, C), of a model that this fits (``misfit``)."""
+        return self.image[None] if self.layout is None else predictor.channels(self.image[None])
+
+
+def implausible(bands: dict[str, tuple[str, np.ndarray]]) -> list[str]:
+    """The bands of which more than one value in a hundred lies outside what its unit allows.
+
+    Args:
+        bands: unit and (H, W) values of each; a unit without a known range is never odd.
+    """
+    found = []
+    for name, (unit, plane) in bands.items():
+        values = plane[np.isfinite(plane)]
+        if unit in _POSSIBLE and values.size:
+            low, high = _POSSIBLE[unit]
+            if ((values < low) | (values > high)).mean() > _STRAY:
+                reach = f"{values.min():.4g} to {values.max():.4g}"
+                found.append(f"{name} goes from {reach} ({unit} of ground lies in {low:g} to {high:g})")
+    return found
 
 
 def read_uploads(
-    images: Sequence[str | Path], masks: Sequence[str | Path] = (), layouts: Sequence[BandLayout] = ()
+    images: Sequence[str | Path],
+    masks: Sequence[str | Path] = (),
+    layouts: Sequence[BandLayout] = (),
+    most_bytes: float = math.inf,
 ) -> tuple[list[Upload], list[str]]:
     """The uploads that can be used, and a plain sentence for each file that cannot.
 
-    A mask belongs to the image with the number in its name, or to the only image there is.
+    A mask belongs to the image with the numbers in its name; one without a number to the only image there is.
 
     Args:
-        images: files.
-        masks: files.
+        images, masks: HDF5 files.
         layouts: that the models have; an image that does not say its own is in the first that has as many bands, or in
             a shipped one.
+        most_bytes: that the uploads may have together; no file is read that would need more.
     """
-    uploads, problems = [], []
-    left = [Path(mask) for mask in masks]
-    for path in map(Path, images):
+    paths, mask_paths = [Path(path) for path in images], [Path(mask) for mask in masks]
+    pairs, problems = _paired(paths, mask_paths)
+    uploads: list[Upload] = []
+    left_out = []
+    for path, mask in zip(paths, pairs, strict=True):
         try:
-            image, layout = _read(path, layouts)
-            mask = None
-            if file := _mask_for(path, left, alone=len(images) == 1):
-                try:
-                    mask = _read_mask(file, image)
-                except LandslideError as error:
-                    problems.append(_plain(error, file))
-            uploads.append(Upload(path.name, image, layout, mask))
-        except LandslideError as error:
-            problems.append(_plain(error, path))
-    unpaired = "belongs to none of the images; they are paired by the number in their names"
-    return uploads, problems + [f"{path.name}: {unpaired}" for path in left]
+            if sum(upload.nbytes for upload in uploads) + _bytes(image_shape(path) or ()) > most_bytes:
+                left_out.append(path.name)
+                continue
+            upload = _read(path, distinct(path.name, {other.name.casefold() for other in uploads}), layouts)
+        except Exception as error:
+            problems.append(_sentence(error, path))
+            continue
+        try:
+            uploads.append(upload if mask is None else _with_mask(upload, mask))
+        except Exception as error:
+            problems.append(_sentence(error, mask or path))
+            uploads.append(upload)
+    if left_out:
+        most = f"{most_bytes / 2**20:,.0f} MB"
+        problems.append(f"{listed(left_out)}: left out, since one run keeps {most} of bands and results at most")
+    return uploads, problems
 
 
-def _read(path: Path, layouts: Sequence[BandLayout]) -> tuple[np.ndarray, BandLayout | None]:
-    height, width = (*(image_shape(path) or ()), 0, 0)[:2]
-    if height * width > MAX_PIXELS:
-        raise LandslideError(f"{path}: is {height} × {width} pixels; the page takes {MAX_PIXELS:,} at most, cut it up")
-    image = read_image(path, allow_missing=True, limit=MAX_BYTES)
-    layout, count = image_layout(path, layouts), image.shape[-1]
-    if layout is None and count != len(COMPUTED):
+def _bytes(shape: Sequence[int]) -> int:
+    """Of float32 bands, the channels that are shown, a mask and a probability, for an image's shape."""
+    if len(shape) != 3:
+        return 0
+    height, width, bands = shape
+    return height * width * (4 * bands + 4 * len(SHOWN) + 1 + 4)
+
+
+def _read(path: Path, name: str, layouts: Sequence[BandLayout]) -> Upload:
+    shape = image_shape(path)  # by the header alone: a small file can declare gigabytes
+    if shape and len(shape) == 3 and shape[0] * shape[1] > MAX_PIXELS:
+        said = f"is {shape[0]} × {shape[1]} pixels; the page takes {MAX_PIXELS:,} at most, cut it up"
+        raise LandslideError(f"{path}: {said}")
+    layout = image_layout(path, layouts)
+    if layout is None and shape and len(shape) == 3 and shape[2] != len(COMPUTED):
         raise LandslideError(
-            f"{path}: 'img' has {count} bands; expected {known_band_counts()} or {len(COMPUTED)} computed channels "
+            f"{path}: 'img' has {shape[2]} bands; expected {known_band_counts()} or {len(COMPUTED)} computed channels "
             f"({', '.join(COMPUTED)})"
         )
-    return image, layout
+    image = read_image(path, allow_missing=True, limit=MAX_BYTES)
+    if not np.isfinite(image).any():
+        raise LandslideError(f"{path}: every value is missing (NaN); there is nothing to see in it")
+    return Upload(name, image, layout)
 
 
-def _mask_for(image: Path, left: list[Path], alone: bool) -> Path | None:
-    """The mask of an image, taken off the list."""
-    number = _number(image)
-    matching = [mask for mask in left if number and _number(mask) == number] or (left[:1] if alone else [])
-    for mask in matching[:1]:
-        left.remove(mask)
-    return matching[0] if matching else None
-
-
-def _number(path: Path) -> str:
-    return "".join(c for c in path.stem if c.isdigit())
-
-
-def _read_mask(path: Path, image: np.ndarray) -> np.ndarray:
+def _with_mask(upload: Upload, path: Path) -> Upload:
     mask = read_mask(path, limit=MAX_BYTES)
-    if mask.shape != image.shape[:2]:
-        raise LandslideError(f"{path}: the mask is {mask.shape}, its image {image.shape[:2]}; sizes must be equal")
-    return mask
+    if mask.shape != upload.image.shape[:2]:
+        expected = f"{upload.image.shape[:2]}; sizes must be equal"
+        raise LandslideError(f"{path}: the mask is {mask.shape}, its image {expected}")
+    return replace(upload, mask=mask, mask_name=path.name)
 
 
-def _plain(error: LandslideError, path: Path) -> str:
-    """The error's sentence with the file's name in place of where the page keeps it."""
-    return str(error).replace(str(path), path.name)
+def _paired(images: list[Path], masks: list[Path]) -> tuple[list[Path | None], list[str]]:
+    """The mask of each image, and what must be said: masks that are nobody's, and numbers that several have."""
+    alone = _numbers(images[0]) if len(images) == 1 else None  # whose mask one without a number is
+    waiting: dict[tuple[int, ...] | None, list[Path]] = defaultdict(list)
+    for mask in sorted(masks, key=lambda mask: not _numbers(mask)):
+        waiting[_numbers(mask) or alone].append(mask)
+    pairs = [waiting[_numbers(image)].pop(0) if waiting[_numbers(image)] else None for image in images]
+    nobodys = [mask.name for mask in masks if mask not in pairs]
+    problems = [
+        f"{name}: belongs to none of the images; they are paired by the number in their names" for name in nobodys
+    ]
+    often = Counter(_numbers(image) for image, mask in zip(images, pairs, strict=True) if mask)
+    for numbers in (numbers for numbers, count in often.items() if count > 1):
+        which = listed([image.name for image in images if _numbers(image) == numbers])
+        problems.append(f"{which}: have one number; their masks were paired in the order of the files")
+    return pairs, problems
+
+
+def _numbers(path: Path) -> tuple[int, ...]:
+    """The numbers in a file's name: (3, 12) for ``scene3_patch12.h5``."""
+    return tuple(map(int, re.findall(r"\d+", path.stem)))
+
+
+def _sentence(error: Exception, path: Path) -> str:
+    """What is wrong with a file, with its name in place of where the page keeps it.
+
+    A stranger's file can raise anything from anywhere; it costs itself, never the files beside it.
+    """
+    if isinstance(error, LandslideError):
+        return str(error).replace(str(path), path.name)
+    if isinstance(error, MemoryError):
+        return f"{path.name}: needs more memory than there is; cut it up"
+    return f"{path.name}: cannot be read ({type(error).__name__}); fetch or write it again"

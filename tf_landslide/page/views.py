@@ -1,16 +1,22 @@
-"""Pictures of patches and predictions as (H, W, 3) uint8 arrays, enlarged to be looked at."""
+"""Pictures of patches and predictions as (H, W, 3) uint8 arrays, enlarged to be looked at, with what colours mean."""
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 
 from tf_landslide.bands.terrain import illumination
 from tf_landslide.figures.pictures import overlay, rgb, stretched
+from tf_landslide.page.legends import Scale, with_bar, with_swatches
 from tf_landslide.page.uploads import Upload
 from tf_landslide.predict.result import Result
 
 SIDE = 512  # pixels, at least, of what is shown; small patches are enlarged without smoothing
+RGB = ("red", "green", "blue")
+PROBABILITY = Scale("plasma", (0, 0.5, 1))
+NDVI = Scale("RdYlGn", (-0.2, 0.4, 1))
+# From Okabe & Ito's palette, which people who are colour-blind tell apart: by lightness too, on a dark ground.
+OUTCOMES = {"hit": (86, 180, 233), "miss": (213, 94, 0), "false alarm": (240, 228, 66)}
+Pictures = list[tuple[np.ndarray, str]]
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
@@ -19,37 +25,36 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
     return np.kron(picture, np.ones((factor, factor, 1), np.uint8)) if factor > 1 else picture
 
 
-def coloured(values: np.ndarray, colours: str, low: float, high: float) -> np.ndarray:
-    """Values in a colour map of Matplotlib; missing ones grey."""
-    scaled = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    picture = (matplotlib.colormaps[colours](np.nan_to_num(scaled))[..., :3] * 255).round().astype(np.uint8)
-    picture[~np.isfinite(values)] = 128
-    return picture
-
-
 def natural(upload: Upload) -> np.ndarray:
     """Red, green and blue, or what stands in for them, each between its 2nd and 98th percentile."""
     if upload.layout is not None:
         return rgb(upload.image, upload.layout)
-    return stretched(np.stack([upload.physical[name] for name in ("red", "green", "blue")], axis=-1))
+    return stretched(np.stack([upload.physical[name] for name in RGB], axis=-1))
 
 
-def inputs(upload: Upload) -> list[tuple[np.ndarray, str]]:
+def _coloured(upload: Upload) -> bool:
+    return set(RGB) <= set(upload.physical)
+
+
+def inputs(upload: Upload) -> Pictures:
     """Pictures of what goes into a model, each with its caption."""
-    found, pictures = upload.physical, [(natural(upload), "RGB")]
+    found = upload.physical
+    first = "RGB" if _coloured(upload) or upload.layout is None else upload.layout.names[0]
+    pictures = [(enlarged(natural(upload)), first)]
     if "ndvi" in found:
-        pictures.append((coloured(found["ndvi"], "RdYlGn", -0.2, 0.9), "NDVI, −0.2 to 0.9"))
+        pictures.append((_scaled(found["ndvi"], NDVI), "NDVI"))
     if "slope" in found:
-        top = 60 if upload.pixel_size or upload.layout is None else float(np.nanmax(found["slope"]))
-        unit = "°" if top == 60 else ""
-        pictures.append((coloured(found["slope"], "magma", 0, top), f"slope, 0 to {top:g}{unit}"))
+        degrees = upload.unit("slope") == "degrees"
+        scale = Scale("magma", (0, 20, 40, 60), "°") if degrees else Scale("magma", _round_ticks(found["slope"]))
+        pictures.append((_scaled(found["slope"], scale), "slope" if degrees else f"slope ({upload.unit('slope')})"))
     if "dem" in found:
-        relative = upload.layout is not None and upload.pixel_size is None
+        relative = upload.unit("dem") != "metres"
         # A relative DEM has no metres: its relief is stretched to that of a hill.
         dem = np.nan_to_num(found["dem"] * (500 if relative else 1))
         light = illumination(dem, upload.pixel_size or 10.0, azimuth=315, altitude=45)
-        pictures.append((coloured(light, "gray", 0, 1), "hillshade"))
-    return [(enlarged(picture), caption) for picture, caption in pictures]
+        caption = "hillshade" + (f" ({upload.unit('dem')} heights)" if relative else "")
+        pictures.append((enlarged(Scale("gray", (0, 1)).picture(light)), caption))
+    return pictures
 
 
 def before_and_after(upload: Upload, mask: np.ndarray, opacity: float) -> tuple[np.ndarray, np.ndarray]:
@@ -58,25 +63,51 @@ def before_and_after(upload: Upload, mask: np.ndarray, opacity: float) -> tuple[
     return enlarged(picture), enlarged(overlay(picture, mask, opacity))
 
 
-def prediction(upload: Upload, result: Result) -> list[tuple[np.ndarray, str]]:
-    """Probability in plasma, the mask, and the ground truth in viridis where there is one."""
-    pictures = [(coloured(result.probability, "plasma", 0, 1), "probability"), (_white(result.mask()), "mask")]
+def prediction(upload: Upload, result: Result) -> Pictures:
+    """Probability in plasma and the mask; with a ground truth that too, and where the mask is right and wrong."""
+    pictures = [(_scaled(result.probability, PROBABILITY), "probability"), (_white(result.mask()), "mask")]
     if upload.mask is not None:
-        pictures.append((coloured(upload.mask.astype(float), "viridis", 0, 1), "ground truth"))
-    return [(enlarged(picture), caption) for picture, caption in pictures]
+        counts = result.counts(upload.mask)
+        caption = "hits {tp:,}, misses {fn:,}, false alarms {fp:,} pixels".format(**counts)
+        pictures.append((_white(upload.mask), "ground truth"))
+        pictures.append((with_swatches(enlarged(outcomes(upload, result)), OUTCOMES), caption))
+    return pictures
 
 
-def comparison(upload: Upload, results: dict[str, Result], opacity: float) -> list[tuple[np.ndarray, str]]:
+def outcomes(upload: Upload, result: Result) -> np.ndarray:
+    """Hits, misses and false alarms, each pixel in its colour of ``OUTCOMES``, over the picture in dark grey."""
+    marked, true = result.mask(), np.asarray(upload.mask).astype(bool)
+    grey = (natural(upload).mean(axis=-1, keepdims=True) * 0.3).astype(np.uint8)
+    picture = np.repeat(grey, 3, axis=-1)
+    for name, pixels in (("hit", marked & true), ("miss", ~marked & true), ("false alarm", marked & ~true)):
+        picture[pixels] = OUTCOMES[name]
+    return picture
+
+
+def comparison(upload: Upload, results: dict[str, Result], opacity: float) -> Pictures:
     """Each model's overlay, how many of them mark a pixel, and the mean of their probabilities."""
     picture = natural(upload)
     masks = {name: result.mask() for name, result in results.items()}
-    pictures = [(overlay(picture, mask, opacity), name) for name, mask in masks.items()]
-    share = np.mean(list(masks.values()), axis=0)
+    pictures = [(enlarged(overlay(picture, mask, opacity)), name) for name, mask in masks.items()]
+    marking = np.sum(list(masks.values()), axis=0)
     mean = np.mean([result.probability for result in results.values()], axis=0)
-    pictures.append((coloured(share, "YlOrRd", 0, 1), "agreement: none to all"))
-    pictures.append((coloured(mean, "plasma", 0, 1), "mean probability"))
-    return [(enlarged(picture), caption) for picture, caption in pictures]
+    agreement = Scale("viridis", tuple(np.unique(np.linspace(0, len(masks), 3).round())), f" of {len(masks)}")
+    pictures.append((_scaled(marking, agreement), "models that mark it"))
+    pictures.append((_scaled(mean, PROBABILITY), "mean probability"))
+    return pictures
+
+
+def _scaled(values: np.ndarray, scale: Scale) -> np.ndarray:
+    return with_bar(enlarged(scale.picture(values)), scale)
+
+
+def _round_ticks(values: np.ndarray) -> tuple[float, ...]:
+    """0 to the next of 1, 2, 5, 10, … that no value is above."""
+    top = float(values[np.isfinite(values)].max(initial=0)) or 1.0
+    ten = 10.0 ** np.floor(np.log10(top))
+    high = next(step * ten for step in (1, 2, 5, 10) if step * ten >= top * (1 - 1e-6))
+    return (0, high / 2, high)
 
 
 def _white(mask: np.ndarray) -> np.ndarray:
-    return np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=-1)
+    return enlarged(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=-1))

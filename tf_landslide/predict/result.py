@@ -54,7 +54,8 @@ class Result:
 
         Returns:
             ``threshold``, ``mean_probability``, ``landslide_fraction`` (of the pixels), ``landslide_area_m2`` (None
-            without a pixel size), and with a truth ``f1 precision recall iou``.
+            without a pixel size), and with a truth ``f1 precision recall iou``, each None where it has nothing to
+            divide by (no F1 where there is nothing to find and nothing was marked).
         """
         mask = self.mask()
         summary = {
@@ -64,10 +65,17 @@ class Result:
             "landslide_area_m2": float(mask.sum() * self.pixel_size**2) if self.pixel_size else None,
         }
         if truth is not None:
-            true = truth.astype(bool)
-            counted = scores((mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum())
-            summary |= {name: float(value) for name, value in counted.items()}
+            summary |= defined_scores(**self.counts(truth))
         return summary
+
+    def counts(self, truth: np.ndarray) -> dict[str, int]:
+        """Pixels that are hits (``tp``), false alarms (``fp``) and misses (``fn``), by a mask (H, W) of 0 and 1."""
+        mask, true = self.mask(), truth.astype(bool)
+        return {
+            "tp": int((mask & true).sum()),
+            "fp": int((mask & ~true).sum()),
+            "fn": int((~mask & true).sum()),
+        }
 
     def write(self, folder: Path, stem: str, picture: np.ndarray) -> dict[str, Path]:
         """Write ``STEM_probability.npy`` (float32), ``STEM_mask.png`` (255 on landslide) and ``STEM_overlay.png``.
@@ -88,6 +96,12 @@ class Result:
             with replacing(paths[kind]) as partial:
                 Image.fromarray(pixels).save(partial)
         return paths
+
+
+def defined_scores(tp: int, fp: int, fn: int) -> dict[str, float | None]:
+    """F1, precision, recall and IoU of the landslide class; None where a ratio has nothing to divide by."""
+    divided_by = {"f1": tp + fp + fn, "precision": tp + fp, "recall": tp + fn, "iou": tp + fp + fn}
+    return {name: float(value) if divided_by[name] else None for name, value in scores(tp, fp, fn).items()}
 
 
 def check_threshold(threshold: float) -> float:

@@ -1,0 +1,63 @@
+"""What the page remembers: bounded in bytes and in time."""
+
+import numpy as np
+import pytest
+
+from tf_landslide.page.analysis import Analysis
+from tf_landslide.page.store import Store
+from tf_landslide.page.uploads import Upload
+
+
+@pytest.fixture
+def clock():
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def analysis(side=64):
+    return Analysis([Upload("x.h5", np.zeros((side, side, 6), np.float32), None)], [{}])
+
+
+def test_an_analysis_is_found_by_its_key_alone(clock):
+    store = Store(clock=clock)
+    first, second = analysis(), analysis()
+    keys = [store.put(first), store.put(second)]
+    assert store.get(keys[0]) is first and store.get(keys[1]) is second
+    assert store.get(None) is None and store.get("") is None and store.get("other") is None
+    assert len(set(keys)) == 2 and min(map(len, keys)) >= 22  # 128 bits and more: no one guesses another's
+
+
+def test_a_new_run_takes_the_place_of_the_last(clock):
+    store = Store(clock=clock)
+    key = store.put(analysis())
+    new = store.put(analysis(), instead_of=key)
+    assert store.get(key) is None and store.get(new) is not None
+
+
+def test_the_least_recently_seen_go_when_the_memory_is_full(clock):
+    size = analysis().nbytes
+    assert size >= 64 * 64 * 6 * 4
+    store = Store(all_=3 * size, clock=clock)
+    keys = [store.put(analysis()) for _ in range(3)]
+    store.get(keys[0])
+    keys.append(store.put(analysis()))
+    assert [store.get(key) is not None for key in keys] == [True, False, True, True] and store.nbytes == 3 * size
+    for _ in range(20):
+        store.put(analysis())
+    assert store.nbytes <= 3 * size
+
+
+def test_results_go_an_hour_after_they_were_last_looked_at(clock):
+    store = Store(seconds=3600, clock=clock)
+    seen, forgotten = store.put(analysis()), store.put(analysis())
+    clock.now = 3000
+    assert store.get(seen)
+    clock.now = 3700
+    assert store.get(seen) and store.get(forgotten) is None
+    clock.now = 3000 + 3700 + 3601
+    assert store.get(seen) is None and store.nbytes == 0
