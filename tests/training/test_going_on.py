@@ -1,4 +1,4 @@
-"""What a run is gone on with, begun from, and validated on: data, more epochs, another run's weights, a share of train."""
+"""What a run is gone on with, begun from and validated on: data, more epochs, another's weights, a share of train."""
 
 import json
 import shutil
@@ -57,7 +57,10 @@ def test_going_on_with_more_epochs_adds_them_and_a_session(run_copy, copy, confi
     """From a copy of the data, which is the same data."""
     first = json.loads((run_copy / "environment.json").read_text())
     early = Run.open(run_copy).history
-    assert fitted(["train", config_file, "training.epochs=4", "--data", copy, "--out", run_copy, "--resume"], capsys)[0] == 0
+    assert (
+        fitted(["train", config_file, "training.epochs=4", "--data", copy, "--out", run_copy, "--resume"], capsys)[0]
+        == 0
+    )
     run = Run.open(run_copy)
     assert run.config.training.epochs == 4 and len(run.history) == 4
     assert [row["val_loss"] for row in run.history[:2]] == [row["val_loss"] for row in early]
@@ -131,7 +134,7 @@ def test_a_share_is_drawn_by_the_seed_and_no_patch_is_in_both(copy, config_file)
 
 
 def test_a_share_where_there_is_a_validation_split_is_refused(sample, config_file):
-    with pytest.raises(LandslideError, match="has a validation split with masks; leave out data.valid_share"):
+    with pytest.raises(LandslideError, match="has a validation split with masks; leave out data"):
         open_splits(load_config(config_file, ["data.valid_share=0.3"]), sample)
 
 

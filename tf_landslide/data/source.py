@@ -98,7 +98,7 @@ class PatchSource:
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
-            LandslideError: the first fault found, by file.
+            LandslideError: the first fault found, by file, or a recipe that does not fit the patches.
         """
         require_known(cache, CACHES, "cache")
         if cache == "disk" and cache_dir is None:
@@ -107,6 +107,8 @@ class PatchSource:
         positive = np.zeros(len(patches), bool)
         usual = usual_shape(patches, layout)
         height, width = (usual or (0, 0))[:2]
+        if usual:
+            recipe.check_size(height, width)
         shape = (height, width, len(recipe.channel_names))
         store = _Store(cache, cache_dir, split, len(patches), shape)
 
