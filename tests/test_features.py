@@ -197,3 +197,35 @@ def test_channels_of_physical_bands_are_those_of_stored_ones(recipe, median):
     np.testing.assert_allclose(made.of_physical(physical), made(stored[None])[0], rtol=1e-6)
     with pytest.raises(LandslideError, match="has no meaning on a scene"):
         channel_recipe("landslide4sense", "legacy_ratio").of_physical(physical)
+
+
+def test_a_median_wider_than_the_patch_is_refused_by_array_layer_and_dataset(stored, sample):
+    from tf_landslide.bands.recipes import channel_recipe
+    from tf_landslide.data.source import PatchSource
+
+    side = min(stored.shape[1:3])
+    widest = side - 1 + side % 2
+    recipe = channel_recipe("landslide4sense", "six", widest)
+    np.testing.assert_array_equal(recipe(stored), Features.of(recipe)(stored))
+    for size in (widest + 2, 2 * side + 3):
+        recipe = channel_recipe("landslide4sense", "six", size)
+        for compute in (recipe, Features.of(recipe)):
+            with pytest.raises(LandslideError, match=f"{size} x {size} pixels is wider than a patch"):
+                compute(stored)
+    for cache in ("memory", "none"):
+        with pytest.raises(LandslideError, match="129 x 129 pixels is wider than a patch of 128 x 128"):
+            PatchSource.open(sample, "test", channel_recipe("landslide4sense", "six", 129), cache=cache)
+
+
+def test_a_median_of_no_band_is_refused_and_a_card_without_bands_means_all():
+    from tf_landslide.bands.recipes import RECIPES, channel_recipe
+    from tf_landslide.runs.card import ModelCard
+
+    with pytest.raises(LandslideError, match="names no band"):
+        channel_recipe("landslide4sense", "six", 3, [])
+    assert channel_recipe("landslide4sense", "six", 0, []).median_bands == ()
+    assert channel_recipe("landslide4sense", "six", 3, "red").median_bands == ("red",)
+    card = ModelCard("m", "plain_unet", None, "landslide4sense", RECIPES["six"], 0.5, median_size=3)
+    again = ModelCard.from_dict(card.as_dict())
+    assert again == card and again.channel_recipe.median_bands == LANDSLIDE4SENSE.names
+    assert f"median filter: 3 x 3 on {', '.join(LANDSLIDE4SENSE.names)}\n" in card.markdown()

@@ -25,8 +25,7 @@ from tf_landslide.training.losses import BCEDice
 MIXED = [precision for precision in PRECISIONS if precision != "float32"]
 # The paper's kinds of layer, scaled down: its DenseNet, EfficientNet and Inceptions come in no small size.
 FAMILIES = [
-    *[("unet", encoder) for encoder in ("resnet18", "vgg16", "mobilenetv2", "resnext", "seresnext")],
-    *[("deeplabv3plus", "resnet18"), ("segformer", "mit")],
+    *[("unet", "mobilenetv2"), ("unet", "seresnext"), ("deeplabv3plus", "resnet18"), ("segformer", "mit")],
 ]
 
 
@@ -62,7 +61,8 @@ def takes_a_step_saves_reloads_and_exports(model, precision, folder, side=32):
     card = ModelCard("m", "unet", None, "landslide4sense", RECIPES["six"], 0.5)
     save_model(model, card, folder / "saved")
     exported = tf.saved_model.load(str(folder / "saved")).signatures["serving_default"]
-    np.testing.assert_allclose(exported(channels=tf.constant(x))["probability"], probability, atol=1e-5)
+    live = tf.function(lambda channels: model(channels, training=False))(tf.constant(x))  # a graph rounds less often
+    np.testing.assert_allclose(exported(channels=tf.constant(x))["probability"], live, atol=1e-5)
     assert keras.config.dtype_policy().name == before == "float32"
 
 

@@ -109,6 +109,7 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("loss: {name: bce, alpha: 0.3}", [], "loss: alpha 0.3 is the share of Dice"),
         ("training: {epochs: 3, warmup_epochs: 4}", [], "warmup_epochs 4 is longer than the run, of 3 epochs"),
         ("data: {median: {size: 4}}", [], "data.median.size: a median filter's window has an odd side, found 4"),
+        ("data: {median: {size: 3, bands: []}}", [], "data.median.bands: list should have at least 1 item"),
         ("data: {valid_share: 1.0}", [], "data.valid_share: input should be less than 1"),
         ("training: {precision: float16}", [], "training.precision: input should be 'float32', 'mixed_float16' or"),
         ("description: 2024-02-30", [], "day is out of range"),

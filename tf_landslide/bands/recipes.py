@@ -84,8 +84,17 @@ class ChannelRecipe:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.stack(self.planes(np.asarray(stored, np.float32), np), axis=-1, out=out)
 
+    def check_size(self, height: int | None, width: int | None) -> None:
+        """Raise ``LandslideError`` for a size in pixels that the recipe cannot be computed on; None is any."""
+        if any(side is not None and side < self.median_size for side in (height, width)):
+            raise LandslideError(
+                f"a median filter of {self.median_size} x {self.median_size} pixels is wider than a patch of "
+                f"{height} x {width}; take a smaller one"
+            )
+
     def planes(self, stored: Any, xp: Any) -> list[Any]:
         """The channels of (N, H, W, B) float32, (N, H, W) each; ``xp`` is NumPy or ``keras.ops``."""
+        self.check_size(*stored.shape[1:3])
         if self.channel_names == LEGACY_RATIO_CHANNELS:
             return _legacy_ratio(self._filtered(stored, xp), xp)
         planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
@@ -143,16 +152,20 @@ def channel_recipe(
         median_bands: the bands to filter; None for all.
 
     Raises:
-        LandslideError: an unknown layout, recipe, channel or band, a channel that the layout cannot give, or an even
-            filter size.
+        LandslideError: an unknown layout, recipe, channel or band, a channel that the layout cannot give, an even
+            filter size, or a filter of no band.
     """
     layout = get_layout(layout)
     names = _checked_names(channels, layout)
     if median_size and median_size % 2 == 0:
         raise LandslideError(f"the median filter's size must be odd, got {median_size}")
+    if isinstance(median_bands, str):
+        median_bands = (median_bands,)
     bands = layout.names if median_bands is None else tuple(median_bands)
     for band in bands:
         layout.index(band)
+    if median_size > 1 and not bands:
+        raise LandslideError("the median filter names no band; name some, or none at all for every band, or set size 0")
     return ChannelRecipe(layout, names, int(median_size), bands)
 
 

@@ -30,8 +30,8 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}  # nodes that each node stands for, anchors followed
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        is_alias = self.check_event(yaml.AliasEvent)
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark, is_alias = event.start_mark, isinstance(event, yaml.AliasEvent)
         self._depth += 1
         if self._depth > DEEPEST:
             raise yaml.MarkedYAMLError(problem=f"is nested more than {DEEPEST} deep", problem_mark=mark)

@@ -105,7 +105,8 @@ class PatchSource:
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
-            LandslideError: a split without masks, the first fault found, by file, or a disk without room for the cache.
+            LandslideError: a split without masks, the first fault found, by file, a recipe that does not fit the patches,
+                or a disk without room for the cache.
         """
         require_known(cache, CACHES, "cache")
         if cache == "disk" and cache_dir is None:
@@ -117,6 +118,8 @@ class PatchSource:
         positive = np.zeros(len(patches), bool)
         usual = usual_shape(patches, layout)
         height, width = (usual or (0, 0))[:2]
+        if usual:
+            recipe.check_size(height, width)
         shape = (height, width, len(recipe.channel_names))
         store = _Store(cache, cache_dir, split, len(patches), shape)
 

@@ -32,7 +32,7 @@ class ModelCard:
             its name, one of your own is written out.
         channel_names: the model's channels, in order; ``channels`` in JSON.
         threshold: a pixel is a landslide from this probability on; chosen on validation.
-        median_size, median_bands: of the median filter run on the bands first; 0 for none.
+        median_size, median_bands: of the median filter run on the bands first; size 0 for none, no bands for all.
         description: one line.
         scores: by split, as in a run's ``metrics.json``.
         parameters: of the network.

@@ -51,7 +51,7 @@ class MedianConfig(_Section):
     """Optional median filter on the bands, before the features."""
 
     size: int = Field(0, ge=0, description="side of the window in pixels, odd; 0 turns the filter off")
-    bands: list[str] | None = Field(None, description="the bands to filter; null for all")
+    bands: list[str] | None = Field(None, min_length=1, description="the bands to filter; null for all")
 
     @field_validator("size")
     @classmethod
