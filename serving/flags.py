@@ -77,11 +77,17 @@ class _Refuse(argparse.Action):
         parser.error(f"--{name} is not supported by the embedded server; {REFUSED[name]}")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give a parser every flag: ``--name=value``, ``--name value``, and ``--name`` alone for a true one."""
+def add_flags(parser: argparse.ArgumentParser, **defaults: object) -> None:
+    """Give a parser every flag: ``--name=value``, ``--name value``, and ``--name`` alone for a true one.
+
+    Args:
+        parser: to give them to.
+        **defaults: of flags whose default differs from TensorFlow Serving's.
+    """
     for title, flags in (("TensorFlow Serving's flags", HONOURED), ("the embedded server's own", OURS)):
         group = parser.add_argument_group(title)
-        for name, (kind, default, help) in flags.items():
+        for name, (kind, usual, help) in flags.items():
+            default = defaults.get(name, usual)
             of: Callable[[str], object] = _boolean if kind is bool else kind
             shown = "" if default == "" else f" (default {str(default).lower() if kind is bool else default})"
             metavar = kind.__name__.upper().replace("STR", "TEXT")

@@ -84,6 +84,11 @@ def test_a_folder_in_use_is_refused_with_its_owner_and_free_when_that_is_killed(
         pass
     with locked(tmp_path / "another"):
         pass
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for alias in (tmp_path / "another" / ".." / "run", tmp_path / "link"):
+        with pytest.raises(LandslideError, match="writes to it"), locked(alias):
+            pass
+    (tmp_path / "link").unlink()
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     with locked(tmp_path / "run"):

@@ -8,6 +8,7 @@ from tf_landslide.models.build import ARCHITECTURES
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.options import check_options
 from tf_landslide.runs.config import Config, load_config
+from tf_landslide.runs.folder import Run
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -32,6 +33,13 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
     assert config.model.encoder is None or config.model.encoder in ENCODERS
     channels = {"unet_mit_b1": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
     assert len(config.data.recipe.channel_names) == channels
+
+
+@pytest.mark.parametrize("text", ["- 1", "3"])
+def test_a_run_whose_config_is_no_mapping_is_told_so(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(LandslideError, match=r"config\.yaml: the config: expected a section with keys of its own"):
+        Run.open(tmp_path)
 
 
 def test_a_base_is_overridden_key_by_key_and_the_command_line_wins(write):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import demo, download, evaluate, export, inspect, map, models, page, predict, serve, synth, train
+from tf_landslide.cli.completion import SHELLS, PrintCompletion
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 
@@ -28,10 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     except OSError as error:
-        print(f"error: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        where = error.filename or _written(arguments) or "standard output"
+        print(f"error: {where}: {error.strerror or error}", file=sys.stderr)
+        if where == "standard output":
+            _forget_output()
         return 2
     except KeyboardInterrupt:
         print(f"error: interrupted{arguments.hint}", file=sys.stderr)
@@ -41,19 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """What Python says in two lines, with a place in our code, is told as errors are."""
+    """What Python says in two lines, with a place in the source, is told as errors are."""
     with warnings.catch_warnings():
-        shown = warnings.showwarning
-
-        def show(message, category, *place):
-            if issubclass(category, LandslideWarning):
-                print(f"warning: {message}", file=sys.stderr)
-            else:
-                shown(message, category, *place)
-
         warnings.simplefilter("always", LandslideWarning)
-        warnings.showwarning = show
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         yield
+
+
+def _written(arguments: Arguments) -> str | None:
+    """What a command writes to, where an error of the system does not name it."""
+    given = vars(arguments)
+    return next((given[name] for name in ("out", "to", "figure") if given.get(name)), None)
+
+
+def _forget_output() -> None:
+    """Keep Python from complaining at its end about what standard output could not take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(words: Sequence[str]) -> Arguments:
@@ -73,6 +80,9 @@ def build_parser() -> Parser:
     """The parser of the whole command line."""
     parser = Parser(prog="tf-landslide", description="Landslide mapping with Keras and TensorFlow.")
     parser.add_argument("--version", action="version", version=f"tf-landslide {__version__}")
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, help="print the completion script of a shell"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         command.add(commands)

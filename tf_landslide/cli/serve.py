@@ -7,12 +7,13 @@ from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 
+REST_PORT = 8501  # on, and where TensorFlow Serving's image has it; its binary has it off
+
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "serve", run, "serve exported models: TensorFlow Serving's API, embedded")
     parser.add_argument("models", metavar="MODELS", help="a folder of models, as export writes")
-    add_flags(parser)
-    parser.set_defaults(rest_api_port=8501)
+    add_flags(parser, rest_api_port=REST_PORT)
 
 
 def run(a: Arguments) -> None:

@@ -50,9 +50,11 @@ def beside(path: str | Path) -> Iterator[Path]:
 
     Its name says which process it belongs to. What a dead process left in that folder is swept first.
     """
-    path = Path(path).absolute()
+    path = Path(path)
+    if path.name in ("", ".."):  # as "." is
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _swept_once(path.parent)
+    _swept_once(path.parent.absolute())
     partial = path.with_name(f".{path.stem[:100]}.{this_process()}-{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
         yield partial

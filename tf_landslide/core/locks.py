@@ -25,7 +25,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     Raises:
         LandslideError: another process holds it; it is named.
     """
-    path = Path(folder).absolute()
+    path = Path(folder).resolve()  # one lock, whatever the folder is called
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.parent / f".{path.name}.lock"

@@ -6,22 +6,21 @@ import hashlib
 import re
 import shutil
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from tqdm import tqdm
-
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import TEXT_BYTES, parse_json, replacing, telling_a_full_disk, write_text
 from tf_landslide.core.locks import locked
+from tf_landslide.core.progress import meter
 from tf_landslide.data.folders import available_splits, find_patches
 
 ZENODO = "https://zenodo.org"
@@ -137,26 +136,26 @@ def _fetch(file: RemoteFile, archive: Path, pause: float) -> None:
     if archive.exists() and _md5(archive) == file.md5:  # fetched earlier, but not unpacked to the end
         return
     part = archive.with_name(f"{file.name}.part")
-    with tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
 
-        def rest():
-            have = part.stat().st_size if part.exists() else 0
-            if have > file.size:
-                part.unlink()
-                have = 0
-            if have < file.size:
-                with _open(file.url, have) as answer, part.open("ab") as target:
-                    if have and answer.status != 206:  # a server that cannot resume sends all of it again
-                        target.truncate(0)
-                        have = 0
-                    bar.n = have
+    def rest():
+        have = part.stat().st_size if part.exists() else 0
+        if have > file.size:
+            part.unlink()
+            have = 0
+        if have < file.size:
+            with _open(file.url, have) as answer, part.open("ab") as target:
+                if have and answer.status != 206:  # a server that cannot resume sends all of it again
+                    target.truncate(0)
+                    have = 0
+                shown = meter(total=file.size, label=file.name, unit="B", done=have)
+                with closing(shown):
                     while chunk := answer.read(_CHUNK):
                         target.write(chunk)
-                        bar.update(len(chunk))
-            if part.stat().st_size < file.size:
-                raise ConnectionError(f"broke off after {part.stat().st_size} of {file.size} bytes")
+                        shown.update(len(chunk))
+        if part.stat().st_size < file.size:
+            raise ConnectionError(f"broke off after {part.stat().st_size} of {file.size} bytes")
 
-        _retried(file.url, pause, rest)
+    _retried(file.url, pause, rest)
     if (found := _md5(part)) != file.md5:
         part.unlink()
         raise LandslideError(

@@ -105,8 +105,8 @@ class PatchSource:
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
-            LandslideError: a split without masks, the first fault found, by file, a recipe that does not fit the patches,
-                or a disk without room for the cache.
+            LandslideError: a split without masks, the first fault found, by file, a recipe that does not fit the
+                patches, or a disk without room for the cache.
         """
         require_known(cache, CACHES, "cache")
         if cache == "disk" and cache_dir is None:

@@ -222,7 +222,7 @@ def check_config(values: Any, origin: str) -> Config:
 
 def _explained(error: Any) -> str:
     parts = [str(part) for part in error["loc"]]
-    key = ".".join(parts)
+    key = ".".join(parts) or "the config"
     if error["type"] == "extra_forbidden":
         section: Any = Config
         for part in parts[:-1]:

@@ -13,6 +13,7 @@ import keras
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
+from tf_landslide.core.progress import meter
 from tf_landslide.data.pipeline import Epochs
 from tf_landslide.runs.history import Row, best_epoch, epochs_since_best, write_history
 from tf_landslide.runs.state import TrainingState
@@ -111,7 +112,14 @@ class SaveState(keras.callbacks.Callback):
 
 
 class EpochLines(keras.callbacks.Callback):
-    """One line an epoch, for logs that are not a terminal."""
+    """One line an epoch, for logs that are not a terminal; and lines within an epoch that lasts."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        label = f"epoch {epoch + 1}/{self.params['epochs']}"
+        self.steps = meter(total=self.params["steps"], label=label, unit="step")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.update()
 
     def on_epoch_end(self, epoch, logs=None):
         shown = " ".join(f"{key} {value:.4f}" for key, value in (logs or {}).items())

@@ -54,7 +54,7 @@ class OpenVINOBackend:
             }
             found = np.concatenate([self.probability(channels), self.probability(channels[:1])])
         except RuntimeError as error:  # all that OpenVINO raises
-            raise Unfit(first_line(error)) from None
+            raise Unfit(_reason(error)) from None
         expected = np.concatenate([expected, expected[:1]])
         if found.shape != expected.shape or not np.abs(found - expected).max() <= TOLERANCE:
             raise Unfit(f"its answer differs from the exported model's by more than {TOLERANCE:g}")
@@ -75,6 +75,13 @@ class OpenVINOBackend:
             count = 1 if hint == "LATENCY" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             requests[hint] = [compiled.create_infer_request() for _ in range(count)]
         return requests[hint]
+
+
+def _reason(error: RuntimeError) -> str:
+    """What is said behind the lines of where in OpenVINO's source it is said."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from ", "Check ", "FrontEnd API failed"))]
+    return said[0] if said else first_line(error)
 
 
 def _reference(path: Path) -> tuple[np.ndarray, np.ndarray]:
