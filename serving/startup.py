@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -9,11 +10,16 @@ import sys
 def start_tensorflow(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     """Import TensorFlow and look for devices, without its start-up notes, which no setting of its own silences.
 
+    What it logs afterwards is for its own developers (retracing, kernels that a CPU lacks; a real error is raised), and
+    stays unsaid, unless the caller imported TensorFlow first or has set ``TF_CPP_MIN_LOG_LEVEL``.
+
     Args:
         intra_op_threads: threads of one operation; 0 for TensorFlow's choice.
         inter_op_threads: operations at a time; 0 for TensorFlow's choice.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    ours = "tensorflow" not in sys.modules
+    if ours:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for kind, threads in (("INTRA", intra_op_threads), ("INTER", inter_op_threads)):
         if threads:
             os.environ[f"TF_NUM_{kind}OP_THREADS"] = str(threads)
@@ -28,3 +34,5 @@ def start_tensorflow(intra_op_threads: int = 0, inter_op_threads: int = 0) -> No
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+    for name in ("tensorflow", "absl") if ours else ():
+        logging.getLogger(name).setLevel(logging.ERROR)

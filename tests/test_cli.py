@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -178,6 +179,23 @@ for words in (
     done = python("-c", code, str(sample), str(config_file), str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["epoch 1/1"]
+
+
+def test_many_models_in_one_process_let_through_nothing_either(exported, run_folder):
+    """TensorFlow's C++ logs errors of kernels that a CPU lacks, its Python warns of graphs that are traced often."""
+    code = """
+import os, sys
+import numpy as np
+import tf_landslide as tl
+for model in sys.argv[1:]:
+    for _ in range(7):
+        tl.load_predictor(model, runtime="auto" if "runs" in model else "tensorflow")(np.zeros((1, 32, 32, 6)))
+print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+"""
+    words = [sys.executable, "-c", code, str(run_folder), str(exported)]
+    env = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
 
 
 def test_paths_are_printed_as_they_were_given(sample, config_file, tmp_path, capsys, monkeypatch):
