@@ -125,6 +125,8 @@ class Server:
                 max_bytes=min(options.max_message_mib, options.rest_max_body_mib) * 2**20,
                 metrics_path=metrics_path,
                 cors=options.rest_api_enable_cors_support,
+                max_connections=max(1, options.rest_max_connections),
+                allowed_hosts=options.allowed_hosts,
             )
         except OSError as error:
             self._grpc.stop(0)
