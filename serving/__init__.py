@@ -4,9 +4,11 @@ It stands alone: nothing here knows landslides, and any project could take it.
 
     server.py     start, stop, drain: ``python -m serving.server`` or ``tf-landslide serve``
     flags.py      TensorFlow Serving's flags: which are honoured, which only accepted, which refused
+    options.py    what the flags come to: files, ports, credentials
     api.py        the API's calls, whichever door they come through (gate.py: how many; caller.py: who waits for it)
     servicers.py  the way in over gRPC
-    rest.py       the way in over HTTP (json_tensors.py: its bodies)
+    rest.py       the way in over HTTP (json_tensors.py: its JSON; bodies.py: how much of it; hosts.py: who may call)
+    listener.py   connections over HTTP: how many, how long, and how they end
     manager.py    models, versions and labels: what is loaded, what is wanted, and the way between the two
     wanted.py     what a configuration asks for: models, and versions by policy
     servable.py   one loaded version of a model

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from serving.protos import (
 )
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
+
+if TYPE_CHECKING:  # TensorFlow starts with it
+    from serving.servable import Servable
 
 SIGNATURE_DEF = "signature_def"
 
@@ -68,14 +73,23 @@ class Api:
             response.outputs[name].CopyFrom(to_proto(array, content=self.tensor_content))
         return response
 
-    def predict_arrays(self, request: PredictRequest, caller: Caller, *, api: str) -> tuple[dict[str, np.ndarray], int]:
-        """The outputs by name, and the version that gave them."""
+    def predict_arrays(
+        self, request: PredictRequest, caller: Caller, *, api: str, served: tuple[int, Servable] | None = None
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """The outputs by name, and the version that gave them.
+
+        Args:
+            request: what to run.
+            caller: who waits for it.
+            api: by which it came, GRPC or REST.
+            served: what ``Manager.serving`` gave, where the caller holds it already; None takes what the request names.
+        """
         started, code, name = time.perf_counter(), Code.UNKNOWN, request.model_spec.name
         self._begin(api)
         try:
             if not request.HasField("model_spec"):
                 raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
-            with self.manager.serving(request.model_spec) as (number, servable):
+            with nullcontext(served) if served else self.manager.serving(request.model_spec) as (number, servable):
                 inputs, outputs = servable.inputs(request), servable.outputs(request)
                 self._check_size(inputs)
                 arrays = self._run(servable, request.model_spec.signature_name, inputs, outputs, caller)

@@ -13,7 +13,7 @@ from serving.status import Code, ServingError
 from serving.tensors import DTYPES, STRING, DType
 
 
-def parse_json(body: bytes) -> dict:
+def parse_json(body: bytes | bytearray) -> dict:
     """A request's JSON object; ``NaN`` and ``Infinity`` are numbers, as in TensorFlow Serving."""
     if not body:
         raise _invalid("JSON Parse error: The document is empty")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import json
 import logging
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 from google.protobuf.json_format import MessageToDict
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving.api import SIGNATURE_DEF, Api
+from serving.bodies import Bodies, Body
 from serving.caller import Caller
+from serving.hosts import Hosts
 from serving.json_tensors import parse_json, read_inputs, write_outputs
+from serving.listener import HttpServer, listen
 from serving.metrics import METRICS_PATH
 from serving.protos import (
     GetModelMetadataRequest,
@@ -24,21 +29,21 @@ from serving.protos import (
     PredictRequest,
     SignatureDefMap,
 )
-from serving.status import Code, ServingError, http_status
+from serving.status import Code, HttpError, ServingError, http_status
 from serving.tensors import to_proto
 
 log = logging.getLogger("serving")
-PARSING = 2  # bodies read, run and answered at a time
-DISCARDED = 2**27  # bytes of a refused body that are read before the connection is closed
-SETTLE = 0.2  # seconds between accepting a connection and its request
-_MODEL = r"(?i)/v1/models{name}(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+PARSING = 2  # bodies parsed, run and answered at a time: JSON holds the interpreter, and gRPC must get its turn
+MOST_DIGITS = 19  # of a number of 63 bits; Python refuses to read thousands
+JSON, TEXT = "application/json", "text/plain"
+_MODEL = r"(?i)/v1/models{name}(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _NAME = r"/(?P<name>[^/:]+)"
 _POST = re.compile(_MODEL.format(name=_NAME) + r":(?P<method>classify|regress|predict)")
 _GET = re.compile(_MODEL.format(name=f"(?:{_NAME})?") + r"(?:/(?P<metadata>metadata))?")
 
 
 class RestServer:
-    """HTTP/1.1 on a port, a thread for each connection.
+    """The REST API on a port.
 
     Args:
         api: answers.
@@ -47,6 +52,11 @@ class RestServer:
         max_bytes: of a request's body.
         metrics_path: where metrics are, or None for nowhere.
         cors: let pages of any origin call.
+        max_connections: at a time.
+        allowed_hosts: names by which it may be called, as the flag of that name takes them.
+
+    Raises:
+        OSError: the address cannot be listened on.
     """
 
     def __init__(
@@ -59,122 +69,115 @@ class RestServer:
         max_bytes: int = 2**30,
         metrics_path: str | None = METRICS_PATH,
         cors: bool = False,
+        max_connections: int = 512,
+        allowed_hosts: str = "",
     ):
-        handler = type("Handler", (_Handler,), {"api": api, "answer_within": timeout, "max_bytes": max_bytes})
-        handler.metrics_path, handler.cors = metrics_path, cors
-        self._server = _Server((host, port), handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True)
-        self._thread.start()
+        listener = listen(host, port)
+        address, self.port = listener.getsockname()[:2]
+        hosts = Hosts.of(allowed_hosts, host, address, cors)
+        self._door = _Door(api, hosts, Bodies(max_bytes), timeout, metrics_path, cors)
+        self._http = HttpServer(self._door, listener, max_connections)
 
     def stop(self, grace: float) -> None:
         """Take no more connections than have come already, and wait for the answers under way."""
-        self._server.shutdown()
-        self._server.take_waiting()
-        self._server.server_close()
-        self._server.drained(grace)
+        self._door.stopping = True
+        self._http.stop(grace)
+        self._door.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+class _Door:
+    """The REST API as an ASGI application.
 
-    def __init__(self, *arguments):
-        self._answering = 0
-        self._changed = threading.Condition()
+    It is one, and not a table of routes, because TensorFlow Serving looks at a path as it was sent: in any case, and
+    with ``%2F`` in a model's name.
+    """
+
+    def __init__(
+        self, api: Api, hosts: Hosts, bodies: Bodies, answer_within: float, metrics_path: str | None, cors: bool
+    ):
+        self._api, self._hosts, self._bodies = api, hosts, bodies
+        self._answer_within, self._metrics_path, self._cors = answer_within, metrics_path, cors
+        self._pool = ThreadPoolExecutor(PARSING, "rest")
         self.stopping = False
-        self.parsing = threading.BoundedSemaphore(PARSING)  # JSON holds the interpreter: gRPC must get its turn
-        super().__init__(*arguments)
 
-    def take_waiting(self) -> None:
-        """Accept the connections that wait in the listener's queue, and give them time to send their request."""
-        self.socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                request, address = self.socket.accept()
-                request.setblocking(True)
-                self.process_request(request, address)
-        time.sleep(SETTLE)
+    def close(self) -> None:
+        """Begin with nothing more; what runs is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def handle_error(self, request, client_address) -> None:
-        log.debug("%s went away", client_address, exc_info=True)
-
-    def answering(self, change: int) -> None:
-        with self._changed:
-            self._answering += change
-            self._changed.notify_all()
-
-    def drained(self, timeout: float) -> bool:
-        self.stopping = True
-        with self._changed:
-            return self._changed.wait_for(lambda: self._answering == 0, timeout)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "embedded"
-    sys_version = ""
-    disable_nagle_algorithm = True
-    timeout = 60  # seconds a connection may stay silent
-
-    api: Api
-    answer_within: float
-    max_bytes: int
-    metrics_path: str | None
-    cors: bool
-
-    def do_GET(self) -> None:
-        self._respond("GET")
-
-    def do_POST(self) -> None:
-        self._respond("POST")
-
-    def do_OPTIONS(self) -> None:
-        self._send(200 if self.cors else 405, b"", "text/plain")
-
-    def _respond(self, method: str) -> None:
-        self.server.answering(+1)
-        try:
-            path = self.path.partition("?")[0]
-            if method == "GET" and path == self.metrics_path:
-                self._send(200, self.api.metrics.text(), "text/plain; version=0.0.4")
-                return
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        with self._bodies.of(request) as body:
             try:
-                status, text = 200, self._answer(method, path)
-            except ServingError as error:
-                status, text = http_status(error.code), json.dumps({"error": error.message})
-            except UnicodeEncodeError:
-                status, text = 400, json.dumps({"error": "JSON strings must be valid Unicode"})
-            except Exception:
-                log.exception("a request failed in a way that is the server's fault")
-                status, text = 500, json.dumps({"error": "internal error; see the server's log"})
-            self._send(status, text.encode(), "application/json")
-        finally:
-            self.server.answering(-1)
+                status, content, kind = await self._respond(request, body)
+                if body.unread:
+                    await body.discard()
+            except ClientDisconnect:
+                return
+            except asyncio.CancelledError:  # the grace of a server that stops is over
+                status, content, kind = 503, _error("the server has stopped"), JSON
+        response = Response(content, status, self._headers(kind, close=self.stopping or body.unread))
+        await response(scope, receive, send)
 
-    def _answer(self, method: str, path: str) -> str:
+    def _headers(self, kind: str, close: bool) -> dict[str, str]:
+        headers = {"Content-Type": kind}
+        if close:
+            headers["Connection"] = "close"
+        if self._cors:
+            headers["Access-Control-Allow-Origin"] = "*"
+            headers["Access-Control-Allow-Methods"] = "POST, GET"
+            headers["Access-Control-Allow-Headers"] = "Content-Type"
+        return headers
+
+    async def _respond(self, request: Request, body: Body) -> tuple[int, bytes, str]:
+        """Status, body and content type of the answer."""
+        method, path = request.method, _path(request)
+        log.debug("%s %s", method, path)
+        try:
+            _check_framing(request)
+            self._hosts.check(request.headers)
+            if method == "OPTIONS":
+                return 200 if self._cors else 405, b"", TEXT
+            if method not in ("GET", "POST"):
+                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported method ({method!r})")
+            if method == "GET" and path == self._metrics_path:
+                return 200, self._api.metrics.text(), "text/plain; version=0.0.4"
+            return 200, await self._answer(method, path, body), JSON
+        except ServingError as error:
+            return http_status(error.code), _error(error.message), JSON
+        except HttpError as error:
+            body.unread = True
+            return error.status, _error(error.message), JSON
+        except UnicodeEncodeError:
+            return 400, _error("JSON strings must be valid Unicode"), JSON
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("a request failed in a way that is the server's fault")
+            return 500, _error("internal error; see the server's log"), JSON
+
+    async def _answer(self, method: str, path: str, body: Body) -> bytes:
         if not path.lower().startswith("/v1/"):
             raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
-        body = self._body() if method == "POST" else b""
+        content = await body.read() if method == "POST" else b""
         match = (_POST if method == "POST" else _GET).fullmatch(path)
         if not match:
             raise _invalid(f"Malformed request: {method} {path}")
         if not match["name"]:
             raise _invalid("Missing model name in request.")
-        if method == "GET" and (self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding")):
-            self.close_connection = True  # a body that nobody reads
         spec = _spec(match)
-        if method == "POST":
-            with self.server.parsing:
-                return self._post(match["method"].lower(), spec, body)
-        if match["metadata"]:
-            return metadata_json(self.api, spec)
-        response = self.api.status(GetModelStatusRequest(model_spec=spec))
-        # The status message keeps its proto's name for one field, as TensorFlow Serving's JSON does.
-        return json.dumps(_plain(response), indent=1)
+        if method == "GET":
+            return self._get(spec, bool(match["metadata"]))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._post, match["method"].lower(), spec, content)
 
-    def _post(self, method: str, spec: ModelSpec, body: bytes) -> str:
+    def _get(self, spec: ModelSpec, metadata: bool) -> bytes:
+        if metadata:
+            return metadata_json(self._api, spec).encode()
+        response = self._api.status(GetModelStatusRequest(model_spec=spec))
+        # The status message keeps its proto's name for one field, as TensorFlow Serving's JSON does.
+        return json.dumps(_plain(response), indent=1).encode()
+
+    def _post(self, method: str, spec: ModelSpec, body: bytes | bytearray) -> bytes:
         if method != "predict":
             raise ServingError(Code.UNIMPLEMENTED, f"{method} is not supported; use predict")
         request = PredictRequest(model_spec=spec)
@@ -183,7 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(name, str):
             raise _invalid("'signature_name' key must be a string value.")
         request.model_spec.signature_name = name
-        with self.api.manager.serving(request.model_spec) as (_, servable):
+        with self._api.manager.serving(request.model_spec) as served:
+            _, servable = served
             try:
                 signature = servable.signature(name)
             except ServingError:
@@ -191,77 +195,41 @@ class _Handler(BaseHTTPRequestHandler):
             arrays, by_row = read_inputs(document, signature)
             for key, array in arrays.items():
                 request.inputs[key].CopyFrom(to_proto(array))
-        caller = Caller(time.monotonic() + self.answer_within if self.answer_within > 0 else None)
-        results, _ = self.api.predict_arrays(request, caller, api="REST")
-        return write_outputs(results, by_row)
+            caller = Caller(time.monotonic() + self._answer_within if self._answer_within > 0 else None)
+            # By the version that the request was read for: a newer one may take other inputs.
+            results, _ = self._api.predict_arrays(request, caller, api="REST", served=served)
+        return write_outputs(results, by_row).encode()
 
-    def _body(self) -> bytes:
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return self._chunks()
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            self.close_connection = True
-            raise _invalid("the request needs a Content-Length") from None
-        try:
-            self._check_length(length)
-        except ServingError:
-            self._discard(length)
-            raise
-        return self.rfile.read(length)
 
-    def _discard(self, length: int) -> None:
-        """Read some of a body that is refused: a caller still sending would not see the answer."""
-        left = min(length, DISCARDED)
-        while left > 0 and (read := len(self.rfile.read(min(left, 2**16)))):
-            left -= read
+def _path(request: Request) -> str:
+    """As it was sent, but for what other servers take for one slash."""
+    path = request.scope["raw_path"].decode("latin-1")
+    return "/" + path.lstrip("/") if path.startswith("//") else path
 
-    def _chunks(self) -> bytes:
-        body = bytearray()
-        try:
-            while size := int(self.rfile.readline(100).partition(b";")[0], 16):
-                self._check_length(len(body) + size)
-                body += self.rfile.read(size)
-                self.rfile.readline(100)
-            while self.rfile.readline(1000).strip():
-                pass  # trailers
-        except ValueError:
-            self.close_connection = True
-            raise _invalid("the request's chunks cannot be read") from None
-        return bytes(body)
 
-    def _check_length(self, length: int) -> None:
-        if not 0 <= length <= self.max_bytes:
-            self.close_connection = True
-            raise ServingError(
-                Code.RESOURCE_EXHAUSTED, f"the request has {length} bytes; this server takes {self.max_bytes}"
-            )
+def _check_framing(request: Request) -> None:
+    """Refuse what h11 lets pass, but a proxy in front may have understood otherwise (RFC 9112, 6.1)."""
+    if not request.scope["http_version"].startswith("1."):
+        raise HttpError(505, "this server speaks HTTP/1.1")
+    if "transfer-encoding" not in request.headers:
+        return
+    if "content-length" in request.headers:
+        raise _invalid("the request has both a Content-Length and a Transfer-Encoding")
+    if request.scope["http_version"] < "1.1":
+        raise _invalid("HTTP/1.0 has no Transfer-Encoding")
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        if self.server.stopping:
-            self.close_connection = True
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        if self.cors:
-            self.send_header("Access-Control-Allow-Origin", "*")
-            self.send_header("Access-Control-Allow-Methods", "POST, GET")
-            self.send_header("Access-Control-Allow-Headers", "Content-Type")
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments) -> None:
-        log.debug("%s %s", self.address_string(), format % arguments)
+def _error(message: str) -> bytes:
+    return json.dumps({"error": message}).encode()
 
 
 def _spec(match: re.Match) -> ModelSpec:
     spec = ModelSpec(name=unquote(match["name"]))
     if match["version"]:
-        if int(match["version"]) >= 2**63:
-            raise _invalid(f"Failed to convert version: {match['version']} to numeric.")
-        spec.version.value = int(match["version"])
+        digits = match["version"].lstrip("0") or "0"
+        if len(digits) > MOST_DIGITS or int(digits) >= 2**63:
+            raise _invalid(f"Failed to convert version: {match['version'][:80]} to numeric.")
+        spec.version.value = int(digits)
     elif match["label"]:
         spec.version_label = unquote(match["label"])
     return spec

@@ -14,18 +14,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import grpc
+from typing import TYPE_CHECKING
 
 from serving import configs, flags
-from serving.batching import Batcher, BatchingOptions
-from serving.metrics import METRICS_PATH
+from serving.batching import Batcher
+from serving.options import batching_options, check_options, configured, credentials_of, grpc_server, monitoring_path
 from serving.protos import ModelServerConfig
 from serving.startup import start_tensorflow
 from serving.status import ServingError, UsageError
 from serving.versions import has_versions
+
+if TYPE_CHECKING:  # TensorFlow starts with them
+    from serving.api import Api
+    from serving.manager import Manager
+    from serving.servicers import Health
 
 log = logging.getLogger("serving")
 LINGER = 0.3  # seconds in which a stopping server still says so; gRPC itself would cancel what comes at that moment
@@ -51,46 +54,18 @@ class Server:
         find_models: Callable[[], ModelServerConfig] | None = None,
     ):
         self.options, self._find_models = options, find_models
-        config = config or (find_models() if find_models else _configured(options))
-        monitoring = _monitoring_path(options)
-        credentials = _credentials(options)
-        batching = _batching(options)
-        if not (options.port or options.grpc_socket_path):
-            raise UsageError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
-        if options.enable_signature_method_name_check:
-            raise UsageError("--enable_signature_method_name_check is not supported by the embedded server")
-        if options.port > 0 and options.port == options.rest_api_port:
-            raise UsageError(f"--port and --rest_api_port are both {options.port}; give them a port each")
-
+        config = config or (find_models() if find_models else configured(options))
+        monitoring = monitoring_path(options)
+        credentials = credentials_of(options)
+        batching = batching_options(options)
+        check_options(options)
         # TensorFlow starts only once the options are known to be sound.
         start_tensorflow(options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
-        from serving.api import Api  # TensorFlow, from here on
-        from serving.gate import Limits
-        from serving.manager import Manager
-        from serving.servable import Servable
-        from serving.servicers import add_services
-
-        tags = tuple(options.saved_model_tags.split(","))
-
-        def load(path: Path) -> Servable:
-            servable = Servable(path, tags)
-            if options.enable_model_warmup:
-                servable.warm_up(max(1, options.num_request_iterations_for_warmup))
-            return servable
-
-        self.manager = Manager(
-            load,
-            retries=options.max_num_load_retries,
-            retry_seconds=options.load_retry_interval_micros / 1e6,
-            labels_of_unavailable=options.allow_version_labels_for_unavailable_models,
-        )
-        limits = Limits(options.max_concurrency, options.max_queue, options.max_image_pixels)
+        self.manager = self._manager()
         self._batcher = Batcher(batching) if batching else None
-        self.api = Api(
-            self.manager, limits, self._batcher, tensor_content=options.enable_serialization_as_tensor_content
-        )
-        self._grpc, self.port = _grpc_server(options, credentials)
-        self._health = add_services(self._grpc, self.api)
+        self.api = self._api()
+        self._grpc, self.port = grpc_server(options, credentials)
+        self._health = self._services()
         self._stopping = threading.Event()
         self._config = config
         self.manager.reload(config)
@@ -110,8 +85,42 @@ class Server:
         self.rest_port = self._rest.port if self._rest else None
         self._health.set(True)
 
+    def _manager(self) -> Manager:
+        from serving.manager import Manager  # TensorFlow, here and below
+        from serving.servable import Servable
+
+        options = self.options
+        tags = tuple(options.saved_model_tags.split(","))
+
+        def load(path: Path) -> Servable:
+            servable = Servable(path, tags)
+            if options.enable_model_warmup:
+                servable.warm_up(max(1, options.num_request_iterations_for_warmup))
+            return servable
+
+        return Manager(
+            load,
+            retries=options.max_num_load_retries,
+            retry_seconds=options.load_retry_interval_micros / 1e6,
+            labels_of_unavailable=options.allow_version_labels_for_unavailable_models,
+        )
+
+    def _api(self) -> Api:
+        from serving.api import Api  # TensorFlow
+        from serving.gate import Limits
+
+        options = self.options
+        limits = Limits(options.max_concurrency, options.max_queue, options.max_image_pixels)
+        content = options.enable_serialization_as_tensor_content
+        return Api(self.manager, limits, self._batcher, tensor_content=content)
+
+    def _services(self) -> Health:
+        from serving.servicers import add_services  # TensorFlow
+
+        return add_services(self._grpc, self.api)
+
     def _start_rest(self, metrics_path: str | None):
-        from serving.rest import RestServer
+        from serving.rest import RestServer  # as the servicers above
 
         options = self.options
         if not options.rest_api_port:
@@ -125,6 +134,8 @@ class Server:
                 max_bytes=min(options.max_message_mib, options.rest_max_body_mib) * 2**20,
                 metrics_path=metrics_path,
                 cors=options.rest_api_enable_cors_support,
+                max_connections=max(1, options.rest_max_connections),
+                allowed_hosts=options.allowed_hosts,
             )
         except OSError as error:
             self._grpc.stop(0)
@@ -188,70 +199,6 @@ class Server:
         log.info("draining")
         self.stop()
         log.info("stopped")
-
-
-def _grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, int]:
-    size = min(options.max_message_mib * 2**20, 2**31 - 1)
-    arguments = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)]
-    arguments += [("grpc.so_reuseport", 0)]  # a port that is taken is an error
-    for pair in filter(None, options.grpc_channel_arguments.split(",")):
-        key, found, value = pair.partition("=")
-        if not found:
-            raise UsageError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
-        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
-    # More threads than requests may wait, so that the one too many is told so.
-    threads = options.grpc_max_threads or options.max_concurrency + options.max_queue + 16
-    server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=arguments)
-    addresses = [f"{options.host}:{max(0, options.port)}"] if options.port else []
-    addresses += [f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else []
-    port = 0
-    for address in addresses:
-        try:
-            bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-        except RuntimeError:
-            raise UsageError(f"{address} cannot be listened on; is another server there?") from None
-        port = port or bound
-    return server, port
-
-
-def _configured(options: argparse.Namespace) -> ModelServerConfig:
-    if options.model_config_file:
-        return configs.read_model_config(options.model_config_file)
-    if not options.model_base_path:
-        raise UsageError("name what to serve: --model_base_path or --model_config_file")
-    return configs.model_config({options.model_name: options.model_base_path})
-
-
-def _monitoring_path(options: argparse.Namespace) -> str | None:
-    if not options.monitoring_config_file:
-        return METRICS_PATH
-    prometheus = configs.read_config(options.monitoring_config_file, configs.MonitoringConfig).prometheus_config
-    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
-
-
-def _batching(options: argparse.Namespace) -> BatchingOptions | None:
-    if not options.enable_batching:
-        if options.batching_parameters_file:
-            raise UsageError("--batching_parameters_file is set without --enable_batching")
-        return None
-    if not options.batching_parameters_file:
-        return BatchingOptions()
-    parameters = configs.read_config(options.batching_parameters_file, configs.BatchingParameters)
-    try:
-        return BatchingOptions.of(parameters)
-    except ServingError as error:
-        raise UsageError(f"{options.batching_parameters_file}: {error}") from None
-
-
-def _credentials(options: argparse.Namespace):
-    if not options.ssl_config_file:
-        return None
-    ssl = configs.read_config(options.ssl_config_file, configs.SSLConfig)
-    if not ssl.server_key or not ssl.server_cert or (ssl.client_verify and not ssl.custom_ca):
-        needed = "server_key, server_cert" + (" and custom_ca" if ssl.client_verify else "")
-        raise UsageError(f"{options.ssl_config_file}: needs {needed}, each the text of a PEM file")
-    pair = (ssl.server_key.encode(), ssl.server_cert.encode())
-    return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
 class _JsonFormatter(logging.Formatter):

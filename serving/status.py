@@ -15,6 +15,14 @@ class ServingError(Exception):
         self.code, self.message = code, message
 
 
+class HttpError(Exception):
+    """A request refused by a status of HTTP's that none of gRPC's codes stands for."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
 class UsageError(Exception):
     """Flags, files or an address that cannot be used, told in one line."""
 
