@@ -27,8 +27,8 @@ COMMANDS = [
 ]
 
 
-def python(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120)
+def python(*arguments, timeout=120):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=timeout)
 
 
 def test_help_names_every_command_and_only_those(capsys):
@@ -176,9 +176,10 @@ for words in (
     status = main(words)
     assert status == 0, words
 """
-    done = python("-c", code, str(sample), str(config_file), str(tmp_path))
+    done = python("-c", code, str(sample), str(config_file), str(tmp_path), timeout=500)
     assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["epoch 1/1"]
+    said = [line for line in done.stderr.splitlines() if not line.endswith(" left")]  # progress, on a slow machine
+    assert [line.split(":")[0] for line in said] == ["epoch 1/1"]
 
 
 def test_many_models_in_one_process_let_through_nothing_either(exported, run_folder):
@@ -194,7 +195,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 """
     words = [sys.executable, "-c", code, str(run_folder), str(exported)]
     env = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=500, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
 
 
