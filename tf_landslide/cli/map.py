@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.extras import extra
@@ -38,10 +37,8 @@ def add(commands: Commands) -> None:
 def run(a: Arguments) -> None:
     with extra("map"):
         from tf_landslide.scenes.stack import open_scene  # rasterio
-    from tf_landslide.predict.load import is_server, load_predictor  # pydantic
+    from tf_landslide.predict.load import load_predictor  # pydantic
 
-    if not is_server(a.model):
-        start_tensorflow()
     predictor = load_predictor(a.model)
     needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
     scene = open_scene(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
@@ -51,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: Arguments) -> None:
-    start_tensorflow()
     with extra("page"):
         from tf_landslide.page.app import launch  # Gradio
     from tf_landslide.page.library import Library, find_models, models_in

@@ -29,7 +29,7 @@ class ChannelNormalization(keras.layers.Layer):
     epsilon = 1e-6  # the smallest standard deviation that is divided by
 
     def __init__(self, **kwargs):
-        super().__init__(**{**kwargs, "autocast": False})  # a saved layer says what it was
+        super().__init__(**{**kwargs, "autocast": False})  # which saved models may name as well
 
     def build(self, input_shape):
         options = {"shape": (input_shape[-1],), "trainable": False, "dtype": "float32", "autocast": False}
