@@ -71,9 +71,7 @@ class ModelCard:
         for name in ("channel_names", "median_bands"):
             known[name] = known.get(name) or ()
         try:
-            known["layout"] = get_layout(known["layout"])
-        except KeyError:
-            raise LandslideError(f"{origin}: has no layout") from None
+            known |= {"layout": get_layout(known["layout"])} if "layout" in known else {}
         except LandslideError as error:
             raise LandslideError(f"{origin}: {error}") from None
         card: ModelCard = checked(TypeAdapter(cls), known, origin)
