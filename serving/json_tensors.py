@@ -103,7 +103,9 @@ def _array(value, kind: DType) -> np.ndarray:
         if depth:
             flat = [item for part in flat for item in part]
         expected = shape[depth + 1] if depth + 1 < len(shape) else None
-        for item in flat:
+        if _fits(flat, expected):
+            continue
+        for item in flat:  # which one does not
             if isinstance(item, list) != (expected is not None):
                 raise _invalid(f"Encountered a value at an unexpected level: {depth + 1}; expected rank {len(shape)}")
             if expected is not None and len(item) != expected:
@@ -118,13 +120,19 @@ def _array(value, kind: DType) -> np.ndarray:
     allowed = _NUMBERS.get("f" if kind.name == "bfloat16" else dtype.kind)
     if allowed is None:
         raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value to type: {kind.name}")
-    for item in flat:
+    for item in () if set(map(type, flat)) <= set(allowed) else flat:
         if type(item) not in allowed:
             raise _invalid(f"JSON Value: {str(item)[:80]} is not of expected type: {kind.name}")
     try:
         return np.array(flat, dtype).reshape(shape)
     except (OverflowError, ValueError) as error:
         raise _invalid(f"JSON values are not of expected type: {kind.name}: {error}") from None
+
+
+def _fits(items: list, size: int | None) -> bool:
+    """Whether all are lists of a size, or none is a list where there is none; much faster than to ask each."""
+    kinds = set(map(type, items))
+    return list not in kinds if size is None else kinds <= {list} and set(map(len, items)) <= {size}
 
 
 def _bytes(item) -> bytes:
