@@ -199,7 +199,7 @@ def test_twenty_uploads_at_a_time_are_all_answered_and_a_second_burst_adds_only_
     answers = []
 
     def one():
-        client = Client(up.local_url, verbose=False, download_files=False)
+        client = Client(up.local_url, verbose=False, download_files=False, httpx_kwargs={"timeout": 120})
         found = client.predict([handle_file(str(patches[0].image))], [], "tiny", 0.45, api_name="/run")
         answers.append(any(expected in str(part) for part in found))
 

@@ -76,7 +76,7 @@ def test_the_state_before_stays_until_the_new_one_is_whole(state, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(LandslideError, match="no space left on the disk"):
         TrainingState([], [], []).save(path)
     assert TrainingState.load(path).history == state.history
 

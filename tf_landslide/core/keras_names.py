@@ -23,6 +23,7 @@ HOMES = {
     "AtrousConv2D": "tf_landslide.models.layers.conv",
     "BCEDice": "tf_landslide.training.losses",
     "BatchNormalization": "tf_landslide.models.layers.norm",
+    "BestF1": "tf_landslide.metrics.keras",
     "BilinearUpsampling": "tf_landslide.models.layers.resize",
     "EfficientAttention": "tf_landslide.models.encoders.mix_transformer",
     "F1": "tf_landslide.metrics.keras",
