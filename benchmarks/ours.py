@@ -30,9 +30,9 @@ def _started(facts: dict, *packages: str) -> bool:
     start_tensorflow()
     import keras
     import tensorflow as tf
-    import tf_landslide.losses
 
-    import tf_landslide.models  # noqa: F401
+    import tf_landslide.models.build
+    import tf_landslide.training.losses  # noqa: F401
 
     gpus = tf.config.list_physical_devices("GPU")
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else None

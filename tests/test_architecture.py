@@ -1,6 +1,7 @@
 """The plan of the house, as far as import-linter does not hold it: see docs/architecture.md."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,19 @@ def test_private_names_of_keras_stand_in_one_module():
     for path in MODULES:
         if path.name != "_keras_compat.py":
             assert not [name for name in private if name in path.read_text()], path
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_what_a_benchmark_imports_of_ours_exists(script):
+    """Benchmarks import inside functions, and no other test runs them."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            wanted = [(node.module or "", alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            wanted = [(alias.name, None) for alias in node.names]
+        else:
+            continue
+        for module, name in wanted:
+            if module.split(".")[0] in ("tf_landslide", "serving"):
+                found = importlib.import_module(module)
+                assert name is None or hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), module
