@@ -13,6 +13,8 @@ import pytest
 import tf_landslide
 from tf_landslide.core.keras_names import HOMES
 
+pytestmark = pytest.mark.slow
+
 LEGACY = Path(__file__).parent / "legacy"
 
 

@@ -17,6 +17,8 @@ from tf_landslide.predict.export import save_model, verify
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.training.losses import BCEDice
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {
     "unet": {"filters": (16, 8, 8, 4, 4)},
     "deeplabv3plus": {"filters": 16, "skip_filters": 8},

@@ -16,6 +16,8 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.build import build_model
 from tf_landslide.models.encoders import ENCODERS, keras_applications, residual, segmentation_models, weights
 
+pytestmark = pytest.mark.slow
+
 SIX = ["red", "green", "blue", "ndvi", "slope", "dem"]
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

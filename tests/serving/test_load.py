@@ -15,6 +15,8 @@ import pytest
 from serving.tensors import to_array
 from tests.serving.conftest import Stubs, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):

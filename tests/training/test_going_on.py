@@ -19,6 +19,8 @@ from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import data_fingerprint
 from tf_landslide.runs.splits import open_splits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run_copy(run_folder, tmp_path):

@@ -16,6 +16,8 @@ from tf_landslide.runs.folder import Run
 from tf_landslide.runs.history import best_epoch
 from tf_landslide.training.callbacks import EarlyStopping
 
+pytestmark = pytest.mark.slow
+
 
 def weights_hash(run) -> str:
     digest = hashlib.sha256()
