@@ -25,3 +25,13 @@ def library(two_models):
 @pytest.fixture(scope="session")
 def patches(sample):
     return find_patches(sample, "test")
+
+
+@pytest.fixture
+def namesakes(patches, tmp_path):
+    """Two patches of one file name, and their masks."""
+    for i, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(patches[i].image, tmp_path / folder / "image_1.h5")
+        shutil.copy(patches[i].mask, tmp_path / folder / "mask_1.h5")
+    return [tmp_path / "a", tmp_path / "b"]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
-from tests.page.test_uploads import namesakes  # noqa: F401 (a fixture)
 from tf_landslide.page.analysis import Analysis, analyse, sentence, status
 from tf_landslide.page.downloads import write_downloads
 from tf_landslide.page.tables import PATCH_COLUMNS, TOTAL_COLUMNS, as_csv, patch_table, records, total_table, totals
@@ -96,7 +95,7 @@ def test_csv_is_read_back_and_holds_no_formula(many):
     assert rows[2]["f1"] == ""
 
 
-def test_namesakes_are_stored_apart(library, namesakes, tmp_path):  # noqa: F811
+def test_namesakes_are_stored_apart(library, namesakes, tmp_path):
     uploads, _ = read_uploads([folder / "image_1.h5" for folder in namesakes])
     analysis = analyse(library, uploads, ["tiny"])
     archive, _ = write_downloads(analysis, tmp_path / "d")

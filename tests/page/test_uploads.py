@@ -20,16 +20,6 @@ def write(path, image, **attributes):
     return path
 
 
-@pytest.fixture
-def namesakes(patches, tmp_path):
-    """Two patches of one file name, and their masks."""
-    for i, folder in enumerate(("a", "b")):
-        (tmp_path / folder).mkdir()
-        shutil.copy(patches[i].image, tmp_path / folder / "image_1.h5")
-        shutil.copy(patches[i].mask, tmp_path / folder / "mask_1.h5")
-    return [tmp_path / "a", tmp_path / "b"]
-
-
 def test_two_patches_of_one_name_stay_two(namesakes):
     uploads, _ = read_uploads([folder / "image_1.h5" for folder in namesakes])
     assert [upload.name for upload in uploads] == ["image_1.h5", "image_1_2.h5"]

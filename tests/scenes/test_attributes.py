@@ -8,7 +8,7 @@ import geopandas
 import numpy as np
 import pytest
 
-from tests.scenes.test_polygons import GRID, probability, written  # noqa: F401 (fixtures)
+from tests.scenes.conftest import GRID
 from tf_landslide.scenes.attributes import describe, write_vectors
 
 COMMON = {
@@ -20,7 +20,7 @@ COMMON = {
 
 
 @pytest.fixture(scope="module")
-def found(written, probability):  # noqa: F811
+def found(written, probability):
     rows = np.broadcast_to(np.linspace(0, 40, 700, dtype=np.float32)[:, None], GRID.shape)
     layers = {"probability": lambda w: probability[w.rows, w.columns], "slope": lambda w: rows[w.rows, w.columns]}
     return describe(written[1], GRID, layers, minimum_area=2000, common=COMMON)
