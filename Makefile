@@ -25,7 +25,7 @@ test: $(STAMP)
 test-fast: $(STAMP) # what most changes break, under two minutes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full and not slow"
 
-test-models: $(STAMP) # the paper's models at full size
+test-models: $(STAMP) # the paper's models at full size, and every encoder with every decoder
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
 bench: $(STAMP) $(BENCH_STAMP) # ours beside its peers, to docs/performance.md; let nothing else work meanwhile

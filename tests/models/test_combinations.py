@@ -1,4 +1,4 @@
-"""Any encoder with any decoder, scaled down; ``make test-models`` runs the paper's models at full size."""
+"""Any encoder with any decoder, scaled down: a few here, all by ``make test-models``."""
 
 import dataclasses
 
@@ -24,9 +24,9 @@ OPTIONS = {
     "deeplabv3plus": {"filters": 16, "skip_filters": 8},
     "segformer": {"filters": 16},
 }
-PAIRS = [("unet", encoder) for encoder in SMALL]
-PAIRS += [("deeplabv3plus", encoder) for encoder in ("resnet18", "mobilenetv2", "resnext", "mit")]
-PAIRS += [("segformer", encoder) for encoder in ("mit", "resnet18")]
+PAIRS = [("unet", encoder) for encoder in ("resnet18", "seresnext", "mit")]
+PAIRS += [("deeplabv3plus", "mobilenetv2"), ("segformer", "resnet18")]
+FURTHER = [(decoder, encoder) for decoder in OPTIONS for encoder in SMALL if (decoder, encoder) not in PAIRS]
 
 
 @pytest.fixture
@@ -40,9 +40,10 @@ def build(monkeypatch):
     return build
 
 
-@pytest.mark.parametrize(("architecture", "encoder"), PAIRS)
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.full) for pair in FURTHER)]
+)
 def test_every_encoder_meets_every_decoder_saves_reloads_and_exports(build, architecture, encoder, tmp_path):
-    keras.utils.set_random_seed(0)  # some random weights saturate every probability, which would show nothing
     model = build(architecture, encoder)
     rng = np.random.default_rng(0)
     model.get_layer("normalization").adapt([rng.normal(3, 2, (2, 16, 16, 6))])

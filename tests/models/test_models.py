@@ -16,6 +16,7 @@ MODELS = {
 
 
 def build(name, channels=6):
+    keras.utils.set_random_seed(0)  # some random weights saturate every probability
     return build_model(name.split("_bn")[0].removesuffix("_resnet34"), channels=channels, **MODELS[name])
 
 

@@ -1,6 +1,7 @@
 """``tf-landslide map`` as a user runs it: a scene and a terrain model in, rasters and polygons out."""
 
 import json
+import shutil
 
 import geopandas
 import numpy as np
@@ -10,7 +11,9 @@ from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, WGS84, terrain, write
 from tf_landslide.cli.main import main
-from tf_landslide.predict.load import load_predictor
+from tf_landslide.jobs.map import MapOptions, map_scene
+from tf_landslide.predict.export import save_model
+from tf_landslide.predict.load import load_card, load_model, load_predictor
 from tf_landslide.scenes.grid import Grid
 
 GRID = Grid(Affine(10, 0, 569000, 0, -10, 4737000), UTM, (224, 288))
@@ -79,6 +82,33 @@ def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):
     expected = predictor(channels[None])[0, :224, :, 0]
     valid = np.isfinite(found)
     np.testing.assert_allclose(found[valid], expected[valid], atol=1e-5)
+
+
+def test_a_stopped_map_takes_no_parts_of_a_model_that_was_trained_anew(run_folder, scene, tmp_path, monkeypatch):
+    """Whose card is the same to the letter; from a run and from an export."""
+    from tf_landslide.scenes.stack import open_scene
+
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    card = load_card(run)
+    opened = open_scene([scene / "s.tif"], BANDS, dem=scene / "dem.tif")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tf_landslide.jobs.map.write_rasters", stopped)
+    for turn in range(2):
+        model = load_model(run, compile=False)
+        if turn:
+            model.set_weights([weights + 0.25 for weights in model.get_weights()])
+            model.save(run / "model.keras")
+        save_model(model, card, tmp_path / "export" / str(turn + 1))
+        for where in (run, tmp_path / "export" / str(turn + 1)):
+            with pytest.raises(KeyboardInterrupt):
+                map_scene(opened, load_predictor(where), tmp_path / f"of {where.parent.name}", MapOptions(window=288))
+    for out in tmp_path.glob("of *"):
+        one, other = out.glob(".parts-*/0_0.npy")
+        assert not np.array_equal(np.load(one), np.load(other), equal_nan=True)
+    assert len(list(tmp_path.glob("of *"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,20 @@
 
     python killed.py DATA OUT
 
-A kill at a random moment hits a writing of a few milliseconds hardly ever, so that some children kill themselves after
-a random share of the state's bytes is written.
+Half of the children die a random moment after a random batch of the epoch they begin with or the next. A kill there
+hits a writing of a few milliseconds hardly ever, so that the others die when a random share of a state's bytes is
+written. No child gets further than one epoch, whatever else the machine does.
 """
 
-import json
 import os
 import random
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import keras
 import numpy as np
@@ -22,6 +25,7 @@ from tf_landslide.jobs.train import train
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.runs.config import check_config
+from tf_landslide.training.callbacks import RefuseNaN
 
 CONFIG = {
     "model": {"architecture": "segformer", "encoder": "dropping", "options": {"filters": 4, "dropout": 0.3}},
@@ -41,50 +45,56 @@ def dropping(channels):
     return keras.Model(inputs, maps)
 
 
-def child(data: Path, out: Path, after: float | None) -> int:
-    """Train in a child process. Returns its id; ``after`` is the share of a state's bytes behind which it dies."""
-    if pid := os.fork():
-        return pid
-    try:
-        if after is not None:
-            _die_while_writing(after)
-        train(check_config(CONFIG, "test"), data, out, resume=(out / "config.yaml").exists())
-        os._exit(0)
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
+def child(data: Path, out: Path, die: Callable[[], None] | None = None) -> int:
+    """Train in a child process, which arranges first how it will die. Returns how it ended."""
+    if not (pid := os.fork()):
+        try:
+            if die:
+                die()
+            train(check_config(CONFIG, "test"), data, out, resume=(out / "config.yaml").exists())
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]
 
 
-def _die_while_writing(after: float) -> None:
+def die_while_writing(share: float) -> None:
     savez = np.savez
 
     def die(path, **arrays):
         savez(path, **arrays)
-        os.truncate(path, int(after * Path(path).stat().st_size))
+        os.truncate(path, int(share * Path(path).stat().st_size))
         os.kill(os.getpid(), signal.SIGKILL)
 
     np.savez = die
 
 
+def die_after(batches: int, seconds: float) -> None:
+    ended = RefuseNaN.on_train_batch_end
+    left = iter(range(batches - 1, -1, -1))
+
+    def count(self, batch, logs=None):
+        ended(self, batch, logs)
+        if next(left, None) == 0:
+            Thread(target=lambda: (time.sleep(seconds), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
+
+    RefuseNaN.on_train_batch_end = count
+
+
 def main(data: Path, out: Path) -> None:
     ENCODERS["dropping"] = Encoder(dropping, "", "", (4, 8, 16, 32))
-    draw, killed, killed_while_writing = random.Random(0), 0, 0
-    started = time.monotonic()
-    _, status = os.waitpid(child(data, out / "whole", None), 0)
-    assert status == 0, status
-    typical = time.monotonic() - started
-    for attempt in range(100):
-        after = draw.random() if attempt in (1, 3, 4) else None
-        pid = child(data, out / "killed", after)
-        if after is None and attempt < 8:
-            time.sleep(draw.uniform(0.3, 0.8) * typical)
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        if status == 0:
-            break
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
-        killed, killed_while_writing = killed + 1, killed_while_writing + (after is not None)
-    print(json.dumps({"killed": killed, "killed_while_writing": killed_while_writing}))
+    draw = random.Random(0)
+    assert child(data, out / "whole") == 0
+    batches = -(-len(list((data / "TrainData/img").glob("*.h5"))) // CONFIG["training"]["batch_size"])
+    for attempt in range(6):
+        if attempt % 2:
+            status = child(data, out / "killed", partial(die_while_writing, draw.random()))
+        else:
+            when = draw.randint(1, batches * 3 // 2), draw.uniform(0, 0.02)
+            status = child(data, out / "killed", partial(die_after, *when))
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (attempt, status)
+    assert child(data, out / "killed") == 0
 
 
 if __name__ == "__main__":

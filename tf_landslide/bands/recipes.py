@@ -123,7 +123,7 @@ class ChannelRecipe:
         """The channels of physical bands, (N, H, W) each."""
         if self.median_size > 1:
             physical = {name: self._smoothed(values, name, xp) for name, values in physical.items()}
-        return [_channel(physical, name, xp) for name in self.channel_names]
+        return [channel(physical, name, xp) for name in self.channel_names]
 
     def _smoothed(self, values: Any, band: str, xp: Any) -> Any:
         return (
@@ -207,7 +207,14 @@ def _physical(values: Any, band: Band, xp: Any) -> Any:
     return physical if band.nodata is None else xp.where(xp.equal(values, band.nodata), float("nan"), physical)
 
 
-def _channel(physical: Mapping[str, Any], name: str, xp: Any) -> Any:
+def channel(physical: Mapping[str, Any], name: str, xp: Any = np) -> Any:
+    """A channel of physical bands by name: one of them, or an index of two; NaN where missing.
+
+    Args:
+        physical: arrays or tensors of one shape by name, NaN where missing.
+        name: of a band among them, or of an index (``INDICES``) whose bands are.
+        xp: NumPy, or ``keras.ops`` for tensors.
+    """
     if name in physical:
         return physical[name]
     a, b = physical[INDICES[name].a], physical[INDICES[name].b]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from tf_landslide.bands.recipes import INDICES
+from tf_landslide.bands.recipes import INDICES, channel
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_json
 from tf_landslide.predict.predictor import Predictor
@@ -112,9 +112,8 @@ def _layers(scene: Scene, probability: rasterio.io.DatasetReader) -> dict[str, C
     if {index.a, index.b} <= set(scene.names):
 
         def ndvi(window: Window) -> np.ndarray:
-            a, b = scene.read(index.a, window), scene.read(index.b, window)
             with np.errstate(divide="ignore", invalid="ignore"):
-                return (a - b) / (a + b)
+                return channel({band: scene.read(band, window) for band in (index.a, index.b)}, "ndvi")
 
         layers["ndvi"] = ndvi
     return layers
@@ -135,4 +134,5 @@ def _settings(scene: Scene, predictor: Predictor, cut: Tiling) -> dict[str, obje
     }
     grid = [list(scene.grid.transform), scene.grid.crs.to_wkt(), list(scene.grid.shape)]
     card = json.loads(predictor.card.as_json())
-    return {"files": files, "grid": grid, "model": card, "runtime": predictor.runtime, "tiling": str(cut)}
+    model = {"card": card, "weights": predictor.backend.fingerprint(), "runtime": predictor.runtime}
+    return {"files": files, "grid": grid, "model": model, "tiling": str(cut)}

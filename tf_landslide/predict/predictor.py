@@ -39,6 +39,10 @@ class Backend(Protocol):
     @property
     def in_flight(self) -> int: ...
 
+    def fingerprint(self) -> str:
+        """What differs where the model's weights do."""
+        ...
+
     def probability(self, channels: np.ndarray) -> np.ndarray:
         """(n, H, W, C) float32 to (n, H, W, 1) float32, for H and W multiples of ``STRIDE``."""
         ...

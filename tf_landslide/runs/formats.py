@@ -6,6 +6,7 @@ Serving watches; ``serving.versions`` says what a version folder is.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -23,6 +24,7 @@ REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
 
 SAVED_MODEL = "saved_model.pb"
+VARIABLES = "variables"
 CARD = "assets.extra/model_card.json"
 CARD_TEXT = "assets.extra/model_card.md"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -56,6 +58,15 @@ def export_version(path: Path) -> Path | None:
     return versions[max(versions)] if versions else None
 
 
+def export_digest(version: Path) -> str:
+    """SHA-256 of an exported version's graph and weights."""
+    digest = hashlib.sha256()
+    for path in (version / SAVED_MODEL, *sorted((version / VARIABLES).iterdir())):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
 def next_version(model: Path) -> Path:
     """The version folder above the highest there is."""
     versions = version_folders(model) if model.is_dir() else {}
@@ -70,6 +81,6 @@ def check_model_name(name: str) -> None:
 
 __all__ = [
     *("CARD", "CARD_TEXT", "CONFIG", "ENVIRONMENT", "HISTORY", "LOGS", "METRICS", "MODEL", "REFERENCE"),
-    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "WARMUP", "check_model_name", "export_version", "has_versions"),
-    *("is_export", "is_judged_run", "is_run", "next_version"),
+    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "VARIABLES", "WARMUP"),
+    *("check_model_name", "export_digest", "export_version", "is_export", "is_judged_run", "is_run", "next_version"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -26,9 +27,15 @@ class KerasBackend:
     in_flight = 1
 
     def __init__(self, model: keras.Model, batch_size: int = BATCH_SIZE):
-        self.batch_size = batch_size
+        self.batch_size, self._model = batch_size, model
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="channels")]
         self._graph = tf.function(lambda channels: model(channels, training=False), input_signature=signature)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for weights in self._model.get_weights():
+            digest.update(np.ascontiguousarray(weights).data)
+        return digest.hexdigest()
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         return self._graph(channels).numpy()

@@ -41,6 +41,7 @@ class OpenVINOBackend:
             import openvino  # optional
         except ImportError:
             raise Unfit("it is not installed; pip install openvino") from None
+        self._path = path
         channels, expected = _reference(path)
         # Where a CPU has bfloat16, OpenVINO would take it, and give two or three digits.
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -58,6 +59,9 @@ class OpenVINOBackend:
         expected = np.concatenate([expected, expected[:1]])
         if found.shape != expected.shape or not np.abs(found - expected).max() <= TOLERANCE:
             raise Unfit(f"its answer differs from the exported model's by more than {TOLERANCE:g}")
+
+    def fingerprint(self) -> str:
+        return formats.export_digest(self._path)
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         requests = self._requests("LATENCY" if len(channels) == 1 else "THROUGHPUT")[: len(channels)]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
+from tf_landslide.runs import formats
 
 
 class SavedModelBackend:
@@ -27,6 +28,7 @@ class SavedModelBackend:
     in_flight = 1
 
     def __init__(self, path: Path):
+        self._path = path
         try:
             # The signature's variables live only as long as the object they were loaded with.
             self._model = tf.saved_model.load(str(path))
@@ -38,6 +40,9 @@ class SavedModelBackend:
             raise LandslideError(
                 f"{path}: takes {', '.join(takes)} and gives {', '.join(gives)}; expected channels and probability"
             )
+
+    def fingerprint(self) -> str:
+        return formats.export_digest(self._path)
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         return self._signature(channels=tf.constant(channels))["probability"].numpy()

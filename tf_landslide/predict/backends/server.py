@@ -37,6 +37,10 @@ class ServerBackend:
     def __init__(self, client: Client, batch_size: int = BATCH_SIZE, in_flight: int = 4):
         self.client, self.batch_size, self.in_flight = client, batch_size, in_flight
 
+    def fingerprint(self) -> str:
+        with _told():
+            return f"{self.client.url} {sorted(self.client.status())}"
+
     def probability(self, channels: np.ndarray) -> np.ndarray:
         with _told():
             outputs = self.client.predict({"channels": channels})
