@@ -132,6 +132,7 @@ def test_what_is_not_there_is_one_line_and_status_2(arguments, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_the_current_folder_is_a_folder_like_any_other(sample, config_file, tmp_path, monkeypatch):
     for name in ("data", "run"):
         (tmp_path / name).mkdir()
@@ -158,6 +159,7 @@ def test_a_terminal_command_prints_no_start_up_noise(sample, run_folder, tmp_pat
     assert "image_1.h5" in done.stdout and "results in" in done.stdout
 
 
+@pytest.mark.slow
 def test_no_command_lets_through_what_tensorflow_logs(sample, config_file, tmp_path):
     """One process for all: what TensorFlow and Keras write goes to the descriptor, beside ``sys.stderr``."""
     code = """
@@ -182,6 +184,7 @@ for words in (
     assert [line.split(":")[0] for line in said] == ["epoch 1/1"]
 
 
+@pytest.mark.slow
 def test_many_models_in_one_process_let_through_nothing_either(exported, run_folder):
     """TensorFlow's C++ logs errors of kernels that a CPU lacks, its Python warns of graphs that are traced often."""
     code = """
@@ -199,6 +202,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
 
 
+@pytest.mark.slow
 def test_paths_are_printed_as_they_were_given(sample, config_file, tmp_path, capsys, monkeypatch):
     (tmp_path / "sample").symlink_to(sample)
     monkeypatch.chdir(tmp_path)
@@ -221,6 +225,7 @@ def test_paths_are_printed_as_they_were_given(sample, config_file, tmp_path, cap
     assert str(tmp_path) not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_warning_is_one_line(exported, sample, tmp_path):
     version = shutil.copytree(exported, tmp_path / "1")
     shutil.rmtree(version / "variables")
@@ -280,6 +285,7 @@ complete -p tf-landslide
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_demo_runs_through(tmp_path, capsys, monkeypatch):
     from tf_landslide.jobs import demo
 

@@ -38,6 +38,7 @@ def test_signature_keras_file_and_live_model_agree(exported, run_folder):
         assert served.std() > 1e-4
 
 
+@pytest.mark.slow
 def test_live_model_and_its_keras_file_agree(tmp_path, sample):
     import keras
 

@@ -143,6 +143,7 @@ def test_median_filters_only_the_chosen_bands(stored):
     np.testing.assert_allclose(filtered[..., 13], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["six", "fourteen", "legacy_ratio", ["ndmi", "slope"]])
 @pytest.mark.parametrize("median", [0, 3])
 def test_layer_map_model_and_signature_agree(stored, recipe, median, tmp_path):

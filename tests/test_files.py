@@ -215,6 +215,7 @@ def test_a_full_disk_ends_export_in_one_line(small_disk, run_folder, leave, capf
     assert not list((small_disk / "tiny").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [3_000_000, 100_000, 8_000])
 @pytest.mark.parametrize("cache", ["disk", "memory"])
 def test_a_full_disk_ends_train_in_one_line(small_disk, sample, config_file, cache, leave, capfd):

@@ -7,11 +7,13 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 
 from tests.conftest import ROOT
 from tf_landslide.runs.config import config_table
 
 
+@pytest.mark.slow
 def test_the_readmes_script_runs(sample, tmp_path, monkeypatch):
     script = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     assert "model.compile" in script and "model.fit" in script and len(script.splitlines()) <= 18

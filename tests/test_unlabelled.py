@@ -31,6 +31,7 @@ def test_inspect_counts_it_without_a_problem(unlabelled, capsys):
     assert "test: 5 images, 128 x 128 x 14, no masks: can be predicted, not judged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_train_leaves_it_out_and_evaluate_refuses_it(unlabelled, config_file, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["train", str(config_file), "training.epochs=1", "--data", str(unlabelled), "--out", str(run)]

@@ -83,6 +83,7 @@ def test_scars_are_steep_and_bare_and_so_are_other_places(scenes):
         assert lookalikes > 1
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_files_and_others_differ(tmp_path):
     def contents(name, seed):
         write_sample(tmp_path / name, train=2, valid=0, test=1, seed=seed)

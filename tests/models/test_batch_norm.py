@@ -75,6 +75,7 @@ def test_a_mask_goes_keras_s_way():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["resnet34", "mobilenetv2"])  # layers of segmentation-models and of Keras
 def test_every_batch_norm_of_a_model_is_fused(encoder, tmp_path):
     model = build_model("unet", encoder, filters=(8, 8, 8, 8, 8))

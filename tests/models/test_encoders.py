@@ -18,6 +18,8 @@ from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.dilation import with_output_stride
 from tf_landslide.models.layers.conv import GroupedConv2D
 
+pytestmark = pytest.mark.slow
+
 _TOY = "of the tests"
 # One small member of each family; the others differ in numbers only, and `make test-models` runs them all.
 SMALL: dict[str, Encoder] = {

@@ -79,6 +79,7 @@ def test_a_small_one_of_each_family(architecture, encoder, precision, monkeypatc
     takes_a_step_saves_reloads_and_exports(model, precision, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", MIXED)
 def test_the_plain_unet(precision, tmp_path):
     keras.utils.set_random_seed(0)

@@ -29,6 +29,7 @@ def spoil_weights(model):
         path.write_bytes(b"no weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [spoil_card, spoil_card_values, spoil_graph, spoil_weights])
 def test_a_damaged_export_costs_itself_alone(spoil, two_models, exported, patches, tmp_path):
     folder = shutil.copytree(two_models, tmp_path / "models")

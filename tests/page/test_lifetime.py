@@ -16,6 +16,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.page.making import Making
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_what_ends_the_page_removes_its_folder(ending, tmp_path):
     """Started with nothing: it comes up."""

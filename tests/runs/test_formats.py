@@ -14,6 +14,7 @@ from tf_landslide.runs import formats
 NO_VERSIONS = ["²", "1-old", "１", "-3", "3.0", "9223372036854775808", "v4", " 5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_VERSIONS)
 def test_a_folder_that_is_no_version_is_none_anywhere(exported, tmp_path, name):
     model = tmp_path / "models" / "tiny"

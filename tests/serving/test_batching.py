@@ -126,6 +126,7 @@ def test_only_signatures_with_an_open_first_axis_are_batched():
     assert not can_batch({}, signature())
 
 
+@pytest.mark.slow
 def test_a_server_with_batching_answers_the_same(models, tmp_path, stubs):
     parameters = tmp_path / "batching.config"
     parameters.write_text("max_batch_size { value: 4 }\nbatch_timeout_micros { value: 20000 }")

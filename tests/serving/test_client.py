@@ -67,6 +67,7 @@ def test_a_client_pays_for_neither_tensorflow_nor_keras(server, sample, tmp_path
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
+@pytest.mark.slow
 def test_tensorflow_can_be_imported_after_the_client():
     code = (
         "import serving.client, serving.protos; import tensorflow as tf; "
@@ -288,6 +289,7 @@ def test_tls(models, pem, tmp_path, sample):
         assert main(arguments) == 0
 
 
+@pytest.mark.slow
 def test_mutual_tls(models, pem, tmp_path):
     x = np.zeros((1, 32, 32, 6), np.float32)
     with running(models, ssl_config(pem, tmp_path / "ssl.config", mutual=True)) as server:

@@ -226,6 +226,7 @@ def narrow(models):
         yield server.rest_port
 
 
+@pytest.mark.slow
 def test_a_caller_still_sending_a_body_too_large_sees_the_answer(narrow):
     block = b" " * 2**20
     before = resident()
@@ -255,6 +256,7 @@ def test_who_asks_first_is_told_before_he_sends(narrow):
         assert json.loads(read(connection)[2]) == SUMS
 
 
+@pytest.mark.slow
 def test_so_many_bytes_of_bodies_are_held_and_no_more(models, monkeypatch):
     monkeypatch.setattr(bodies, "HELD", 2**20)
     half = head(f"Content-Length: {2**20}") + b" " * (2**20 - 2**18)
@@ -324,6 +326,7 @@ def test_a_connection_without_a_request_is_closed(impatient):
         assert read(connection)[0] == 200 and is_closed(connection)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_read_is_thrown_away(impatient):
     x = np.random.default_rng(0).random(2**19).tolist()
     request = of_length(json.dumps({"signature_name": "float64", "inputs": x}).encode())
@@ -335,6 +338,7 @@ def test_an_answer_that_is_not_read_is_thrown_away(impatient):
             read(connection)
 
 
+@pytest.mark.slow
 def test_a_body_may_take_longer_the_more_of_it_comes(impatient, monkeypatch):
     monkeypatch.setattr(bodies, "RATE", len(BODY) / 10)
     with connect(impatient) as connection:
@@ -358,6 +362,7 @@ def test_idle_and_slow_connections_cost_no_threads_and_keep_nobody_waiting(port)
         assert threading.active_count() - threads <= 4
 
 
+@pytest.mark.slow
 def test_one_connection_too_many_takes_the_place_of_the_one_that_has_waited_longest(models, busy):
     go, begun = busy
     with running(models, "--rest_max_connections=3") as server, contextlib.ExitStack() as stack:
@@ -376,6 +381,7 @@ def test_one_connection_too_many_takes_the_place_of_the_one_that_has_waited_long
         assert [read(connection)[0] for connection in (first, third, fourth)] == [200] * 3
 
 
+@pytest.mark.slow
 def test_a_thousand_connections_leave_no_more_memory_than_the_first_hundred(models):
     with running(models, "--rest_max_connections=100") as server:
         grown = []
@@ -548,6 +554,7 @@ def test_connections_that_wait_in_the_queue_are_answered_by_a_server_that_stops(
             assert (status, json.loads(body)) == (200, SUMS) and headers["Connection"] == "close"
 
 
+@pytest.mark.slow
 def test_what_outlasts_the_grace_is_told_so(models, busy):
     go, begun = busy
     with running(models) as server, connect(server.rest_port) as connection:

@@ -199,6 +199,7 @@ def test_each_kind_has_its_code(ask, kind):
     assert ask(make(random.Random(0))) == code
 
 
+@pytest.mark.slow
 def test_two_thousand_of_them_and_the_server_lives_and_does_not_grow(ask):
     quick = settings(
         max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True

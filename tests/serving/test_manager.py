@@ -262,6 +262,7 @@ def test_nothing_to_serve_at_all_is_an_error(base):
     assert caught.value.code == Code.UNKNOWN
 
 
+@pytest.mark.slow
 def test_requests_and_changes_at_the_same_time(base):
     publish(base, 1)
     manager = Manager(Loaded)
