@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.processes import this_process
+from tf_landslide.jobs.train import _prepared as prepared
+from tf_landslide.jobs.train import _run_folder as run_folder_of
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
+from tf_landslide.runs.config import Config, load_config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.state import TrainingState, restore
 
@@ -41,6 +45,62 @@ def test_a_run_killed_again_and_again_is_the_run_that_went_through(sample, tmp_p
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert killed.metrics() == whole.metrics()
+    assert not [path for path in tmp_path.rglob(".*")]  # nothing that a killed one had begun
+
+
+def leftover(path, owner):
+    """What a process that was killed while it wrote a file leaves behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{owner}-0123abcd.partial{path.suffix}")
+    partial.write_bytes(b"half")
+    return partial
+
+
+@pytest.fixture
+def dead():
+    """The name of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{this_process().partition('-')[0]}-{process.pid}"
+
+
+def test_a_folder_that_a_killed_run_left_without_a_config_is_trained_into(sample, config_file, tmp_path, dead):
+    config, path = load_config(config_file), tmp_path / "run"
+    partial = leftover(path / formats.CONFIG, dead)
+    with pytest.raises(LandslideError, match="there is nothing to go on with; leave out --resume"):
+        prepared(config, path, resume=True)
+    leftover(path / formats.CONFIG, dead)
+    assert prepared(config, path, resume=False).path == path and not partial.exists()
+    alive = leftover(path / formats.CONFIG, this_process())
+    with pytest.raises(LandslideError, match="already exists"):
+        prepared(config, path, resume=False)
+    assert alive.exists()
+
+
+def test_what_a_killed_run_had_begun_is_swept_when_it_is_gone_on_with(run_folder, tmp_path, dead):
+    path = shutil.copytree(run_folder, tmp_path / "run")
+    partials = [leftover(path / name, dead) for name in (formats.MODEL, formats.STATE, formats.REPORT + "/f1.png")]
+    prepared(Run.open(path).config, path, resume=True)
+    assert not [partial for partial in partials if partial.exists()] and (path / formats.STATE).exists()
+
+
+def test_a_run_folder_appears_with_its_config_in_it(config_file, tmp_path, monkeypatch):
+    """So that no kill leaves one that is no run."""
+    path = tmp_path / "deep/run"
+    run = Run(path, load_config(config_file))
+
+    def killed(_):
+        assert not path.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Config, "to_yaml", killed)
+        with run_folder_of(run):
+            pass
+    assert not path.exists()
+    with run_folder_of(run):
+        assert [file.name for file in path.iterdir()] == [formats.CONFIG]
+    assert Run.open(path).config == run.config
 
 
 def arrays(seed=0):

@@ -128,8 +128,10 @@ class _Both(keras.callbacks.CallbackList):
 
 def test_resuming_with_another_config_or_nothing_is_refused(run_folder, sample, config_file, tmp_path, capsys):
     arguments = ["train", str(config_file), "--data", str(sample), "--resume", "--out"]
-    assert main([*arguments, str(tmp_path / "none")]) == 2
-    assert "is not a run folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    for nothing in ("none", "empty"):
+        assert main([*arguments, str(tmp_path / nothing)]) == 2
+        assert "is not a run folder, there is nothing to go on with; leave out --resume" in capsys.readouterr().err
     for setting in ("training.batch_size=9", "training.epochs=1"):
         assert main([*arguments, str(run_folder), setting]) == 2
         assert "was started with another config" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, warn
-from tf_landslide.core.files import beside, telling_a_full_disk, write_json, write_text
+from tf_landslide.core.files import beside, replacing, sweep, telling_a_full_disk, write_json, write_text
 from tf_landslide.core.locks import locked
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
@@ -145,8 +145,12 @@ def _normalise(model: keras.Model, run: Run, train_set: tf.data.Dataset) -> None
 def _run_folder(run: Run) -> Iterator[None]:
     """Make the run folder; take it away again where training ends before anything is worth resuming."""
     existed = run.path.exists()
-    run.path.mkdir(parents=True, exist_ok=True)
-    write_text(run.path / formats.CONFIG, run.config.to_yaml())
+    if existed:
+        write_text(run.path / formats.CONFIG, run.config.to_yaml())
+    else:  # it comes with its config in it, so that no kill leaves a folder that is no run
+        with replacing(run.path) as partial:
+            partial.mkdir()
+            (partial / formats.CONFIG).write_text(run.config.to_yaml())
     try:
         yield
     except BaseException:
@@ -156,6 +160,10 @@ def _run_folder(run: Run) -> Iterator[None]:
 
 
 def _prepared(config: Config, path: Path, resume: bool) -> Run:
+    for folder in (path, (path / formats.STATE).parent, path / formats.REPORT):
+        sweep(folder)
+    if resume and (not path.exists() or path.is_dir() and not any(path.iterdir())):
+        raise LandslideError(f"{path}: is not a run folder, there is nothing to go on with; leave out --resume")
     if resume:
         earlier = Run.open(path).config
         epochs = max(earlier.training.epochs, config.training.epochs)
