@@ -15,6 +15,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data import hdf5
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import image_layout, image_shape, noted_image, noted_mask, read_image, read_mask
+from tf_landslide.data.safe_hdf5 import _lzf_length
 from tf_landslide.data.statistics import inspect_data
 from tf_landslide.page.uploads import read_uploads
 
@@ -148,11 +149,54 @@ def test_a_piece_that_unpacks_to_more_than_it_declares_is_refused(tmp_path, monk
         read_image(path, limit=2**24)
 
 
-def test_pieces_that_are_sound_are_read_whatever_the_limit(tmp_path):
+def test_lzf_that_unpacks_to_more_than_it_declares_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "image_1.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("img", (8, 8, 14), "f4", compression="lzf", chunks=(8, 8, 14))
+        data.id.write_direct_chunk((0, 0, 0), b"\0\0" + b"\xe0\xff\0" * 1_000_000)  # 264 zeros each
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(LandslideError, match="unpacks to more than it declares"):
+        read_image(path, limit=2**24)
+
+
+@pytest.mark.parametrize("options", [{"scaleoffset": 3}, {"compression": "lzf"}, {"compression": "gzip"}])
+def test_packing_whose_size_cannot_be_asked_is_refused(options, tmp_path, monkeypatch):
+    """HDF5 takes as much memory for scale-offset as the file says it needs, and twice packed is packed for each."""
+    path = tmp_path / "image_1.h5"
+    with h5py.File(path, "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((8, 8, 14))
+        if "scaleoffset" not in options:
+            properties.set_deflate(9)
+        properties = _with(properties, options)
+        space = h5py.h5s.create_simple((8, 8, 14))
+        h5py.h5d.create(file.id, b"img", h5py.h5t.IEEE_F32LE, space, properties)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(LandslideError, match=r"compressed by (scale-offset|gzip and \w+), whose size cannot be asked"):
+        read_image(path)
+
+
+def _with(properties, options):
+    if options.get("compression") == "lzf":
+        properties.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
+    elif options.get("compression") == "gzip":
+        properties.set_deflate(9)
+    else:
+        properties.set_scaleoffset(h5py.h5z.SO_FLOAT_DSCALE, 3)
+    return properties
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_pieces_that_are_sound_are_read_whatever_the_limit(compression, tmp_path):
+    """Of numbers that hardly pack, as measured ones, and of numbers that do."""
     values = np.random.default_rng(0).random((64, 64, 14)).astype(np.float32)
+    values[:, :20], values[:, 40:] = 0, np.round(values[:, 40:], 1)
     for i, options in enumerate(({}, {"shuffle": True}, {"fletcher32": True}, {"shuffle": True, "fletcher32": True})):
         with h5py.File(tmp_path / f"image_{i}.h5", "w") as file:
-            file.create_dataset("img", data=values, compression="gzip", chunks=(32, 64, 14), **options)
+            stored = file.create_dataset("img", data=values, compression=compression, chunks=(32, 64, 14), **options)
+            if compression == "lzf":
+                packed, declared = stored.id.read_direct_chunk((0, 0, 0))[1], values.nbytes // 2
+                assert _lzf_length(packed[: -4 if "fletcher32" in options else None], 10**9) == declared > len(packed)
         np.testing.assert_array_equal(read_image(tmp_path / f"image_{i}.h5", limit=values.nbytes), values)
 
 

@@ -11,7 +11,7 @@ import errno
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,6 @@ LIMIT = 2**30
 
 LAYOUT_ATTRIBUTE = "layout"  # of the image's dataset: the name of its band layout, where a file says it
 _MOST_LINKS = 16
-_MOST_DEFLATED = 1032  # times its size is what gzip unpacks to at most
 
 
 @dataclass(frozen=True)
@@ -109,31 +108,75 @@ def read_values(path: Path, found: Found, stored: h5py.Dataset, limit: int) -> n
 
 
 def _check_pieces(path: Path, found: Found, stored: h5py.h5d.DatasetID, limit: int) -> None:
-    """Refuse gzip that unpacks to more than was declared: HDF5 unpacks a piece whole before it looks at its size.
+    """Refuse what unpacks to more than was declared: HDF5 unpacks a piece whole before it looks at its size.
 
     Pieces so small that they stay below the limit whatever they hold are not looked at.
     """
     properties = stored.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-    if filters.count(h5py.h5z.FILTER_DEFLATE) > 1:
-        raise LandslideError(f"{path}: {found.key!r} is compressed twice; write it with gzip alone")
-    if h5py.h5z.FILTER_DEFLATE not in filters:
+    packing = [number for number in filters if number not in _AS_LARGE]
+    if not packing:
         return
-    left_out = 1 << filters.index(h5py.h5z.FILTER_DEFLATE)
+    if len(packing) > 1 or packing[0] not in _UNPACKED:
+        names = " and ".join(_FILTER_NAMES.get(number, f"filter {number}") for number in packing)
+        raise LandslideError(
+            f"{path}: {found.key!r} is compressed by {names}, whose size cannot be asked; write it with gzip alone"
+        )
+    left_out = 1 << filters.index(packing[0])
+    most, unpacked = _UNPACKED[packing[0]]
+    end = -4 if h5py.h5z.FILTER_FLETCHER32 in filters[filters.index(packing[0]) :] else None  # a checksum behind it
     declared = math.prod(found.chunk or ()) * found.dtype.itemsize
     pieces: list[tuple[int, ...]] = []
 
     def look(piece: Any) -> None:
-        if piece.size * _MOST_DEFLATED > limit and not piece.filter_mask & left_out:
+        if piece.size * most > limit and not piece.filter_mask & left_out:
             pieces.append(piece.chunk_offset)
 
     stored.chunk_iter(look)
     for offset in pieces:
-        packed = stored.read_direct_chunk(offset)[1]
-        if len(zlib.decompressobj().decompress(packed, declared + 5)) > declared + 4:  # a checksum may be within
+        packed = stored.read_direct_chunk(offset)[1][:end]
+        if unpacked(packed, declared + 5) > declared + 4:  # a checksum may be within
             raise LandslideError(
                 f"{path}: {found.key!r} unpacks to more than it declares; it is damaged or made to harm"
             )
+
+
+def _inflated(packed: bytes, enough: int) -> int:
+    """How many bytes gzip's own format unpacks to, counted up to ``enough``."""
+    return len(zlib.decompressobj().decompress(packed, enough))
+
+
+def _lzf_length(packed: bytes, enough: int) -> int:
+    """How many bytes LZF unpacks to, by its control bytes alone, counted up to ``enough`` or a little above.
+
+    Of Marc Lehmann's LibLZF: below 32 so many bytes follow, and one; else three bits say how many earlier ones are
+    repeated, less two, seven of them that a byte more says it; the other five and a last byte say where they are.
+    """
+    length = at = 0
+    while at < len(packed) and length < enough:
+        control = packed[at]
+        if control < 32:
+            length, at = length + control + 1, at + control + 2
+        elif control < 224:
+            length, at = length + (control >> 5) + 2, at + 2
+        else:
+            length, at = length + 9 + (packed[at + 1] if at + 1 < len(packed) else 0), at + 3
+    return length
+
+
+_FILTER_NAMES = {
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_LZF: "LZF",
+    h5py.h5z.FILTER_SZIP: "szip",
+    h5py.h5z.FILTER_NBIT: "n-bit",
+    h5py.h5z.FILTER_SCALEOFFSET: "scale-offset",
+}
+_AS_LARGE = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)  # filters that leave the size as it is
+_UNPACKED: dict[int, tuple[int, Callable[[bytes, int], int]]] = {
+    h5py.h5z.FILTER_DEFLATE: (1032, _inflated),
+    h5py.h5z.FILTER_LZF: (88, _lzf_length),
+}
+"""Of each filter that packs: how many times its size a piece unpacks to at most, and what tells how much one does."""
 
 
 def out_of_memory(path: Path) -> LandslideError:
