@@ -6,11 +6,15 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.test_features import DIVISORS
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE
+from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.page import uploads as module
 from tf_landslide.page.analysis import analyse, status
 from tf_landslide.page.text import distinct
-from tf_landslide.page.uploads import implausible, read_uploads
+from tf_landslide.page.uploads import read_uploads
 
 
 def write(path, image, **attributes):
@@ -97,30 +101,35 @@ def test_a_patch_without_any_value_is_refused(tmp_path):
     assert not uploads and problems == ["void.h5: every value is missing (NaN); there is nothing to see in it"]
 
 
-def test_values_that_no_ground_has_get_no_tick(library, patches, tmp_path):
+def test_values_that_do_not_fit_get_no_tick_but_what_they_look_like(library, patches, tmp_path):
+    """As every command says it: for the same file ``RangeCheck`` says the same."""
     stored = read_image(patches[0].image)
-    numbers = write(tmp_path / "numbers_1.h5", stored * 1000)
+    numbers = write(tmp_path / "numbers_1.h5", stored * DIVISORS)
     sound, odd = (analyse(library, read_uploads([path])[0], ["tiny"]) for path in (patches[0].image, numbers))
-    assert status(sound).startswith("✓") and not sound.uploads[0].doubts
+    assert status(sound).startswith("✓") and sound.uploads[0].doubt is None
     assert status(odd).startswith("⚠") and "✓" not in status(odd)
-    assert any(doubt.startswith("red goes from") and "reflectance" in doubt for doubt in odd.uploads[0].doubts)
+    check = RangeCheck(LANDSLIDE4SENSE)
+    check.add(read_image(numbers))
+    assert odd.uploads[0].doubt == check.warning()
+    assert odd.uploads[0].doubt.endswith("layout 'landslide4sense_dn'?")
 
 
-def test_what_is_implausible_by_unit():
-    plane = np.linspace(0, 1, 1000).reshape(20, 50)
-    stray = np.where(np.arange(1000).reshape(20, 50) < 5, 900.0, plane)  # 0.5 % of the pixels
-    assert not implausible(
-        {"red": ("reflectance", plane), "blue": ("reflectance", stray), "x": ("relative", plane * 99)}
-    )
-    assert implausible({"slope": ("degrees", plane * 180)}) == [
-        "slope goes from 0 to 180 (degrees of ground lies in 0 to 90)"
-    ]
-    assert len(implausible({"ndvi": ("index", plane * 3 - 1.5), "dem": ("metres", plane * 20000)})) == 2
-    assert not implausible({"red": ("reflectance", np.full((2, 2), np.nan))})
+def test_computed_channels_are_looked_at_too(patches, tmp_path):
+    channels = channel_recipe(LANDSLIDE4SENSE, "six")(read_image(patches[0].image)[None])[0]
+    stray = channels.copy()
+    stray[0, 0] = 1e6  # one bad pixel is no other unit
+    tripled = channels.copy()
+    tripled[..., 3] *= 3
+    paths = [write(tmp_path / f"{name}.h5", x) for name, x in (("a", channels), ("b", stray), ("c", tripled))]
+    first, second, third = read_uploads(paths)[0]
+    assert first.layout is None and first.doubt is None and second.doubt is None
+    assert third.doubt.startswith("values do not fit layout 'computed channels' (ndvi ")
+    assert third.doubt.count("expected -1 to 1 index") == 1
+    assert (first.unit("red"), first.unit("ndvi"), first.unit("slope")) == ("reflectance", "index", "degrees")
 
 
 def test_real_patches_are_plausible(real_data):
     paths = sorted((real_data / "landslide4sense_samples" / "img").glob("*.h5"))
     paths += sorted((real_data / "mmls").rglob("image_*.h5"))[:10]
     uploads, problems = read_uploads(paths[:20])
-    assert not problems and not [upload.doubts for upload in uploads if upload.doubts]
+    assert not problems and not [upload.doubt for upload in uploads if upload.doubt]

@@ -147,13 +147,13 @@ def shown(value: float | None, form: str = ".4f") -> str:
 def status(analysis: Analysis) -> str:
     """What was used, what looks odd and what could not be used, as Markdown; patches that are alike in one line."""
     used = [upload for upload, results in zip(analysis.uploads, analysis.results, strict=True) if results]
-    alike: dict[tuple[str, ...], list[Upload]] = {}
+    alike: dict[tuple[str, str | None], list[Upload]] = {}
     for upload in used:
-        alike.setdefault((upload.form, *upload.doubts), []).append(upload)
+        alike.setdefault((upload.form, upload.doubt), []).append(upload)
     lines = []
-    for (form, *doubts), uploads in alike.items():
+    for (form, doubt), uploads in alike.items():
         said = literal(f"{listed([upload.name for upload in uploads])}: {form}{_masks(uploads)}{_gaps(uploads)}")
-        lines.append(f"⚠ {said}: **{literal('; '.join(doubts))}**" if doubts else f"✓ {said}")
+        lines.append(f"⚠ {said}: **{literal(doubt)}**" if doubt else f"✓ {said}")
     return "\n\n".join([*lines, *(f"⚠ **{literal(problem)}**" for problem in analysis.problems)])
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_landslide.bands.layouts import BandLayout, known_band_counts
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE_REFLECTANCE, Band, BandLayout, known_band_counts
 from tf_landslide.bands.recipes import RECIPES, available, channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.hdf5 import image_layout, image_shape, read_image, read_mask
+from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.page.text import distinct, listed
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
@@ -24,9 +25,13 @@ COMPUTED = RECIPES["six"]  # what a file without a layout may hold, in physical 
 SHOWN = ("red", "green", "blue", "ndvi", "slope", "dem")
 MAX_PIXELS = 2048 * 2048
 MAX_BYTES = 4 * MAX_PIXELS * 16  # of one image: as many pixels of sixteen bands
-_UNITS = {"ndvi": "index", "slope": "degrees", "dem": "metres"}  # of computed channels; the others are reflectance
-_POSSIBLE = {"reflectance": (-0.1, 2.0), "index": (-1.0, 1.0), "degrees": (0.0, 90.0), "metres": (-500.0, 9000.0)}
-_STRAY = 0.01  # of a band's pixels may lie outside: glints and single bad pixels are no other unit
+_NDVI = Band("ndvi", unit="index", range=(-1.0, 1.0))
+_AS_COMPUTED = replace(
+    LANDSLIDE4SENSE_REFLECTANCE,
+    name="computed channels",
+    bands=tuple({b.name: b for b in (*LANDSLIDE4SENSE_REFLECTANCE.bands, _NDVI)}[name] for name in COMPUTED),
+)
+"""What is expected of computed channels: what the bands of Landslide4Sense are as physical values."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,15 @@ class Upload:
 
     def unit(self, name: str) -> str:
         """Of a band or channel."""
-        if self.layout is None or name not in self.layout.names:
-            return _UNITS.get(name, "reflectance")
-        return self.layout.bands[self.layout.index(name)].unit
+        layout = self.layout if self.layout and name in self.layout.names else _AS_COMPUTED
+        return layout.bands[layout.index(name)].unit
 
     @cached_property
-    def doubts(self) -> list[str]:
-        """What no ground looks like, in a few words each; empty where nothing is odd."""
-        planes = {name: self.image[..., i] for i, name in enumerate(COMPUTED)}
-        if self.layout:
-            planes = {b.name: self.image[..., i] * b.scale + b.offset for i, b in enumerate(self.layout.bands)}
-        return implausible({name: (self.unit(name), plane) for name, plane in planes.items()})
+    def doubt(self) -> str | None:
+        """What does not fit the layout, and what the values look like; None where nothing is odd."""
+        check = RangeCheck(self.layout or _AS_COMPUTED)
+        check.add(self.image)
+        return check.warning()
 
     def misfit(self, card: ModelCard) -> str | None:
         """What a model takes instead of this patch; None where it takes this."""
@@ -108,23 +111,6 @@ class Upload:
     def channels(self, predictor: Predictor) -> np.ndarray:
         """The channels, (1, H, W, C), of a model that this fits (``misfit``)."""
         return self.image[None] if self.layout is None else predictor.channels(self.image[None])
-
-
-def implausible(bands: dict[str, tuple[str, np.ndarray]]) -> list[str]:
-    """The bands of which more than one value in a hundred lies outside what its unit allows.
-
-    Args:
-        bands: unit and (H, W) values of each; a unit without a known range is never odd.
-    """
-    found = []
-    for name, (unit, plane) in bands.items():
-        values = plane[np.isfinite(plane)]
-        if unit in _POSSIBLE and values.size:
-            low, high = _POSSIBLE[unit]
-            if ((values < low) | (values > high)).mean() > _STRAY:
-                reach = f"{values.min():.4g} to {values.max():.4g}"
-                found.append(f"{name} goes from {reach} ({unit} of ground lies in {low:g} to {high:g})")
-    return found
 
 
 def read_uploads(
