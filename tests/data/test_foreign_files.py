@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, MMLS
+from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.data import hdf5
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import image_layout, image_shape, noted_image, noted_mask, read_image, read_mask
+from tf_landslide.data.pipeline import epoch_plan, load_dataset
 from tf_landslide.data.safe_hdf5 import _lzf_length
+from tf_landslide.data.source import PatchSource, turned
 from tf_landslide.data.statistics import inspect_data
+from tf_landslide.evaluation.baselines import mark_everything
 from tf_landslide.page.uploads import read_uploads
+from tf_landslide.predict.load import load_predictor
+from tf_landslide.runs.folder import Run
 
 SECRET = b"root:x:0:0:" * 20
 IMAGE = np.arange(4 * 4 * 7, dtype=np.float32).reshape(4, 4, 7)
@@ -186,6 +192,69 @@ def _with(properties, options):
     return properties
 
 
+def hide(folder: Path, value: int) -> dict[Path, np.ndarray]:
+    """Have a fifth of every mask's pixels be of a value that means "ignore". Returns the masks as they then are."""
+    rng, masks = np.random.default_rng(0), {}
+    for path in sorted(folder.glob("*/mask/*.h5")):
+        mask = read_mask(path).astype(np.int16)
+        mask[rng.random(mask.shape) < 0.2] = value
+        masks[write(path, mask=mask)] = mask
+    return masks
+
+
+def test_pixels_to_ignore_get_no_weight(copy):
+    """Turned with their patches, whatever keeps them; and what says so is told once a split."""
+    masks = hide(copy, 255)
+    with pytest.raises(LandslideError, match=r"255 beside 0 and 1; data\.ignore=255 \(inspect --ignore 255\)"):
+        load_dataset(copy, "train")
+    expected = np.stack([masks[patch.mask] for patch in find_patches(copy, "train")])[..., None]
+    for cache in ("memory", "none"):
+        with pytest.warns(LandslideWarning, match="mask pixels of 255 are left out of every count"):
+            dataset = load_dataset(copy, "train", batch_size=10, ignore=255, cache=cache)
+        ((x, y, weight),) = dataset
+        np.testing.assert_array_equal(weight, expected != 255)
+        np.testing.assert_array_equal(y, expected == 1)
+        assert x.shape[:3] == y.shape[:3] == weight.shape[:3] and weight.dtype == y.dtype == np.float32
+        np.testing.assert_array_equal(dataset.source.positive, (expected == 1).any((1, 2, 3)))
+    with pytest.warns(LandslideWarning):
+        source = load_dataset(copy, "train", batch_size=10, ignore=255, augment=True, seed=1)
+    _, symmetries = epoch_plan(0, source.source.positive, 1, shuffle=False, augment=True)
+    ((_, _, weight),) = source
+    for i, symmetry in enumerate(symmetries):
+        np.testing.assert_array_equal(weight[i], turned(expected[i] != 255, symmetry))
+
+
+@pytest.mark.parametrize("value", [255, 2, -1])
+def test_a_run_counts_the_pixels_that_are_known_and_no_other(value, copy, config_file, tmp_path):
+    masks, out = hide(copy, value), tmp_path / "run"
+    assert main(["inspect", str(copy)]) == 2 and main(["inspect", str(copy), "--ignore", str(value), "--json"]) == 0
+    settings = [f"data.ignore={value}", "training.epochs=1"]
+    assert main(["train", str(config_file), *settings, "--data", str(copy), "--out", str(out)]) == 0
+    run = Run.open(out)
+    predictor, valid = load_predictor(out), find_patches(copy, "valid")
+    channels = np.concatenate([predictor.channels(read_image(patch.image)[None]) for patch in valid])
+    marked = predictor(channels)[..., 0] >= np.float32(run.threshold)
+    truth = np.stack([masks[patch.mask] for patch in valid])
+    known, scores = truth != value, run.metrics()["valid"]
+    counts = {"tp": marked & (truth == 1), "fp": marked & (truth == 0), "fn": ~marked & (truth == 1)}
+    assert {key: scores[key] for key in counts} == {key: int(pixels.sum()) for key, pixels in counts.items()}
+    assert scores["tp"] + scores["fp"] + scores["fn"] + scores["tn"] == known.sum() < truth.size
+    assert run.history[0]["val_f1"] == pytest.approx(scores["at_0.5"]["f1"], abs=1e-4)
+
+
+def test_what_is_ignored_is_in_no_share_and_no_baseline(copy):
+    masks = [mask for path, mask in hide(copy, 255).items() if "TrainData" in str(path)]
+    found = inspect_data(copy, ignore=255)
+    assert not found.problems and found.notes[0] == "train: mask pixels of 255 are left out of every count (10 files)"
+    landslide, known = (
+        sum(np.count_nonzero(test(mask)) for mask in masks)
+        for test in (lambda mask: mask == 1, lambda mask: mask != 255)
+    )
+    assert found.splits["train"].landslide_fraction == pytest.approx(landslide / known, rel=1e-12)
+    source = PatchSource.open(copy, "train", channel_recipe(LANDSLIDE4SENSE, "six"), ignore=255)
+    assert mark_everything(source)["precision"] == pytest.approx(landslide / known, rel=1e-12)
+
+
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
 def test_pieces_that_are_sound_are_read_whatever_the_limit(compression, tmp_path):
     """Of numbers that hardly pack, as measured ones, and of numbers that do."""
@@ -306,7 +375,7 @@ def test_masks_whose_meaning_is_certain_are_read(values, noted, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.array([[0, 1], [255, 0]], np.uint8), "holds 255 beside 0 and 1; no value is taken for 'ignore'"),
+        (np.array([[0, 1], [255, 0]], np.uint8), rr"holds 255 beside 0 and 1; data\.ignore=255"),
         (np.array([[0, 0.5], [1, 0]]), "1 of 4 mask values"),
         (np.array([[0, np.nan], [1, 0]]), "1 of 4 mask values"),
         (np.array([[0, 2], [3, 2]]), r"3 of 4 mask values are neither 0, 1 nor 255 \(3 distinct"),

@@ -45,7 +45,7 @@ def test_a_run_killed_again_and_again_is_the_run_that_went_through(sample, tmp_p
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert killed.metrics() == whole.metrics()
-    assert not [path for path in tmp_path.rglob(".*")]  # nothing that a killed one had begun
+    assert not list(tmp_path.rglob(".*"))  # nothing that a killed one had begun
 
 
 def leftover(path, owner):
@@ -64,7 +64,7 @@ def dead():
     return f"{this_process().partition('-')[0]}-{process.pid}"
 
 
-def test_a_folder_that_a_killed_run_left_without_a_config_is_trained_into(sample, config_file, tmp_path, dead):
+def test_a_folder_that_a_killed_run_left_without_a_config_is_trained_into(config_file, tmp_path, dead):
     config, path = load_config(config_file), tmp_path / "run"
     partial = leftover(path / formats.CONFIG, dead)
     with pytest.raises(LandslideError, match="there is nothing to go on with; leave out --resume"):

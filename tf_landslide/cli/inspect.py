@@ -20,6 +20,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("dir", metavar="DIR", help="a folder of HDF5 patches")
     parser.add_argument("--layout", help="band layout: a name, or a YAML file (default: as the files say)")
     parser.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
+    parser.add_argument("--ignore", type=int, metavar="N", help="value of mask pixels that are left out, e.g. 255")
     parser.add_argument("--strict", action="store_true", help="values that are not those of the layout are a problem")
     parser.add_argument("--figure", metavar="OUT", help="folder for pictures of every band, the mask outlined in red")
     parser.add_argument(
@@ -37,13 +38,13 @@ def run(a: Arguments) -> None:
     if a.patch and not a.figure:
         raise LandslideError("--patch chooses what to draw; say where with --figure OUT")
     layout = get_layout(a.layout) if a.layout else detect_layout(a.dir)
-    found = inspect_data(a.dir, layout, allow_missing=a.allow_missing, strict=a.strict)
+    found = inspect_data(a.dir, layout, allow_missing=a.allow_missing, strict=a.strict, ignore=a.ignore)
     if a.json:
         print_json(found.as_dict())
     else:
         print(_text(found))
     if a.figure:
-        for picture in draw_patches(a.dir, layout, a.figure, a.patch):
+        for picture in draw_patches(a.dir, layout, a.figure, a.patch, ignore=a.ignore):
             print(f"drawn: {picture}", file=sys.stderr)
     if found.problems:
         raise LandslideError(f"{a.dir}: {len(found.problems)} problems, listed above")

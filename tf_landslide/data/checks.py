@@ -64,6 +64,7 @@ def checked_readings(
     *,
     usual: tuple[int, ...] | None,
     allow_missing: bool = False,
+    ignore: int | None = None,
     ranges: RangeCheck | None = None,
     keep: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> Iterator[Reading]:
@@ -76,6 +77,7 @@ def checked_readings(
         duplicates: finds twins; None does not look for any.
         usual: shape that its images must have.
         allow_missing: take NaN as a missing value rather than as a fault.
+        ignore: the masks' value of pixels that are left out.
         ranges: is shown each image that can be read.
         keep: takes the position, image and mask of each patch that is sound so far, on the thread that read it; the
             images are then not handed on.
@@ -98,7 +100,7 @@ def checked_readings(
         if keep:
             reading.image = None
 
-    readings = read_patches(patches, layout, allow_missing=allow_missing, then=look)
+    readings = read_patches(patches, layout, allow_missing=allow_missing, ignore=ignore, then=look)
     for position, reading in enumerate(progress(readings, total=len(patches), label=f"reading {split}")):
         image, glance = reading.patch.image, glances.pop(position, None)
         if duplicates and image and glance and (twin := duplicates.error(split, image, glance)):
@@ -116,12 +118,13 @@ class _HighestValue:
     def errors(self, reading: Reading) -> tuple[LandslideError, ...]:
         """What to say when both kinds of masks were met for the first time."""
         path, mask = reading.patch.mask, reading.mask
-        if path is None or mask is None or len(self._first) == 2 or not mask.any():
+        if path is None or mask is None or len(self._first) == 2 or not (mask == 1).any():
             return ()
         self._first.setdefault(OF_255 in reading.notes, path)
         if len(self._first) < 2:
             return ()
-        said = f"holds 0 and 255, {self._first[False].name} holds 0 and 1: 255 may mean 'ignore'; write 0 and 1 in all"
+        said = f"holds 0 and 255, {self._first[False].name} holds 0 and 1: 255 may mean 'ignore'"
+        said += " (then data.ignore=255, inspect --ignore 255), else write 0 and 1 in all"
         return (LandslideError(f"{self._first[True]}: {said}"),)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from tf_landslide.bands.layouts import LAYOUTS, BandLayout, layouts_with
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.data.safe_hdf5 import IMAGE, LIMIT, MASK, Found, Kind, check_size, dataset, out_of_memory, read_values
+from tf_landslide.metrics import IGNORED
 
 IMAGE_KEY, MASK_KEY = IMAGE.key, MASK.key
 OF_255 = "masks of 0 and 255 are taken for 0 and 1"
@@ -195,24 +196,25 @@ def _refuse_missing(path: Path, values: np.ndarray, layout: BandLayout | None, a
     raise LandslideError(f"{path}: {int(bad.sum())} values are NaN or infinite ({what} in {name}); {remedy}")
 
 
-def read_mask(path: str | Path, *, limit: int = LIMIT) -> np.ndarray:
+def read_mask(path: str | Path, *, limit: int = LIMIT, ignore: int | None = None) -> np.ndarray:
     """Read one mask.
 
     Args:
         path: an HDF5 file with dataset ``mask``, (H, W), (H, W, 1) or (1, H, W), of 0 and 1 in any number type or
             boolean, or of 0 and 255. A dataset of another name is taken where it is the only one that it can be.
         limit: bytes that it may take as float32.
+        ignore: the value of pixels of which nobody knows what they are.
 
     Returns:
-        (H, W) uint8 of 0 and 1.
+        (H, W) uint8 of 0 and 1, and of ``IGNORED`` where the value is ``ignore``.
 
     Raises:
         LandslideError: what ``read_image`` refuses of a file, or another shape or other values.
     """
-    return noted_mask(path, limit=limit).values
+    return noted_mask(path, limit=limit, ignore=ignore).values
 
 
-def noted_mask(path: str | Path, *, limit: int = LIMIT) -> Noted:
+def noted_mask(path: str | Path, *, limit: int = LIMIT, ignore: int | None = None) -> Noted:
     """``read_mask``, with what was taken for what."""
     path = Path(path)
     with _within_memory(path):
@@ -224,16 +226,23 @@ def noted_mask(path: str | Path, *, limit: int = LIMIT) -> Noted:
             values = values[0]
         if values.ndim != 2 or 0 in values.shape:
             raise LandslideError(f"{path}: {found.key!r} has shape {found.shape}, expected (height, width)")
-        is_one, is_255 = values == 1, values == 255
-        other = int(np.count_nonzero((values != 0) & ~is_one & ~is_255))
+        ignored = values == ignore if ignore is not None else np.zeros(values.shape, bool)
+        is_one, is_255 = (values == 1) & ~ignored, (values == 255) & ~ignored
+        other = int(np.count_nonzero((values != 0) & ~is_one & ~is_255 & ~ignored))
         if other or (is_255.any() and is_one.any()):
             raise LandslideError(f"{path}: {_odd_values(values, other)}")
-        return Noted((is_one | is_255).astype(np.uint8), (*notes, OF_255) if is_255.any() else notes)
+        if ignored.any():
+            notes = (*notes, f"mask pixels of {ignore} are left out of every count")
+        mask = np.where(ignored, IGNORED, is_one | is_255).astype(np.uint8)
+        return Noted(mask, (*notes, OF_255) if is_255.any() else notes)
 
 
 def _odd_values(values: np.ndarray, other: int) -> str:
     """What is wrong with a mask's values, without telling them."""
     if not other:
-        return "holds 255 beside 0 and 1; no value is taken for 'ignore' here, so write 0 or 1 in its place"
+        return "holds 255 beside 0 and 1; data.ignore=255 (inspect --ignore 255) leaves its pixels out, or write 0 or 1"
     distinct = len(np.unique(values))
-    return f"{other} of {values.size} mask values are neither 0, 1 nor 255 ({distinct} distinct ones); expected 0 and 1"
+    return (
+        f"{other} of {values.size} mask values are neither 0, 1 nor 255 ({distinct} distinct ones); expected 0 and 1, "
+        "and at most one more, that data.ignore names"
+    )

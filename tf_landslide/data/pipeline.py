@@ -21,6 +21,7 @@ from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder, detect_layout
 from tf_landslide.data.source import PatchSource
+from tf_landslide.metrics import IGNORED
 from tf_landslide.models import STRIDE
 
 
@@ -43,6 +44,7 @@ def load_dataset(
     allow_duplicates: bool = False,
     pad: bool = False,
     strict: bool = False,
+    ignore: int | None = None,
 ) -> tf.data.Dataset:
     """A split of HDF5 patches as a ``tf.data.Dataset``, ready for ``model.fit``.
 
@@ -66,11 +68,12 @@ def load_dataset(
         allow_duplicates: take a split in which an image occurs twice.
         pad: mirror patches at the bottom and right to a multiple of ``STRIDE``, which models need in training.
         strict: refuse values that are not those of the layout, rather than warn.
+        ignore: the masks' value of pixels that are left out: they get weight 0.
 
     Returns:
         A dataset of known cardinality that gives ``((N, H, W, C) float32 channels in physical units, NaN where missing;
-        (N, H, W, 1) float32 mask of 0 and 1)``. Each iteration that reached the last batch makes the next one the next
-        epoch; looking at a batch does not.
+        (N, H, W, 1) float32 mask of 0 and 1)``, and with ``ignore`` behind them the pixels' weights of 0 and 1. Each
+        iteration that reached the last batch makes the next one the next epoch; looking at a batch does not.
 
     Raises:
         LandslideError: the first fault found in the files, or an argument that makes no sense.
@@ -87,6 +90,7 @@ def load_dataset(
         cache_dir=cache_dir,
         allow_missing=allow_missing,
         strict=strict,
+        ignore=ignore,
         duplicates=None if allow_duplicates else DuplicateFinder(),
     )
     return as_dataset(
@@ -124,7 +128,7 @@ def as_dataset(
     seed: int = 0,
     pad: bool = False,
 ) -> tf.data.Dataset:
-    """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``; see ``load_dataset``.
+    """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``, and weights; see ``load_dataset``.
 
     The dataset's ``source`` holds the patches, its ``epochs`` says which epoch comes next.
     """
@@ -156,6 +160,12 @@ def as_dataset(
             column.set_shape([size])
         return tf.data.Dataset.from_tensor_slices(tuple(columns))
 
+    ignores = source.ignores
+
+    def weighted(x, y):
+        known = y != IGNORED
+        return x, tf.where(known, y, 0.0), tf.cast(known, tf.float32)
+
     def fetch(positions, symmetries):
         batch = weak().fetch(positions, symmetries, np.float32)
         # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
@@ -166,7 +176,7 @@ def as_dataset(
         x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
         x.set_shape([None, height + below, width + right, channels])
         y.set_shape([None, height + below, width + right, 1])
-        return (x, y), epoch[0]
+        return (weighted(x, y) if ignores else (x, y)), epoch[0]
 
     drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm
     batches = size // batch_size if drop else -(-size // batch_size)

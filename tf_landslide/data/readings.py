@@ -22,13 +22,18 @@ class Reading:
 
     patch: Patch
     image: np.ndarray | None = None  # (H, W, B) float32, as stored
-    mask: np.ndarray | None = None  # (H, W) uint8, 0 or 1
+    mask: np.ndarray | None = None  # (H, W) uint8, 0, 1 or IGNORED
     errors: tuple[LandslideError, ...] = ()
     notes: tuple[str, ...] = ()  # what was taken for what
 
 
 def read_patch(
-    patch: Patch, layout: BandLayout | None = None, *, allow_missing: bool = False, labelled: bool = True
+    patch: Patch,
+    layout: BandLayout | None = None,
+    *,
+    allow_missing: bool = False,
+    labelled: bool = True,
+    ignore: int | None = None,
 ) -> Reading:
     """Read both files of a patch; what is wrong with either is kept in the reading, not raised.
 
@@ -37,6 +42,7 @@ def read_patch(
         layout: that its image must have; None accepts any number of bands.
         allow_missing: take NaN as a missing value rather than as a fault.
         labelled: whether its split has masks, so that a missing one is a fault.
+        ignore: the mask's value of pixels that are left out.
     """
     reading = Reading(patch)
     notes: list[str] = []
@@ -55,7 +61,7 @@ def read_patch(
             errors.append(LandslideError(f"{patch.image}: has no mask_{patch.number}.h5 to go with it"))
     else:
         try:
-            noted = noted_mask(patch.mask)
+            noted = noted_mask(patch.mask, ignore=ignore)
             reading.mask = noted.values
             notes += noted.notes
         except LandslideError as error:
@@ -76,6 +82,7 @@ def read_patches(
     layout: BandLayout | None = None,
     *,
     allow_missing: bool = False,
+    ignore: int | None = None,
     then: Callable[[int, Reading], None] | None = None,
 ) -> Iterator[Reading]:
     """Read many patches on a few threads, in order; each thread reads several at a time, as handing over costs time.
@@ -84,6 +91,7 @@ def read_patches(
         patches: to read, of one split; a missing mask is a fault where others have one.
         layout: that their images must have; None accepts any number of bands.
         allow_missing: take NaN as a missing value rather than as a fault.
+        ignore: the masks' value of pixels that are left out.
         then: called with each patch's position and reading by the thread that read it, in no order.
     """
 
@@ -93,7 +101,7 @@ def read_patches(
         readings = []
         for position in positions:
             patch = patches[position]
-            readings.append(read_patch(patch, layout, allow_missing=allow_missing, labelled=labelled))
+            readings.append(read_patch(patch, layout, allow_missing=allow_missing, labelled=labelled, ignore=ignore))
             if then:
                 then(position, readings[-1])
         return readings

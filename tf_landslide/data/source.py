@@ -37,6 +37,7 @@ class PatchSource:
         positive: (n,) bool, whether a patch holds any landslide pixel.
         views: positions -> of each ``((H, W, C) float32 channels, (H, W, 1) uint8 mask)``, in order.
         shape: (H, W, C) of one patch's channels.
+        ignores: whether masks may hold ``IGNORED`` beside 0 and 1.
     """
 
     data_dir: Path
@@ -45,6 +46,7 @@ class PatchSource:
     positive: np.ndarray
     views: Views
     shape: tuple[int, int, int]
+    ignores: bool = False
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -58,7 +60,7 @@ class PatchSource:
         """Some patches, each turned by one of the eight symmetries where they are given.
 
         Returns:
-            (k, H, W, C) float32 channels and (k, H, W, 1) masks of 0 and 1.
+            (k, H, W, C) float32 channels and (k, H, W, 1) masks of 0, 1 and ``IGNORED``.
         """
         channels = np.empty((len(positions), *self.shape), np.float32)
         masks = np.empty((*channels.shape[:-1], 1), mask_type)
@@ -89,6 +91,7 @@ class PatchSource:
         cache_dir: str | Path | None = None,
         allow_missing: bool = False,
         strict: bool = False,
+        ignore: int | None = None,
         duplicates: DuplicateFinder | None = None,
     ) -> PatchSource:
         """Read a split, check every file of it, and keep its channels where ``cache`` says.
@@ -102,6 +105,7 @@ class PatchSource:
             cache_dir: folder for ``cache="disk"``.
             allow_missing: take NaN as a missing value rather than as a fault.
             strict: refuse values that are not those of the layout, rather than warn.
+            ignore: the masks' value of pixels that are left out.
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
 
         Raises:
@@ -124,14 +128,22 @@ class PatchSource:
         store = _Store(cache, cache_dir, split, len(patches), shape)
 
         def keep(position: int, image: np.ndarray, mask: np.ndarray) -> None:
-            positive[position] = mask.any()
+            positive[position] = (mask == 1).any()
             if cache != "none":
                 recipe(image[None], out=store.channels[position : position + 1])
                 store.masks[position] = mask[..., None]
 
         try:
             for reading in checked_readings(
-                patches, split, layout, duplicates, usual=usual, allow_missing=allow_missing, ranges=ranges, keep=keep
+                patches,
+                split,
+                layout,
+                duplicates,
+                usual=usual,
+                allow_missing=allow_missing,
+                ignore=ignore,
+                ranges=ranges,
+                keep=keep,
             ):
                 if reading.errors:
                     raise reading.errors[0]
@@ -142,8 +154,8 @@ class PatchSource:
             store.discard()
             raise
         store.keep()
-        views = _file_views(patches, recipe, allow_missing) if cache == "none" else store.views
-        return cls(Path(data_dir), patches, recipe.channel_names, positive, views, shape)
+        views = _file_views(patches, recipe, allow_missing, ignore) if cache == "none" else store.views
+        return cls(Path(data_dir), patches, recipe.channel_names, positive, views, shape, ignore is not None)
 
 
 def turned(x: np.ndarray, symmetry: int) -> np.ndarray:
@@ -163,11 +175,11 @@ def _whole_pixels(x: np.ndarray) -> np.ndarray:
     return x.view(f"V{x.shape[-1] * x.itemsize}")[..., 0]
 
 
-def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool) -> Views:
+def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool, ignore: int | None) -> Views:
     def read(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
         assert patch.image and patch.mask  # as was checked
         image = read_image(patch.image, recipe.layout, allow_missing=allow_missing)
-        return recipe(image[None])[0], read_mask(patch.mask)[..., None]
+        return recipe(image[None])[0], read_mask(patch.mask, ignore=ignore)[..., None]
 
     readers = ThreadPoolExecutor(READERS)  # one for all batches: each thread keeps the memory it reads into
     return lambda positions: readers.map(read, [patches[i] for i in positions])

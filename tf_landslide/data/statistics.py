@@ -15,6 +15,7 @@ from tf_landslide.data.checks import DuplicateFinder, checked_readings, detect_l
 from tf_landslide.data.folders import available_splits, find_patches, hidden_files, is_labelled
 from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.data.readings import Reading
+from tf_landslide.metrics import IGNORED
 
 
 @dataclass
@@ -41,7 +42,7 @@ class SplitSummary:
         hidden: files that were skipped (``._image_1.h5``).
         shape: of the first image.
         landslide_patches: that hold any landslide.
-        landslide_fraction: of all pixels of sound pairs; None without masks.
+        landslide_fraction: of all pixels of sound pairs that are not left out; None without masks.
         bands: statistics of each band.
     """
 
@@ -86,6 +87,7 @@ def inspect_data(
     *,
     allow_missing: bool = False,
     strict: bool = False,
+    ignore: int | None = None,
 ) -> Inspection:
     """Read every patch of every split and report counts, class balance, band statistics and all that is broken.
 
@@ -94,6 +96,7 @@ def inspect_data(
         layout: band layout, or how ``get_layout`` names it; None finds it by what the files say of themselves.
         allow_missing: take NaN as a missing value rather than as a fault.
         strict: values that are not those of the layout are a problem, rather than a warning.
+        ignore: the masks' value of pixels that are left out.
 
     Raises:
         LandslideError: the folder holds no split, or its layout cannot be told.
@@ -114,6 +117,7 @@ def inspect_data(
             duplicates,
             usual=usual_shape(patches, layout),
             allow_missing=allow_missing,
+            ignore=ignore,
             ranges=ranges,
         )
         tally = _Tally(summary, layout)
@@ -146,9 +150,10 @@ class _Tally:
         self.moments.add(reading.image)
         if reading.mask is not None:
             summary.pairs += 1
-            summary.landslide_patches += bool(reading.mask.any())
-            self.landslide_pixels += int(reading.mask.sum())
-            self.pixels += reading.mask.size
+            landslide = int(np.count_nonzero(reading.mask == 1))
+            summary.landslide_patches += landslide > 0
+            self.landslide_pixels += landslide
+            self.pixels += int(np.count_nonzero(reading.mask != IGNORED))
 
     def close(self) -> None:
         share = self.landslide_pixels / self.pixels if self.pixels else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from tf_landslide.data.source import PatchSource
-from tf_landslide.metrics import SCORES
+from tf_landslide.metrics import IGNORED, SCORES
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 
 
@@ -20,7 +20,7 @@ def _arrays(source: PatchSource) -> tuple[np.ndarray, np.ndarray]:
 def mark_everything(test: PatchSource) -> dict[str, float]:
     """Scores of calling every pixel a landslide."""
     _, mask = _arrays(test)
-    return {k: float(v) for k, v in scores(mask.sum(), mask.size - mask.sum(), 0).items()}
+    return {k: float(v) for k, v in scores((mask == 1).sum(), (mask == 0).sum(), 0).items()}
 
 
 def best_channel_threshold(train: PatchSource, test: PatchSource) -> dict[str, Any]:
@@ -61,7 +61,8 @@ def pixel_forest(
         seed: of the sample and the forest.
     """
     x, y = _arrays(train)
-    x, y = x.reshape(-1, x.shape[-1]), y.ravel()
+    known = y != IGNORED
+    x, y = x[known], y[known]
     chosen = np.random.default_rng(seed).choice(len(y), min(pixels, len(y)), replace=False)
     forest = RandomForestClassifier(100, min_samples_leaf=5, class_weight="balanced", n_jobs=-1, random_state=seed)
     forest.fit(x[chosen], y[chosen])

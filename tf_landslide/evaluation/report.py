@@ -55,7 +55,7 @@ def _triptychs(run: Run, predictor: Predictor, shown: Judgement, folder: Path) -
         picture = rgb(read_image(image, allow_missing=True), run.recipe.layout)
         title = f"{image.name}: {label} of {shown.split}, F1 {f1[position]:.3f}"
         names.append(f"triptych_{label}.png")
-        plots.triptych(folder / names[-1], picture, mask[0, ..., 0], predictor(channels)[0, ..., 0], title)
+        plots.triptych(folder / names[-1], picture, mask[0, ..., 0] == 1, predictor(channels)[0, ..., 0], title)
     return names
 
 

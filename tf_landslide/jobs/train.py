@@ -162,7 +162,7 @@ def _run_folder(run: Run) -> Iterator[None]:
 def _prepared(config: Config, path: Path, resume: bool) -> Run:
     for folder in (path, (path / formats.STATE).parent, path / formats.REPORT):
         sweep(folder)
-    if resume and (not path.exists() or path.is_dir() and not any(path.iterdir())):
+    if resume and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
         raise LandslideError(f"{path}: is not a run folder, there is nothing to go on with; leave out --resume")
     if resume:
         earlier = Run.open(path).config

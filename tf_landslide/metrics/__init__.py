@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 SCORES = ("f1", "precision", "recall", "iou")
 """The scores of the landslide class, in the order in which they are shown."""
 
+IGNORED = 255
+"""In a mask of 0 and 1, a pixel of which nobody knows what it is: it is left out of every count."""
+
 _KERAS = ("F1", "BestF1", "IoU", "Precision", "Recall", "landslide_metrics")
-__all__ = ["F1", "SCORES", "BestF1", "IoU", "Precision", "Recall", "landslide_metrics"]
+__all__ = ["F1", "IGNORED", "SCORES", "BestF1", "IoU", "Precision", "Recall", "landslide_metrics"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.metrics import SCORES
+from tf_landslide.metrics import IGNORED, SCORES
 
 BINS = 1000
 THRESHOLDS = np.arange(BINS + 1) / BINS
@@ -31,7 +31,7 @@ class Histograms:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Histograms:
-        """Build from (probability, mask) pairs, one patch each, arrays of any equal shape.
+        """Build from (probability, mask) pairs, one patch each, arrays of any equal shape; ``IGNORED`` is left out.
 
         Raises:
             LandslideError: a pair whose shapes differ, or a probability that is NaN.
@@ -43,8 +43,8 @@ class Histograms:
                     f"probabilities have shape {np.shape(probability)}, masks {np.shape(mask)}; they must be equal"
                 )
             bins = probability_bins(np.asarray(probability))
-            truth = np.asarray(mask).astype(bool)
-            landslide.append(np.bincount(bins[truth].ravel(), minlength=BINS + 1))
+            truth, known = np.asarray(mask).astype(bool), np.asarray(mask) != IGNORED
+            landslide.append(np.bincount(bins[truth & known].ravel(), minlength=BINS + 1))
             other.append(np.bincount(bins[~truth].ravel(), minlength=BINS + 1))
         return cls(np.array(landslide, np.int64), np.array(other, np.int64))
 

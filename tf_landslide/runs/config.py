@@ -77,6 +77,9 @@ class DataConfig(_Section):
     )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
+    ignore: int | None = Field(
+        None, description="value of mask pixels that are left out of loss, metrics and scores, e.g. 255"
+    )
     pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
     strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
 

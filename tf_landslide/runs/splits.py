@@ -52,6 +52,7 @@ def open_splits(
             cache_dir=cache_dir,
             allow_missing=data.allow_missing,
             strict=data.strict,
+            ignore=data.ignore,
             duplicates=duplicates,
         )
         for split in dict.fromkeys(stored)

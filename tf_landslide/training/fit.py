@@ -52,7 +52,7 @@ def fit(
     model.compile(
         optimizer=get_optimizer(settings, len(train_set)),
         loss=get_loss(**run.config.loss.model_dump()),
-        metrics=[*landslide_metrics(), BestF1()],
+        weighted_metrics=[*landslide_metrics(), BestF1()],
         jit_compile=settings.jit_compile,
     )
     if state:
