@@ -68,9 +68,16 @@ def test_a_labelled_split_is_predicted_too_and_a_missing_one_refused(sample, run
 
 @pytest.mark.parametrize("split", ["TrainData", "ValidData"])
 def test_training_needs_masks_of_both_its_splits(copy, config_file, tmp_path, capsys, split):
+    arguments = ["train", str(config_file), "--data", str(copy), "--out", str(tmp_path / "run")]
     shutil.rmtree(copy / split / "mask")
-    assert main(["train", str(config_file), "--data", str(copy), "--out", str(tmp_path / "run")]) == 2
-    assert "has no masks" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "has no masks" in error and ("data.valid_share=0.2" in error) == (split == "ValidData")
+    shutil.rmtree(copy / split)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "has no '" in error and ("data.valid_share=0.2" in error) == (split == "ValidData")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_single_missing_mask_stays_a_fault_and_so_do_misnamed_ones(copy, config_file, tmp_path, capsys):

@@ -340,6 +340,7 @@ def test_other_kinds_of_files_are_named_with_what_to_do(name, run_folder, tmp_pa
     assert main(["predict", str(run_folder), str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert f"{tmp_path / name}: {said}, expected an HDF5 file" in error and error.count("\n") == 1
+    assert ("tf-landslide map MODEL SCENE.tif" in error) == ("TIFF" in said)
     assert ("unpack it" if "ZIP" in said else "to a dataset 'img' (height, width, bands) of an .h5 file") in error
     assert main(["inspect", str(tmp_path / name)]) == 2
     error = capsys.readouterr().err
@@ -375,7 +376,7 @@ def test_masks_whose_meaning_is_certain_are_read(values, noted, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.array([[0, 1], [255, 0]], np.uint8), rr"holds 255 beside 0 and 1; data\.ignore=255"),
+        (np.array([[0, 1], [255, 0]], np.uint8), r"holds 255 beside 0 and 1; data\.ignore=255"),
         (np.array([[0, 0.5], [1, 0]]), "1 of 4 mask values"),
         (np.array([[0, np.nan], [1, 0]]), "1 of 4 mask values"),
         (np.array([[0, 2], [3, 2]]), r"3 of 4 mask values are neither 0, 1 nor 255 \(3 distinct"),

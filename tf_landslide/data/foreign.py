@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 _PICTURE = "write its bands, in the layout's order, to a dataset 'img' (height, width, bands) of an .h5 file"
+_SCENE = f"a georeferenced scene goes to 'tf-landslide map MODEL SCENE.tif'; else {_PICTURE}"
 _ARRAY = "write the array to a dataset 'img' (height, width, bands) of an .h5 file"
 _ARCHIVE = "unpack it and name what is in it"
 _KINDS = (
-    (b"II*\0", "a TIFF image", _PICTURE),
-    (b"MM\0*", "a TIFF image", _PICTURE),
-    (b"II+\0", "a BigTIFF image", _PICTURE),
-    (b"MM\0+", "a BigTIFF image", _PICTURE),
+    (b"II*\0", "a TIFF image", _SCENE),
+    (b"MM\0*", "a TIFF image", _SCENE),
+    (b"II+\0", "a BigTIFF image", _SCENE),
+    (b"MM\0+", "a BigTIFF image", _SCENE),
     (b"\x89PNG", "a PNG picture", _PICTURE),
     (b"\xff\xd8\xff", "a JPEG picture", _PICTURE),
     (b"\0\0\0\x0cjP", "a JPEG 2000 picture", _PICTURE),

@@ -14,6 +14,8 @@ from tf_landslide.data.folders import available_splits, find_patches, is_labelle
 from tf_landslide.data.source import PatchSource
 from tf_landslide.runs.config import Config
 
+_OF_TRAIN = "data.valid_share=0.2 takes a share of train"
+
 
 def open_splits(
     config: Config, data_dir: str | Path, *, splits: Sequence[str] | None = None, cache_dir: Path | None = None
@@ -37,7 +39,10 @@ def open_splits(
         found = ["train", "valid", *(split for split in found if split not in ("train", "valid"))]
     for needed in ("train", "valid") if splits is None else splits:
         if needed not in found:
-            raise LandslideError(f"{data_dir}: has no {needed!r} split (found: {', '.join(found)})")
+            remedy = f"; {_OF_TRAIN}" if needed == "valid" and "train" in found else ""
+            raise LandslideError(f"{data_dir}: has no {needed!r} split (found: {', '.join(found)}){remedy}")
+    if splits is None and data.valid_share is None and not is_labelled(find_patches(data_dir, "valid", problems=[])):
+        raise LandslideError(f"{data_dir}: its 'valid' split has no masks; {_OF_TRAIN}")
     if splits is None:  # without masks there is nothing to judge
         splits = [s for s in found if s in ("train", "valid") or is_labelled(find_patches(data_dir, s))]
     duplicates = None if data.allow_duplicates else DuplicateFinder()
