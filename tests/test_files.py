@@ -17,6 +17,7 @@ from tf_landslide.core import files
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import allocate, beside, read_json, replacing, sweep
 from tf_landslide.core.locks import locked
+from tf_landslide.core.processes import is_dead, this_process
 
 
 @pytest.fixture
@@ -135,6 +136,17 @@ def test_only_what_the_dead_left_is_swept(started, tmp_path):
     left = {path.name.split(".")[1] for path in tmp_path.iterdir()}
     assert left == {"other", "mine", "export"} and len(list(tmp_path.iterdir())) == 4
     assert alive.poll() is None
+
+
+def test_a_process_that_has_ended_is_dead_whether_or_not_anyone_has_asked_how():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = f"{this_process().partition('-')[0]}-{process.pid}"
+    assert not is_dead(name) and not is_dead(this_process())
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    assert is_dead(name)
+    process.communicate()
+    assert is_dead(name)
 
 
 def test_a_killed_synth_is_swept_and_done_again(tmp_path):

@@ -24,7 +24,16 @@ def is_dead(process: str) -> bool:
         return True
     except PermissionError:  # another user's
         return False
-    return False
+    return _is_zombie(number)
+
+
+def _is_zombie(number: str) -> bool:
+    """Whether a process has ended and nobody has asked yet how, as where a container's first process never asks."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, UnicodeDecodeError, IndexError):
+        return False
+    return state == "Z"
 
 
 def _here() -> int:

@@ -63,7 +63,8 @@ class RangeCheck:
         if not found and not dark:
             return None
         what = f"no band reaches {_DARK:g}" if dark else str(found[0])
-        more = f" and {len(found) - 1} bands more" if len(found) > 1 else ""
+        others = len(found) - 1
+        more = f" and {others} more band{'s' if others > 1 else ''}" if others > 0 else ""
         return f"values do not fit layout {self.layout.name!r} ({what}{more}); {_looks_like(stored, self.layout)}"
 
     def report(self, where: object, *, strict: bool = False) -> None:
