@@ -139,7 +139,7 @@ def as_dataset(
     if augment and height != width:
         raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
     # TensorFlow never lets go of a function that it calls: that one refers weakly, and the dataset holds the source
-    size, weak, epochs = len(source), weakref.ref(source), Epochs()
+    size, weak, epochs, ignores = len(source), weakref.ref(source), Epochs(), source.ignores
     plan_of = partial(
         epoch_plan,
         positive=source.positive,
@@ -160,12 +160,6 @@ def as_dataset(
             column.set_shape([size])
         return tf.data.Dataset.from_tensor_slices(tuple(columns))
 
-    ignores = source.ignores
-
-    def weighted(x, y):
-        known = y != IGNORED
-        return x, tf.where(known, y, 0.0), tf.cast(known, tf.float32)
-
     def fetch(positions, symmetries):
         batch = weak().fetch(positions, symmetries, np.float32)
         # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
@@ -176,7 +170,7 @@ def as_dataset(
         x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
         x.set_shape([None, height + below, width + right, channels])
         y.set_shape([None, height + below, width + right, 1])
-        return (weighted(x, y) if ignores else (x, y)), epoch[0]
+        return _weighted(x, y) if ignores else (x, y), epoch[0]
 
     drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm
     batches = size // batch_size if drop else -(-size // batch_size)
@@ -199,6 +193,12 @@ def as_dataset(
     dataset.source = source  # every dataset and iterator made from this one refers to it
     dataset.epochs = epochs
     return dataset
+
+
+def _weighted(channels: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Channels, a mask of 0 and 1, and weights of 0 where it was ``IGNORED``."""
+    known = mask != IGNORED
+    return channels, tf.where(known, mask, 0.0), tf.cast(known, tf.float32)
 
 
 def epoch_plan(
