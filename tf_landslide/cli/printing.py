@@ -9,15 +9,25 @@ from tf_landslide.core.tables import text_table
 from tf_landslide.metrics import SCORES
 
 
+_LEVEL = "0.3"  # from which on a found object is a true one
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
 def scores_table(rows: dict[str, dict[str, Any]]) -> str:
-    """F1, precision, recall and IoU of each row."""
-    header = ("", "F1", "precision", "recall", "IoU")
+    """F1, precision, recall and IoU of each row, and F1 of objects where it has that."""
+    header = ("", "F1", "precision", "recall", "IoU", f"objects, IoU {_LEVEL}")
     shares = {label: " (a share of train)" for label, row in rows.items() if "share_of_train" in row}
     return text_table(
         header,
-        [(label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES)) for label, row in rows.items()],
+        [
+            (label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES), _objects(row))
+            for label, row in rows.items()
+        ],
     )
+
+
+def _objects(row: dict[str, Any]) -> str:
+    return f"{row['objects']['at'][_LEVEL]['f1']:.4f}" if "objects" in row else ""

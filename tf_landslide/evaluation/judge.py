@@ -11,7 +11,8 @@ import numpy as np
 
 from tf_landslide.core.progress import progress
 from tf_landslide.data.source import PatchSource
-from tf_landslide.metrics.counts import Histograms, best_threshold, judge
+from tf_landslide.metrics.counts import Histograms, best_threshold, judge, probability_bins, threshold_bin
+from tf_landslide.metrics.objects import ObjectCounts, object_scores
 from tf_landslide.predict.predictor import Predictor
 
 
@@ -23,7 +24,8 @@ class Judgement:
         split: its name.
         source: its patches.
         histograms: pixels of each patch by probability.
-        scores: at the threshold it was judged by, as ``metrics.counts.judge`` gives them.
+        scores: at the threshold it was judged by, as ``metrics.counts.judge`` gives them, and ``objects`` as
+            ``metrics.objects.object_scores`` does.
     """
 
     split: str
@@ -34,22 +36,47 @@ class Judgement:
 
 def judge_split(predictor: Predictor, source: PatchSource, split: str, threshold: float) -> Judgement:
     """Judge one split with a threshold that was chosen elsewhere."""
-    histograms = _histograms(predictor, source, split)
-    return Judgement(split, source, histograms, judge(histograms, threshold))
+    objects: list[ObjectCounts] = []
+
+    def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for probability, mask in predictions(predictor, source, split):
+            objects.append(ObjectCounts.of([(probability >= np.float32(threshold), mask)]))
+            yield probability, mask
+
+    histograms = Histograms.of(seen())
+    return _judgement(split, source, histograms, ObjectCounts.joined(objects), threshold)
 
 
 def judge_splits(predictor: Predictor, sources: dict[str, PatchSource]) -> dict[str, Judgement]:
     """Choose the threshold on the split ``valid``, and judge every split with it."""
-    histograms = {split: _histograms(predictor, source, split) for split, source in sources.items()}
-    threshold = best_threshold(histograms["valid"])
+    valid = _judge_choosing(predictor, sources["valid"], "valid")
+    threshold = valid.scores["threshold"]
     return {
-        split: Judgement(split, source, histograms[split], judge(histograms[split], threshold))
+        split: valid if split == "valid" else judge_split(predictor, source, split, threshold)
         for split, source in sources.items()
     }
 
 
-def _histograms(predictor: Predictor, source: PatchSource, split: str) -> Histograms:
-    return Histograms.of(predictions(predictor, source, split))
+def _judge_choosing(predictor: Predictor, source: PatchSource, split: str) -> Judgement:
+    """Judge a split with the threshold that is best on it; its bins and masks are kept meanwhile, 3 bytes a pixel."""
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for probability, mask in predictions(predictor, source, split):
+            yield probability, mask
+            kept.append((probability_bins(probability).astype(np.uint16), mask.astype(bool)))
+
+    histograms = Histograms.of(seen())
+    threshold = best_threshold(histograms)
+    objects = ObjectCounts.of((bins >= threshold_bin(threshold), mask) for bins, mask in kept)
+    return _judgement(split, source, histograms, objects, threshold)
+
+
+def _judgement(
+    split: str, source: PatchSource, histograms: Histograms, objects: ObjectCounts, threshold: float
+) -> Judgement:
+    scores = {**judge(histograms, threshold), "objects": object_scores(objects)}
+    return Judgement(split, source, histograms, scores)
 
 
 def predictions(predictor: Predictor, source: PatchSource, label: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -130,3 +130,30 @@ def scores_table(metrics: dict[str, Any]) -> str:
         label = f"{split} (a share of train)" if "share_of_train" in row else split
         rows.append((label, row["patches"], *cells, f"{row['threshold']:.3f}"))
     return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)
+
+
+def objects_table(metrics: dict[str, Any]) -> str:
+    """A Markdown table of landslides as objects, a row for each split and IoU level; empty for scores without them."""
+    rows = []
+    for split, row in metrics.items():
+        for level, at in row.get("objects", {}).get("at", {}).items():
+            low, high = at["interval"]
+            shares = (at[key] for key in ("omission", "commission", "omission_area", "commission_area"))
+            rows.append((split, level, f"{at['f1']:.4f} ({low:.3f}-{high:.3f})", *map(percent, shares)))
+    header = ("split", "IoU", "F1 of objects", "missed", "invented", "missed, by area", "invented, by area")
+    return markdown_table(header, rows) if rows else ""
+
+
+def sizes_table(objects: dict[str, Any], level: str = "0.3") -> str:
+    """A Markdown table of what is missed and invented by class of size, at an IoU level."""
+    rows = [
+        (f"{row['pixels']:,} and more", row["truth"], percent(row["omission"][level]), row["found"])
+        + (percent(row["commission"][level]),)
+        for row in objects["classes"]
+    ]
+    return markdown_table(("pixels", "true objects", "missed", "found objects", "invented"), rows)
+
+
+def percent(share: float | None) -> str:
+    """A share in words; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
