@@ -81,7 +81,9 @@ def test_scores_are_counted_by_hand():
     assert (told["truth"], told["found"], told["split"], told["merging"]) == (3, 3, 0, 0)
     assert told["area_error"] == pytest.approx((4 + 40 + 25) / (4 + 100 + 5) - 1)
     at = {level: (row["f1"], row["commission"], row["omission"]) for level, row in told["at"].items()}
-    assert at["0.1"] == at["0.3"] == pytest.approx((2 / 3, 1 / 3, 1 / 3)) and at["0.5"] == pytest.approx((1 / 3, 2 / 3, 2 / 3))
+    assert at["0.1"] == at["0.3"] == pytest.approx((2 / 3, 1 / 3, 1 / 3)) and at["0.5"] == pytest.approx(
+        (1 / 3, 2 / 3, 2 / 3)
+    )
     assert told["at"]["0.3"]["omission_area"] == pytest.approx(5 / 109)
     assert told["at"]["0.3"]["commission_area"] == pytest.approx(25 / 69)
     classes = {row["pixels"]: row for row in told["classes"]}
@@ -110,6 +112,13 @@ def test_nothing_and_everything(found, truth):
     assert row["f1"] == float(found and truth)
     assert row["commission"] == (None if not found else float(not truth))
     assert row["omission"] == (None if not truth else float(not found))
+
+
+def test_ignored_pixels_are_in_no_object():
+    marked, mask = np.ones((8, 8)), np.full((8, 8), 255)
+    mask[:2], mask[6:] = 1, 0
+    told = object_scores(ObjectCounts.of([(marked, mask)]))
+    assert (told["truth"], told["found"], told["at"]["0.5"]["f1"]) == (1, 2, pytest.approx(2 / 3))
 
 
 def test_images_of_two_sizes_are_refused():

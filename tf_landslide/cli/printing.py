@@ -8,7 +8,6 @@ from typing import Any
 from tf_landslide.core.tables import text_table
 from tf_landslide.metrics import SCORES
 
-
 _LEVEL = "0.3"  # from which on a found object is a true one
 
 

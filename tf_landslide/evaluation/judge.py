@@ -64,7 +64,7 @@ def _judge_choosing(predictor: Predictor, source: PatchSource, split: str) -> Ju
     def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for probability, mask in predictions(predictor, source, split):
             yield probability, mask
-            kept.append((probability_bins(probability).astype(np.uint16), mask.astype(bool)))
+            kept.append((probability_bins(probability).astype(np.uint16), mask.astype(np.uint8)))
 
     histograms = Histograms.of(seen())
     threshold = best_threshold(histograms)

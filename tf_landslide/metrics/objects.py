@@ -18,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.metrics import IGNORED
 
 IOU_LEVELS = (0.1, 0.3, 0.5)
 SIZE_CLASSES = (1, 10, 100, 1000)
@@ -55,14 +56,13 @@ class Overlaps:
         Raises:
             LandslideError: shapes differ.
         """
-        if truth.shape != found.shape:
-            raise LandslideError(f"true objects have shape {truth.shape}, found ones {found.shape}; they must be equal")
+        _check_shapes(truth, found)
         sizes = [np.bincount(labels.ravel(), minlength=1)[1:] for labels in (truth, found)]
         both = (truth > 0) & (found > 0)
         codes = (truth[both].astype(np.int64) - 1) * max(len(sizes[1]), 1) + found[both] - 1
         unique, shared = np.unique(codes, return_counts=True)
         pairs = np.stack(np.divmod(unique, max(len(sizes[1]), 1)), axis=1)
-        return cls(*sizes, pairs, shared)
+        return cls(sizes[0], sizes[1], pairs, shared)
 
     @property
     def iou(self) -> np.ndarray:
@@ -96,6 +96,11 @@ class Overlaps:
         split = np.bincount(self.pairs[inside_truth, 0], minlength=len(self.truth)) > 1
         merging = np.bincount(self.pairs[inside_found, 1], minlength=len(self.found)) > 1
         return split, merging
+
+
+def _check_shapes(truth: np.ndarray, found: np.ndarray) -> None:
+    if truth.shape != found.shape:
+        raise LandslideError(f"true objects have shape {truth.shape}, found ones {found.shape}; they must be equal")
 
 
 def _groups(labels: np.ndarray) -> list[np.ndarray]:
@@ -146,8 +151,13 @@ class ObjectCounts:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> ObjectCounts:
-        """From (marked, mask) pairs of (H, W) images, one patch each; anything but 0 is landslide."""
-        rows = [_counted(Overlaps.of(label_objects(mask), label_objects(marked))) for marked, mask in pairs]
+        """From (marked, mask) pairs of (H, W) images, one patch each; pixels that are ``IGNORED`` are in no object."""
+        rows = []
+        for marked, mask in pairs:
+            mask, marked = np.asarray(mask), np.asarray(marked)
+            _check_shapes(mask, marked)
+            found = marked.astype(bool) & (mask != IGNORED)
+            rows.append(_counted(Overlaps.of(label_objects(mask == 1), label_objects(found))))
         return cls(*(np.array(column, np.int64) for column in zip(*rows, strict=True)))
 
     @classmethod

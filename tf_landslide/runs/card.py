@@ -147,8 +147,11 @@ def objects_table(metrics: dict[str, Any]) -> str:
 def sizes_table(objects: dict[str, Any], level: str = "0.3") -> str:
     """A Markdown table of what is missed and invented by class of size, at an IoU level."""
     rows = [
-        (f"{row['pixels']:,} and more", row["truth"], percent(row["omission"][level]), row["found"])
-        + (percent(row["commission"][level]),)
+        (
+            f"{row['pixels']:,} and more",
+            *(row["truth"], percent(row["omission"][level])),
+            *(row["found"], percent(row["commission"][level])),
+        )
         for row in objects["classes"]
     ]
     return markdown_table(("pixels", "true objects", "missed", "found objects", "invented"), rows)
