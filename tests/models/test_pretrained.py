@@ -1,6 +1,7 @@
 """Published weights: the file format, the three channels they were trained on, and ours."""
 
 import hashlib
+import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -179,6 +180,31 @@ def test_weights_that_cannot_be_had_are_refused_by_name(encoder, given, said):
     with pytest.raises(LandslideError) as error:
         build_model("unet", encoder, channels=SIX, encoder_weights=given)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("way", ["external link", "external storage", "virtual", "claims"])
+def test_a_weight_file_is_read_for_what_it_holds_itself(way, tmp_path):
+    other, path = tmp_path / "other.h5", tmp_path / "weights.h5"
+    with h5py.File(other, "w") as file:
+        file["kernel"] = np.ones(4, np.float32)
+    (tmp_path / "raw").write_bytes(bytes(16))
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["conv"]
+        group = file.create_group("conv")
+        group.attrs["weight_names"] = ["kernel"]
+        if way == "external link":
+            group["kernel"] = h5py.ExternalLink(other, "kernel")
+        elif way == "external storage":
+            group.create_dataset("kernel", (4,), "f4", external=[(tmp_path / "raw", 0, 16)])
+        elif way == "virtual":
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource(other, "kernel", (4,))
+            group.create_virtual_dataset("kernel", layout)
+        else:
+            group.create_dataset("kernel", (2**40,), "f4", chunks=(2**20,))
+    said = "declares 4,398,046,511,104 bytes" if way == "claims" else "its values lie in another file"
+    with pytest.raises(LandslideError, match=f"{re.escape(str(path))}: {said}"):
+        weights.read_h5_arrays(path)
 
 
 def test_weights_need_names_and_an_encoder():

@@ -161,6 +161,7 @@ def test_of_equal_epochs_the_one_of_the_lowest_loss_is_the_best():
     assert best_epoch(silent) == 2 and not EarlyStopping(2, silent).exhausted
     assert best_epoch(rows((0.1, 0.5), (0.1, 0.5))) == 0
     assert best_epoch(rows((0.1, float("nan")), (0.1, 0.5), (0.1, float("inf")))) == 1
+    assert best_epoch([{"val_best_f1": float("nan"), "val_loss": 0.1}, *rows((0.1, 0.5))]) == 1
     assert best_epoch(rows((0.1, 0.1), (0.2, 0.9))) == 1
 
 

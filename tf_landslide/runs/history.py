@@ -46,9 +46,9 @@ def best_epoch(rows: Sequence[Row]) -> int:
         rows: of one epoch at least.
     """
 
-    def rank(row: Row) -> tuple[float, float]:
-        loss = row["val_loss"]
-        return row["val_best_f1"], -loss if math.isfinite(loss) else -math.inf
+    def rank(row: Row) -> tuple[float, ...]:
+        f1, better = row["val_best_f1"], -row["val_loss"]
+        return tuple(value if math.isfinite(value) else -math.inf for value in (f1, better))
 
     return max(range(len(rows)), key=lambda epoch: rank(rows[epoch]))
 

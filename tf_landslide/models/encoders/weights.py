@@ -18,6 +18,7 @@ import numpy as np
 from tf_landslide.core.errors import LandslideError
 
 RGB = ("red", "green", "blue")
+_MOST_BYTES = 2**31  # of a weight file: ten times the largest encoder
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of ImageNet's red, green, blue, 0-1
 
 
@@ -130,17 +131,26 @@ def read_h5_arrays(path: Path) -> dict[str, list[np.ndarray]]:
     """Arrays of a Keras 2 weight file (the published ``.h5`` format), by layer.
 
     Raises:
-        LandslideError: not such a file.
+        LandslideError: not such a file, one whose values lie in another file, or more of them than a network has.
     """
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             names = [_text(name) for name in root.attrs["layer_names"]]
-            return {
-                name: [np.asarray(root[name][_text(w)]) for w in root[name].attrs["weight_names"]] for name in names
-            }
+            stored = {name: [root[name][_text(w)] for w in root[name].attrs["weight_names"]] for name in names}
+            _check_stored(path, [one for several in stored.values() for one in several])
+            return {name: [np.asarray(one) for one in several] for name, several in stored.items()}
     except (OSError, KeyError):
         raise LandslideError(f"{path}: is not a weight file in Keras's .h5 format") from None
+
+
+def _check_stored(path: Path, stored: Sequence[h5py.Dataset]) -> None:
+    """Refuse, before a value is read, what points to other files, and what is too large."""
+    if any(one.file.filename != str(path) or one.is_virtual or one.external for one in stored):
+        raise LandslideError(f"{path}: its values lie in another file; give the file that holds them")
+    nbytes = sum(one.size * one.dtype.itemsize for one in stored)
+    if nbytes > _MOST_BYTES:
+        raise LandslideError(f"{path}: declares {nbytes:,} bytes of weights, at most {_MOST_BYTES:,} are read")
 
 
 def _text(name) -> str:
