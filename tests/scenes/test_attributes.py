@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.scenes.conftest import GRID
-from tf_landslide.scenes.attributes import describe, write_vectors
+from tf_landslide.scenes.attributes import describe
+from tf_landslide.scenes.vectors import write_vectors
 
 COMMON = {
     "det_method": "m",

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
 
-from tf_landslide.bands.recipes import INDICES, channel
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_json
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
-from tf_landslide.scenes.attributes import describe, write_vectors
+from tf_landslide.scenes.attributes import describe
 from tf_landslide.scenes.blocks import Tiling, tiling
-from tf_landslide.scenes.grid import Window
+from tf_landslide.scenes.layers import layers_of
 from tf_landslide.scenes.mapper import Mapping, map_blocks, rows_of, settings_hash
 from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.vectors import write_vectors
 from tf_landslide.scenes.writer import write_rasters
 
 SUMMARY = "summary.json"
@@ -36,6 +33,8 @@ class MapOptions:
         threshold: None takes the model's own.
         window, overlap, drop: of what the model is given, in pixels; see ``scenes.blocks``.
         minimum_area, fill_holes: of polygons, in square metres.
+        smooth: cut the corners of the polygons' pixels; their areas stay.
+        schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
         event_date_from, event_date_to: kept with every polygon.
     """
 
@@ -45,6 +44,8 @@ class MapOptions:
     drop: int = 32
     minimum_area: float = 500.0
     fill_holes: float = 0.0
+    smooth: bool = False
+    schema: str = "plain"
     event_date_from: str | None = None
     event_date_to: str | None = None
 
@@ -73,9 +74,10 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
         found = describe(
             mask,
             scene.grid,
-            _layers(scene, raster),
+            layers_of(scene, raster),
             minimum_area=options.minimum_area,
             fill_holes=options.fill_holes,
+            smooth=options.smooth,
             common={
                 "det_method": f"{predictor.card.architecture} {predictor.card.name}",
                 "event_date_from": options.event_date_from,
@@ -83,7 +85,7 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
                 "source_ids": ", ".join(sorted({band.path.name for band in scene.bands.values()})),
             },
         )
-    vectors = write_vectors(out, scene.grid, found)
+    vectors = write_vectors(out, scene.grid, found, options.schema)
     areas = [row.area_ha for row in found.attributes]
     summary = {
         "model": predictor.card.name,
@@ -100,23 +102,6 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
     write_json(out / SUMMARY, summary)
     shutil.rmtree(parts, ignore_errors=True)
     return summary
-
-
-def _layers(scene: Scene, probability: rasterio.io.DatasetReader) -> dict[str, Callable[[Window], np.ndarray]]:
-    """What polygons are described by: the probability, and what the scene can give."""
-    layers: dict[str, Callable[[Window], np.ndarray]] = {
-        "probability": lambda window: probability.read(1, window=window.for_rasterio())
-    }
-    layers |= {name: partial(scene.read, name) for name in ("slope", "dem") if name in scene.names}
-    index = INDICES["ndvi"]
-    if {index.a, index.b} <= set(scene.names):
-
-        def ndvi(window: Window) -> np.ndarray:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return channel({band: scene.read(band, window) for band in (index.a, index.b)}, "ndvi")
-
-        layers["ndvi"] = ndvi
-    return layers
 
 
 def _settings(scene: Scene, predictor: Predictor, cut: Tiling) -> dict[str, object]:

@@ -1,22 +1,30 @@
-"""What a map says of each landslide, and the files that say it: GeoPackage and GeoJSON."""
+"""What a map says of each landslide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas
-import numpy as np
-import shapely
 from shapely.geometry.base import BaseGeometry
 
-from tf_landslide.core.files import replacing
-from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.polygons import measured, touches_the_end, traced, without_small_holes, zonal_statistics
+from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.layers import Layer
+from tf_landslide.scenes.polygons import (
+    Shape,
+    Statistic,
+    grid_north,
+    measured,
+    touches_the_end,
+    traced,
+    without_small_holes,
+    zonal_statistics,
+)
+from tf_landslide.scenes.smoothing import smoothed
 
-VECTORS = ("landslides.gpkg", "landslides.geojson")
+_SCATTERED = 0.1  # mean length of the unit vectors downhill below which there is no common aspect
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,11 @@ class Attributes:
         area_m2, area_ha: on the ellipsoid.
         probability_mean, probability_max: of the model, over its pixels.
         slope_mean, slope_max: degrees.
+        aspect_deg: the way down the slope, degrees clockwise from north; circular mean.
         elevation_min, elevation_max: metres.
         ndvi_mean: where there is near infrared.
         length_m, width_m, orientation_deg, compactness: of its form, see ``polygons.Shape``.
+        off_aspect_deg: between its length and the way down the slope: 0 runs downhill, 90 along the contour.
         truncated: it goes on where the scene ends or has no data.
         confidence: the mean probability in words: low, medium, high.
         det_method: by what it was found.
@@ -46,12 +56,14 @@ class Attributes:
     probability_max: float
     slope_mean: float | None
     slope_max: float | None
+    aspect_deg: float | None
     elevation_min: float | None
     elevation_max: float | None
     ndvi_mean: float | None
     length_m: float
     width_m: float
     orientation_deg: float
+    off_aspect_deg: float | None
     compactness: float
     truncated: bool
     confidence: str
@@ -73,10 +85,11 @@ class Found:
 def describe(
     mask: Path,
     grid: Grid,
-    layers: Mapping[str, Callable[[Window], np.ndarray]],
+    layers: Mapping[str, Layer],
     *,
     minimum_area: float = 0.0,
     fill_holes: float = 0.0,
+    smooth: bool = False,
     common: Mapping[str, Any],
 ) -> Found:
     """Trace a mask's landslides and say what is known of them.
@@ -84,9 +97,10 @@ def describe(
     Args:
         mask: the finished mask file.
         grid: of it.
-        layers: ``probability``, and ``slope``, ``dem``, ``ndvi`` where there are, each reading a window.
+        layers: as ``layers.layers_of`` gives them; ``probability`` at least.
         minimum_area: in square metres; smaller ones are left out.
         fill_holes: in square metres; smaller holes are filled.
+        smooth: cut the pixels' corners; areas stay.
         common: attributes that all share: ``det_method event_date_from event_date_to source_ids``.
     """
     geometries = list(traced(mask))
@@ -94,62 +108,60 @@ def describe(
         geometries = [without_small_holes(geometry, fill_holes, grid) for geometry in geometries]
     shapes = [shape for shape in (measured(geometry, grid) for geometry in geometries) if shape.area >= minimum_area]
     shapes.sort(key=lambda shape: -shape.area)
-    kept = [shape.geometry for shape in shapes]
-    statistics = zonal_statistics(kept, grid, layers)
-    truncated = touches_the_end(kept, grid, mask)
-    attributes = []
-    for number, (shape, of_layers, cut) in enumerate(zip(shapes, statistics, truncated, strict=True), 1):
-
-        def value(layer: str, which: str, of_layers: Mapping[str, Any] = of_layers) -> float | None:
-            statistic = of_layers.get(layer)
-            return round(float(getattr(statistic, which)), 4) if statistic and statistic.count else None
-
-        mean = of_layers["probability"].mean
-        attributes.append(
-            Attributes(
-                id=number,
-                area_m2=round(shape.area, 1),
-                area_ha=round(shape.area / 1e4, 4),
-                probability_mean=round(mean, 4),
-                probability_max=round(of_layers["probability"].maximum, 4),
-                slope_mean=value("slope", "mean"),
-                slope_max=value("slope", "maximum"),
-                elevation_min=value("dem", "minimum"),
-                elevation_max=value("dem", "maximum"),
-                ndvi_mean=value("ndvi", "mean"),
-                length_m=round(shape.length, 1),
-                width_m=round(shape.width, 1),
-                orientation_deg=round(shape.orientation, 1),
-                compactness=round(shape.compactness, 3),
-                truncated=bool(cut),
-                confidence="high" if mean >= 0.8 else "medium" if mean >= 0.6 else "low",
-                **common,
-            )
-        )
-    return Found(kept, attributes)
+    pixels = [shape.geometry for shape in shapes]
+    statistics = zonal_statistics(pixels, grid, layers)
+    truncated = touches_the_end(pixels, grid, mask)
+    if smooth:
+        shapes = [measured(smoothed(geometry, grid.transform), grid) for geometry in pixels]
+    attributes = [
+        _attributes(number, shape, of_layers, bool(cut), grid, common)
+        for number, (shape, of_layers, cut) in enumerate(zip(shapes, statistics, truncated, strict=True), 1)
+    ]
+    return Found([shape.geometry for shape in shapes], attributes)
 
 
-def write_vectors(folder: Path, grid: Grid, found: Found) -> tuple[Path, Path]:
-    """Write ``landslides.gpkg``, in the scene's coordinates, and ``landslides.geojson``, in longitude and latitude.
+def _attributes(
+    number: int, shape: Shape, of_layers: Mapping[str, Statistic], cut: bool, grid: Grid, common: Mapping[str, Any]
+) -> Attributes:
+    def value(layer: str, which: str) -> float | None:
+        statistic = of_layers.get(layer)
+        return round(float(getattr(statistic, which)), 4) if statistic and statistic.count else None
 
-    The GeoJSON follows RFC 7946: WGS 84, seven decimals, outer rings counter-clockwise. A map without landslides gives
-    files without features.
-    """
-    columns: dict[str, Sequence[Any]] = {
-        field.name: [asdict(row)[field.name] for row in found.attributes] for field in fields(Attributes)
-    }
-    frame = geopandas.GeoDataFrame(columns, geometry=found.geometries, crs=grid.crs.to_wkt())
-    for name in ("slope_mean", "slope_max", "elevation_min", "elevation_max", "ndvi_mean"):
-        frame[name] = frame[name].astype("float64")
-    paths = folder / VECTORS[0], folder / VECTORS[1]
-    with replacing(paths[0]) as partial:
-        frame.to_file(partial, driver="GPKG", layer="landslides", engine="pyogrio", geometry_type=_geometry_type(frame))
-    with replacing(paths[1]) as partial:
-        lonlat = frame.to_crs(4326)
-        lonlat.geometry = shapely.orient_polygons(lonlat.geometry.array)
-        lonlat.to_file(partial, driver="GeoJSON", engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=7)
-    return paths
+    mean = of_layers["probability"].mean
+    aspect = _aspect(shape, of_layers, grid)
+    return Attributes(
+        id=number,
+        area_m2=round(shape.area, 1),
+        area_ha=round(shape.area / 1e4, 4),
+        probability_mean=round(mean, 4),
+        probability_max=round(of_layers["probability"].maximum, 4),
+        slope_mean=value("slope", "mean"),
+        slope_max=value("slope", "maximum"),
+        aspect_deg=None if aspect is None else round(aspect, 1),
+        elevation_min=value("dem", "minimum"),
+        elevation_max=value("dem", "maximum"),
+        ndvi_mean=value("ndvi", "mean"),
+        length_m=round(shape.length, 1),
+        width_m=round(shape.width, 1),
+        orientation_deg=round(shape.orientation, 1),
+        off_aspect_deg=None if aspect is None else round(between_axes(shape.orientation, aspect), 1),
+        compactness=round(shape.compactness, 3),
+        truncated=cut,
+        confidence="high" if mean >= 0.8 else "medium" if mean >= 0.6 else "low",
+        **common,
+    )
 
 
-def _geometry_type(frame: geopandas.GeoDataFrame) -> str:
-    return "MultiPolygon" if (frame.geom_type == "MultiPolygon").any() else "Polygon"
+def _aspect(shape: Shape, of_layers: Mapping[str, Statistic], grid: Grid) -> float | None:
+    """The circular mean of the aspect, degrees clockwise from true north; None without terrain, or without a way."""
+    east, north = of_layers.get("downhill_east"), of_layers.get("downhill_north")
+    if east is None or north is None or not east.count or math.hypot(east.mean, north.mean) < _SCATTERED:
+        return None
+    centre = shape.geometry.centroid
+    return (math.degrees(math.atan2(east.mean, north.mean)) + grid_north(grid, centre.x, centre.y)) % 360
+
+
+def between_axes(a: float, b: float) -> float:
+    """The angle between two directions whose sense does not matter, 0..90 degrees."""
+    apart = abs(a - b) % 180
+    return min(apart, 180 - apart)

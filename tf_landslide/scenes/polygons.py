@@ -107,6 +107,13 @@ def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
     )
 
 
+def grid_north(grid: Grid, x: float, y: float) -> float:
+    """Where the grid's north points at a place, degrees clockwise from true north (the meridian convergence)."""
+    step = -grid.transform.e
+    longitudes, latitudes = _to_lonlat(grid).transform([x, x], [y, y + step])
+    return float(GEOD.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[0])
+
+
 def _in_metres(lonlat: BaseGeometry) -> BaseGeometry:
     """A geometry of longitudes and latitudes as metres east and north of its centre."""
     west, south, east, north = lonlat.bounds

@@ -1,0 +1,82 @@
+"""Landslides as files: GeoPackage in the scene's coordinates, GeoJSON in longitude and latitude (RFC 7946)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import shapely
+from shapely import MultiPolygon, Polygon, box
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from tf_landslide.core.files import replacing
+from tf_landslide.scenes.attributes import Found
+from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.schemas import as_columns
+
+VECTORS = ("landslides.gpkg", "landslides.geojson")
+
+
+def write_vectors(folder: Path, grid: Grid, found: Found, schema: str = "plain") -> tuple[Path, Path]:
+    """Write ``landslides.gpkg`` and ``landslides.geojson``; a map without landslides gives files without features.
+
+    Args:
+        folder: to write to.
+        grid: of the scene.
+        found: the landslides.
+        schema: whose field names, one of ``schemas.SCHEMAS``.
+    """
+    geometry = geopandas.GeoSeries(found.geometries, crs=grid.crs.to_wkt())
+    places = list(geometry.representative_point().to_crs(4326))
+    frame = geopandas.GeoDataFrame(as_columns(found.attributes, places, schema), geometry=geometry)
+    return write_geopackage(folder / VECTORS[0], frame), write_geojson(folder / VECTORS[1], frame)
+
+
+def write_geopackage(path: Path, frame: geopandas.GeoDataFrame, layer: str = "landslides") -> Path:
+    """Write polygons as one layer of a GeoPackage, in their own coordinates."""
+    several = (frame.geom_type == "MultiPolygon").any()
+    with replacing(path) as partial:
+        frame.to_file(
+            partial,
+            driver="GPKG",
+            layer=layer,
+            engine="pyogrio",
+            geometry_type="MultiPolygon" if several else "Polygon",
+            promote_to_multi=bool(several),
+        )
+    return path
+
+
+def write_geojson(path: Path, frame: geopandas.GeoDataFrame) -> Path:
+    """Write polygons as GeoJSON by RFC 7946.
+
+    WGS 84 and no ``crs`` member, seven decimals, outer rings counter-clockwise, polygons cut at the antimeridian.
+    """
+    lonlat = frame.to_crs(4326)
+    lonlat.geometry = [shapely.orient_polygons(cut_at_antimeridian(shape)) for shape in lonlat.geometry]
+    with replacing(path) as partial:
+        lonlat.to_file(partial, driver="GeoJSON", engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=7)
+    return path
+
+
+def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
+    """A geometry of longitudes and latitudes, no part of which crosses 180 degrees (RFC 7946, section 3.1.9).
+
+    A ring whose longitudes span more than half the globe is taken to cross: its western longitudes go on beyond 180.
+    """
+    parts: list[Polygon] = []
+    for part in shapely.get_parts(geometry):
+        west, _, east, _ = part.bounds
+        if east - west > 180:
+            part = shapely.transform(part, lambda x: np.where([[True, False]] & (x < 0), x + 360, x))
+            west, _, east, _ = part.bounds
+        if west >= -180 and east <= 180:
+            parts.append(part)
+            continue
+        for turn in (-1, 0, 1):
+            inside = part.intersection(box(360 * turn - 180, -90, 360 * turn + 180, 90))
+            pieces = (piece for piece in shapely.get_parts(inside) if isinstance(piece, Polygon) and piece.area)
+            parts += [translate(piece, -360 * turn) for piece in pieces]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
