@@ -6,7 +6,7 @@ setup(
     packages=[*find_packages(include=["tf_landslide*", "serving*"]), "tf_landslide.configs"],
     package_dir={"tf_landslide.configs": "configs"},
     package_data={
-        "": ["py.typed", "*.jinja", "*.css"],
+        "": ["py.typed", "*.jinja", "*.css", "*.js"],
         "tf_landslide.models": ["*.json"],
         "tf_landslide.configs": ["*.yaml"],
     },

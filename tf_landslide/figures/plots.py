@@ -15,7 +15,8 @@ from tf_landslide.figures.pictures import rgb
 _PNG = {"Software": None}  # no version stamp: equal input gives equal files
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
     with replacing(path) as partial:
         FigureCanvasAgg(figure).print_png(partial, metadata=_PNG)
 
@@ -32,7 +33,7 @@ def triptych(path: Path, picture: np.ndarray, truth: np.ndarray, probability: np
         axis.set_axis_off()
     figure.colorbar(image, ax=axes[2], shrink=0.85)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def precision_recall(path: Path, curve: dict, scores: dict, title: str) -> None:
@@ -59,7 +60,7 @@ def precision_recall(path: Path, curve: dict, scores: dict, title: str) -> None:
         fontsize=9,
     )
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def learning_curve(path: Path, history: list[dict[str, float]], title: str) -> None:
@@ -73,7 +74,7 @@ def learning_curve(path: Path, history: list[dict[str, float]], title: str) -> N
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def all_bands(path: Path, stored: np.ndarray, mask: np.ndarray | None, layout: BandLayout, title: str) -> None:
@@ -95,4 +96,4 @@ def all_bands(path: Path, stored: np.ndarray, mask: np.ndarray | None, layout: B
         for axis in axes[: len(layout.bands) + 1]:
             axis.contour(mask, levels=[0.5], colors="red", linewidths=0.9)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
