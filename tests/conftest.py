@@ -63,6 +63,22 @@ def real_data() -> Path:
     pytest.skip("needs the real samples: set TF_LANDSLIDE_DATA to a folder with landslide4sense_samples/ and mmls/")
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, by Playwright."""
+    import shutil
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def copy(sample, tmp_path) -> Path:
     """A copy of the sample whose files a test may break."""

@@ -16,11 +16,7 @@ from tf_landslide.data.hdf5 import read_image
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.predict.load import load_predictor
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("browser")]
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +32,6 @@ def up(library):
 @pytest.fixture(scope="module")
 def page_address(up):
     return up.local_url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Page:

@@ -7,6 +7,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, WGS84, terrain, write
@@ -47,6 +48,7 @@ def test_a_scene_becomes_a_map(run_folder, scene, tmp_path, capsys):
     assert main(command(run_folder, scene, out, "--window", "96", "--overlap", "32", "--min-area", "0", "--json")) == 0
     summary = json.loads(capsys.readouterr().out)
     names = {"probability.tif", "mask.tif", "landslides.gpkg", "landslides.geojson", "summary.json"}
+    names |= {"overview.png", "map.html"}
     assert {path.name for path in out.iterdir()} == names and json.loads((out / "summary.json").read_text()) == summary
     with rasterio.open(out / "probability.tif") as raster:
         probability = raster.read(1)
@@ -57,8 +59,47 @@ def test_a_scene_becomes_a_map(run_folder, scene, tmp_path, capsys):
     assert len(polygons) == summary["landslides"]
     assert polygons.geometry.area.sum() == pytest.approx(100 * marked.sum())
     assert summary["area_ha"] == pytest.approx(marked.sum() / 100, rel=2e-3)
+    assert summary["valid_share"] == pytest.approx(np.isfinite(probability).mean(), abs=1e-6)
+    assert summary["landslide_pixels"] == marked.sum()
     if len(polygons):
         assert polygons["ndvi_mean"].between(-1, 1).all() and polygons["slope_max"].between(0, 90).all()
+
+
+def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkeypatch):
+    """Files as they were named."""
+    monkeypatch.chdir(scene)
+    words = ["map", str(run_folder), "s.tif", "--dem", "dem.tif", "--window", "96", "--overlap", "32"]
+    words += ["--event-from", "2018-09-06", "--smooth", "--fill-holes", "300", "--threshold", "0.4"]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 0
+    first = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert {row["band"]: row["file"] for row in first["inputs"]} == dict.fromkeys(BANDS, "s.tif") | {"dem": "dem.tif"}
+    assert first["inputs"][1]["index"] == 2 and first["inputs"][1]["bytes"] == (scene / "s.tif").stat().st_size
+    assert first["model_path"] == str(run_folder) and first["synthetic"] and len(first["weights_sha256"]) == 64
+    assert first["threshold"] == 0.4 and first["threshold_from"] == "the caller"
+    assert first["tiles"] == {"window": 96, "overlap": 32, "drop": 8}
+    assert first["polygons"] == {"minimum_area_m2": 500.0, "fill_holes_m2": 300.0, "smooth": True, "schema": "plain"}
+    assert first["versions"]["rasterio"] == rasterio.__version__ and "SYNTHETIC" in first["warnings"][0]
+    assert set(first["seconds"]) == {"predicting", "rasters", "polygons", "pictures"}
+    page = (tmp_path / "a" / "map.html").read_text()
+    assert "0.400, by the caller" in page and "tiny (plain_unet)" in page and "SYNTHETIC" in page
+    with Image.open(tmp_path / "a" / "overview.png") as image:
+        assert image.width > 500
+
+
+def test_polygons_by_the_names_of_others(run_folder, scene, tmp_path):
+    out = tmp_path / "map"
+    more = ("--schema", "ems", "--threshold", "0.3", "--window", "96", "--overlap", "32")
+    assert (
+        main(
+            command(
+                run_folder, scene, out, "--schema", "ems", "--threshold", "0.3", "--window", "96", "--overlap", "32"
+            )
+        )
+        == 0
+    )
+    read = geopandas.read_file(out / "landslides.geojson")
+    assert len(read) and {"event_type", "obj_desc", "det_method", "notation", "dmg_src_id", "area"} < set(read.columns)
+    assert json.loads((out / "summary.json").read_text())["source_id"] == read["dmg_src_id"].iloc[0]
 
 
 def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):
@@ -119,6 +160,7 @@ def test_a_stopped_map_takes_no_parts_of_a_model_that_was_trained_anew(run_folde
         (lambda words: [*words, "--bands", "red=9,green=2,blue=3,nir=4"], "has 4 bands, no band 9"),
         (lambda words: [*words, "--window", "100"], "multiple of 32"),
         (lambda words: [*words, "--threshold", "7"], "threshold must lie in 0..1"),
+        (lambda words: [*words, "--schema", "emms"], "unknown schema 'emms'"),
     ],
 )
 def test_what_cannot_be_mapped_is_one_line_and_nothing_is_written(run_folder, scene, tmp_path, capsys, change, said):

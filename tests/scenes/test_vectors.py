@@ -11,21 +11,14 @@ from rasterio import Affine
 from shapely import box
 
 from tests.scenes.conftest import GRID
+from tests.scenes.looks import landslide
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.scenes.attributes import Attributes, Found
+from tf_landslide.scenes.attributes import Found
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.schemas import COOLR_FIELDS
 from tf_landslide.scenes.vectors import cut_at_antimeridian, write_vectors
 
 EMS_FIELDS = ["event_type", "obj_desc", "det_method", "notation", "dmg_src_id", "area"]
-
-
-def landslide(number, **changes):
-    values = dict.fromkeys(Attributes.__dataclass_fields__)
-    values |= {"id": number, "area_m2": 4e4, "area_ha": 4.0, "probability_mean": 0.9, "probability_max": 1.0}
-    values |= {"length_m": 400.0, "width_m": 100.0, "orientation_deg": 12.0, "compactness": 0.5, "truncated": False}
-    values |= {"confidence": "high", "det_method": "U-Net m", "source_ids": "a.tif", "review_status": "unreviewed"}
-    return Attributes(**(values | changes))
 
 
 @pytest.fixture

@@ -25,13 +25,25 @@ def add(commands: Commands) -> None:
     parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
     parser.add_argument("--window", type=int, default=512, metavar="PX", help="side of a window (default 512)")
     parser.add_argument("--overlap", type=int, default=128, metavar="PX", help="of two windows (default 128)")
+    _add_outputs(parser)
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """What the map's polygons are, and what is said with them."""
     parser.add_argument("--min-area", type=float, default=500.0, metavar="M2", help="of a polygon (default 500)")
     parser.add_argument(
         "--fill-holes", type=float, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
+    parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
+    parser.add_argument(
+        "--schema",
+        default="plain",
+        metavar="NAME",
+        help="field names of the polygons: plain, ems (Copernicus EMS) or coolr (NASA COOLR); default plain",
+    )
     parser.add_argument("--event-from", metavar="DATE", help="kept with every polygon")
     parser.add_argument("--event-to", metavar="DATE", help="kept with every polygon")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def run(a: Arguments) -> None:
@@ -59,6 +71,9 @@ def run(a: Arguments) -> None:
         drop=a.overlap // 4,
         minimum_area=a.min_area,
         fill_holes=a.fill_holes,
+        smooth=a.smooth,
+        schema=a.schema,
+        model=a.model,
         event_date_from=a.event_from,
         event_date_to=a.event_to,
     )
@@ -69,6 +84,8 @@ def run(a: Arguments) -> None:
     rows, columns = summary["shape"]
     print(f"{summary['landslides']} landslides, {summary['area_ha']:,.1f} ha, on {rows:,} x {columns:,} pixels")
     print(f"threshold {summary['threshold']:.3f}; map in {a.out}: {', '.join(summary['files'])}")
+    for warning in summary["warnings"]:
+        print(f"note: {warning}")
 
 
 def _bands(text: str) -> dict[str, int]:

@@ -47,8 +47,8 @@ class Scene:
     """One synthetic terrain and what lies on it.
 
     Attributes:
-        original: (SCENE, SCENE, 14) int64: digital numbers, slope in whole degrees, DEM in whole metres.
-        mask: (SCENE, SCENE) uint8, 1 on landslide scars.
+        original: (size, size, 14) int64: digital numbers, slope in whole degrees, DEM in whole metres.
+        mask: (size, size) uint8, 1 on landslide scars.
     """
 
     original: np.ndarray
@@ -67,13 +67,13 @@ def _noise(rng, size: int, beta: float, longest: float | None = None) -> np.ndar
     return (field - field.mean()) / field.std()
 
 
-def _terrain(rng) -> tuple[np.ndarray, np.ndarray]:
+def _terrain(rng, scene: int) -> tuple[np.ndarray, np.ndarray]:
     """Elevation in metres, and each pixel's distance in pixels from the axis of the nearest river."""
-    margin = SCENE // 2  # the noise is periodic; cut from a larger field, so that opposite edges differ
-    size = SCENE + margin
+    margin = scene // 2  # the noise is periodic; cut from a larger field, so that opposite edges differ
+    size = scene + margin
 
     def cut(field):
-        return field[:SCENE, :SCENE]
+        return field[:scene, :scene]
 
     ridges = -np.abs(cut(_noise(rng, size, 4.6)))
     detail = cut(_noise(rng, size, 3.7, longest=200))
@@ -105,7 +105,7 @@ def _scar(rng, start, downhill, slope, river_distance) -> np.ndarray | None:
     row, column = start
     direction = np.array([downhill[0][start], downhill[1][start]])
     path: list[tuple[float, float]] = []
-    while len(path) < length and 1 <= row < SCENE - 2 and 1 <= column < SCENE - 2:
+    while len(path) < length and 1 <= row < len(slope) - 2 and 1 <= column < len(slope) - 2:
         here = round(row), round(column)
         if river_distance[here] < 3 or (len(path) > 6 and slope[here] < 13):
             break
@@ -143,8 +143,8 @@ def _place_objects(rng, dem, slope, river_distance) -> tuple[np.ndarray, np.ndar
     downhill = -south / steepness, -east / steepness
     scars, fields = np.zeros(slope.shape, bool), np.zeros(slope.shape, bool)
     steep = gaussian_filter(slope, 2) > 20
-    for top in range(0, SCENE, PATCH):
-        for left in range(0, SCENE, PATCH):
+    for top in range(0, len(slope), PATCH):
+        for left in range(0, len(slope), PATCH):
             rows, columns = np.nonzero(steep[top : top + PATCH, left : left + PATCH])
             if not len(rows):
                 continue
@@ -176,32 +176,32 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return grown
 
 
-def make_scene(seed) -> Scene:
-    """One synthetic scene; ``seed`` is whatever ``numpy.random.default_rng`` takes."""
+def make_scene(seed, size: int = SCENE) -> Scene:
+    """One synthetic scene of ``size`` x ``size`` pixels; ``seed`` is whatever ``numpy.random.default_rng`` takes."""
     rng = np.random.default_rng(seed)
-    dem, river_distance = _terrain(rng)
+    dem, river_distance = _terrain(rng, size)
     dem = np.rint(dem)
     slope = slope_degrees(dem, PIXEL_SIZE)
     scars, fields = _place_objects(rng, dem, slope, river_distance)
-    bed = river_distance < 1.2 + 1.6 * (1 + _noise(rng, SCENE, 3.0, longest=120))
+    bed = river_distance < 1.2 + 1.6 * (1 + _noise(rng, size, 3.0, longest=120))
 
-    cover = 1 / (1 + np.exp(-3 * _noise(rng, SCENE, 2.6) - 1.2))  # share of forest, the rest is grass
+    cover = 1 / (1 + np.exp(-3 * _noise(rng, size, 2.6) - 1.2))  # share of forest, the rest is grass
     ground = cover[..., None] * _FOREST + (1 - cover[..., None]) * _GRASS
     # Bare ground keeps some plants; scars and fields draw from one distribution, so that no pixel betrays which it is.
     bare = gaussian_filter((scars | fields).astype(float), 0.6)
-    bareness = bare * np.clip(0.78 + 0.16 * _noise(rng, SCENE, 2.0, longest=60), 0.25, 1)
-    soil = _SOIL * (1 + 0.12 * _noise(rng, SCENE, 2.4, longest=80))[..., None]
+    bareness = bare * np.clip(0.78 + 0.16 * _noise(rng, size, 2.0, longest=60), 0.25, 1)
+    soil = _SOIL * (1 + 0.12 * _noise(rng, size, 2.4, longest=80))[..., None]
     ground += bareness[..., None] * (soil - ground)
     gravel = gaussian_filter(bed.astype(float), 0.6)[..., None]
-    ground += gravel * (_GRAVEL * (1 + 0.1 * _noise(rng, SCENE, 2.0, longest=60))[..., None] - ground)
+    ground += gravel * (_GRAVEL * (1 + 0.1 * _noise(rng, size, 2.0, longest=60))[..., None] - ground)
 
     sun_altitude = rng.uniform(38, 62)
     light = illumination(gaussian_filter(dem, 1), PIXEL_SIZE, rng.uniform(130, 165), sun_altitude)
     light = 0.3 + 0.7 * light / np.sin(np.radians(sun_altitude))
-    clouds = _noise(rng, SCENE, 3.6, longest=260)
+    clouds = _noise(rng, size, 3.6, longest=260)
     shadow = gaussian_filter((clouds > np.quantile(clouds, 1 - rng.uniform(0, 0.1))).astype(float), 2)
     light *= 1 - 0.5 * shadow
-    grain = 1 + 0.035 * rng.standard_normal((SCENE, SCENE, 12))
+    grain = 1 + 0.035 * rng.standard_normal((size, size, 12))
     numbers = rng.uniform(0.93, 1.07) * _HAZE + light[..., None] * ground * grain
     numbers += rng.standard_normal(numbers.shape) * np.where(np.arange(12) == 9, 0.6, 6)
     original = np.concatenate([np.maximum(numbers, 1), slope[..., None], dem[..., None]], axis=-1)

@@ -78,8 +78,8 @@ def overview(path: Path, sheet: Sheet) -> None:
         axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     _scale_bar(left, columns, rows, width)
     _north(left, sheet.north)
-    figure.suptitle(sheet.title, fontsize=13)
-    figure.supxlabel("\n".join(sheet.notes), fontsize=8.5)
+    figure.suptitle(sheet.title, fontsize=13, parse_math=False)  # a file's name may hold dollars
+    figure.supxlabel("\n".join(sheet.notes), fontsize=8.5, parse_math=False)
     save(figure, path)
 
 

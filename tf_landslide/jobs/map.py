@@ -1,4 +1,4 @@
-"""A georeferenced scene in, a landslide map out: probability, mask, polygons, a summary."""
+"""A georeferenced scene in, a landslide map out: blocks are predicted and put together, ``publish`` makes the rest."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rasterio
-
-from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import write_json
+from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
-from tf_landslide.scenes.attributes import describe
 from tf_landslide.scenes.blocks import Tiling, tiling
-from tf_landslide.scenes.layers import layers_of
 from tf_landslide.scenes.mapper import Mapping, map_blocks, rows_of, settings_hash
 from tf_landslide.scenes.scene import Scene
-from tf_landslide.scenes.vectors import write_vectors
+from tf_landslide.scenes.schemas import SCHEMAS
 from tf_landslide.scenes.writer import write_rasters
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,8 @@ class MapOptions:
         smooth: cut the corners of the polygons' pixels; their areas stay.
         schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
         event_date_from, event_date_to: kept with every polygon.
+        model: how the caller named it, for the record.
+        warnings: that were told before, for the record.
     """
 
     threshold: float | None = None
@@ -48,6 +44,8 @@ class MapOptions:
     schema: str = "plain"
     event_date_from: str | None = None
     event_date_to: str | None = None
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions) -> dict[str, Any]:
@@ -62,44 +60,20 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
         LandslideError: options that cannot be, or a block that cannot be read or predicted.
     """
     threshold = check_threshold(predictor.card.threshold if options.threshold is None else options.threshold)
+    require_known(options.schema, SCHEMAS, "schema")
     cut = tiling(scene.grid.shape, options.window, options.overlap, options.drop)
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the map")
     parts = out / f".parts-{settings_hash(_settings(scene, predictor, cut))}"
     mapping = Mapping(scene, predictor, cut, min(predictor.batch_size, cut.per_side**2), parts)
-    map_blocks(mapping)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "predicting"):
+        map_blocks(mapping)
     tags = {"model": predictor.card.name, "channels": ", ".join(predictor.card.channel_names)}
-    probability, mask = write_rasters(out, scene.grid, rows_of(mapping), threshold, tags)
-    with rasterio.open(probability) as raster:
-        found = describe(
-            mask,
-            scene.grid,
-            layers_of(scene, raster),
-            minimum_area=options.minimum_area,
-            fill_holes=options.fill_holes,
-            smooth=options.smooth,
-            common={
-                "det_method": f"{predictor.card.architecture} {predictor.card.name}",
-                "event_date_from": options.event_date_from,
-                "event_date_to": options.event_date_to,
-                "source_ids": ", ".join(sorted({band.path.name for band in scene.bands.values()})),
-            },
-        )
-    vectors = write_vectors(out, scene.grid, found, options.schema)
-    areas = [row.area_ha for row in found.attributes]
-    summary = {
-        "model": predictor.card.name,
-        "threshold": threshold,
-        "shape": list(scene.grid.shape),
-        "crs": scene.grid.crs.to_string(),
-        "landslides": len(areas),
-        "area_ha": round(sum(areas), 4),
-        "largest_ha": areas[0] if areas else None,
-        "truncated": sum(row.truncated for row in found.attributes),
-        "computed_pixels": cut.computed_pixels,
-        "files": [path.name for path in (probability, mask, *vectors)],
-    }
-    write_json(out / SUMMARY, summary)
+    with timed(seconds, "rasters"):
+        rasters = write_rasters(out, scene.grid, rows_of(mapping), threshold, tags)
+    more = {"computed_pixels": cut.computed_pixels}
+    summary = publish(scene, predictor, out, options, rasters, threshold, seconds, more)
     shutil.rmtree(parts, ignore_errors=True)
     return summary
 

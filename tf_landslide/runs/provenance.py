@@ -33,7 +33,7 @@ def environment(seed: int, data_dir: Path, devices: Sequence[str], fingerprint: 
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "devices": list(devices),
         "seed": seed,
         "git_revision": _git_revision(),
@@ -100,7 +100,8 @@ def _counts(fingerprint: dict[str, Any]) -> str:
     return ", ".join(f"{split} {value['patches']:,}, {value['sha256'][:8]}" for split, value in fingerprint.items())
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The version of an installed package, None where it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

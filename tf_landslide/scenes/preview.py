@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def preview(scene: Scene, probability: Path, mask: Path, side: int = SIDE) -> Pr
     factor = max(1, -(-max(scene.grid.shape) // side))
     rows, columns = (-(-size // factor) for size in scene.grid.shape)
     grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
-    bands = [reduced(lambda window, name=name: scene.read(name, window), grid, factor) for name in _shown(scene)]
+    bands = [reduced(partial(scene.read, name), grid, factor) for name in _shown(scene)]
     channels = np.stack((bands * 3)[:3], axis=-1)
     with rasterio.open(probability) as p, rasterio.open(mask) as m:
         return Preview(

@@ -31,6 +31,7 @@ _FOLDER = Path(__file__).parent
 MOST_POLYGONS, MOST_POINTS = 2000, 200_000
 """Of landslides that are drawn, the largest first: what a browser pans without stumbling."""
 
+_FINEST = 0.25  # pixels by which an outline may be simplified in any case
 _EMPTY = 236  # grey of a picture where there is none
 _SHOWN: Mapping[str, tuple[str, str]] = {
     "area_ha": ("area", "ha"),
@@ -143,10 +144,11 @@ def _outlines(geometries: Sequence[BaseGeometry], preview: Preview) -> list[list
     """Of the largest landslides, each ring's columns and rows in turn, in pixels of the scene."""
     t = ~preview.scene.transform
     digits = 2 if preview.factor == 1 else 1
-    outlines, points = [], 0
+    outlines: list[list[list[float]]] = []
+    points = 0
     for geometry in geometries[:MOST_POLYGONS]:
         moved = shapely.transform(geometry, lambda p: np.stack([t.a * p[:, 0] + t.c, t.e * p[:, 1] + t.f], axis=1))
-        simple = moved.simplify(preview.factor / 2) if preview.factor > 1 else moved
+        simple = moved.simplify(max(_FINEST, preview.factor / 2))
         rings = [ring for part in shapely.get_parts(simple) for ring in (part.exterior, *part.interiors)]
         points += sum(len(ring.coords) for ring in rings)
         if points > MOST_POINTS and outlines:

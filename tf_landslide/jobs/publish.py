@@ -1,0 +1,244 @@
+"""What a finished map is published as, beside its rasters: polygons, a figure, a page, and the record of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import shapely
+
+from tf_landslide.core.files import write_json, write_text
+from tf_landslide.figures.maps import Sheet, overview
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.provenance import version_of
+from tf_landslide.scenes.attributes import Found, describe
+from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.layers import layers_of
+from tf_landslide.scenes.polygons import grid_north
+from tf_landslide.scenes.preview import Preview, preview
+from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.schemas import SOURCE_ID
+from tf_landslide.scenes.vectors import write_vectors
+from tf_landslide.scenes.viewer import viewer_html
+from tf_landslide.scenes.writer import NO_DATA
+
+if TYPE_CHECKING:
+    from tf_landslide.jobs.map import MapOptions
+
+SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
+_PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
+_OUTLINED = 5000  # landslides drawn in the figure, the largest
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time that a stage takes."""
+    started = time.monotonic()
+    yield
+    seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
+
+
+def publish(
+    scene: Scene,
+    predictor: Predictor,
+    out: Path,
+    options: MapOptions,
+    rasters: tuple[Path, Path],
+    threshold: float,
+    seconds: dict[str, float],
+    more: dict[str, Any],
+) -> dict[str, Any]:
+    """Write all that is made of a map's finished rasters.
+
+    Args:
+        scene, predictor, out, options: as of ``map_scene``.
+        rasters: ``probability.tif`` and ``mask.tif``.
+        threshold: that the mask was made with.
+        seconds: that earlier stages took, by name; those of this one are added.
+        more: what the caller knows for the record.
+
+    Returns:
+        what ``summary.json`` holds.
+    """
+    with timed(seconds, "polygons"):
+        found = _describe(scene, predictor.card, options, rasters)
+        vectors = write_vectors(out, scene.grid, found, options.schema)
+    valid, marked = count_pixels(rasters[1])
+    summary = _record(scene, predictor, options, threshold) | more
+    areas = [row.area_ha for row in found.attributes]
+    summary |= {
+        "valid_share": round(valid / (scene.grid.shape[0] * scene.grid.shape[1]), 6),
+        "landslide_pixels": marked,
+        "landslides": len(areas),
+        "area_ha": round(sum(areas), 4),
+        "largest_ha": areas[0] if areas else None,
+        "truncated": sum(row.truncated for row in found.attributes),
+    }
+    summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
+    with timed(seconds, "pictures"):
+        shown = preview(scene, *rasters)
+        overview(out / OVERVIEW, _sheet(shown, found, summary))
+        page = viewer_html(
+            shown,
+            found,
+            title=_title(summary),
+            facts=_facts(summary),
+            threshold=threshold,
+            notes=summary["warnings"],
+        )
+        write_text(out / PAGE, page)
+    summary["seconds"] = seconds
+    summary["files"] = [*(path.name for path in (*rasters, *vectors)), OVERVIEW, PAGE]
+    write_json(out / SUMMARY, summary)
+    return summary
+
+
+def _describe(scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple[Path, Path]) -> Found:
+    with rasterio.open(rasters[0]) as raster:
+        return describe(
+            rasters[1],
+            scene.grid,
+            layers_of(scene, raster),
+            minimum_area=options.minimum_area,
+            fill_holes=options.fill_holes,
+            smooth=options.smooth,
+            common={
+                "det_method": f"{card.architecture} {card.name}",
+                "event_date_from": options.event_date_from,
+                "event_date_to": options.event_date_to,
+                "source_ids": ", ".join(sorted({Path(row["file"]).name for row in inputs_of(scene)})),
+            },
+        )
+
+
+def inputs_of(scene: Scene) -> list[dict[str, Any]]:
+    """The bands of a scene and where each is from, files as they were named."""
+    return [
+        {
+            "band": name,
+            "file": str(band.path),
+            "bytes": band.path.stat().st_size,
+            "index": band.index,
+            "scale": band.band.scale,
+            "offset": band.band.offset,
+            "nodata": band.band.nodata if band.band.nodata is None or np.isfinite(band.band.nodata) else None,
+            "unit": band.band.unit,
+        }
+        for name, band in scene.bands.items()
+    ]
+
+
+def count_pixels(mask: Path) -> tuple[int, int]:
+    """Of a mask file: pixels where something can be told, and those of landslides."""
+    valid = marked = 0
+    with rasterio.open(mask) as raster:
+        for top in range(0, raster.height, 512):
+            values = raster.read(1, window=((top, min(top + 512, raster.height)), (0, raster.width)))
+            valid += int(np.count_nonzero(values != NO_DATA))
+            marked += int(np.count_nonzero(values == 1))
+    return valid, marked
+
+
+def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: float) -> dict[str, Any]:
+    card, grid = predictor.card, scene.grid
+    height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
+    return {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": card.name,
+        "model_path": options.model,
+        "network": " + ".join(filter(None, (card.architecture, card.encoder))),
+        "card_sha256": hashlib.sha256(card.as_json().encode()).hexdigest(),
+        "weights_sha256": predictor.backend.fingerprint(),
+        "runtime": predictor.runtime,
+        "synthetic": card.synthetic,
+        "threshold": threshold,
+        "threshold_from": "the model's card" if options.threshold is None else "the caller",
+        "shape": list(grid.shape),
+        "crs": grid.crs.to_string(),
+        "bounds": list(grid.bounds),
+        "pixel_size_m": [round(float(height[0]), 4), round(float(width[0]), 4)],
+        "inputs": inputs_of(scene),
+        "source_id": SOURCE_ID,
+        "event_date_from": options.event_date_from,
+        "event_date_to": options.event_date_to,
+        "tiles": {"window": options.window, "overlap": options.overlap, "drop": options.drop},
+        "polygons": {
+            "minimum_area_m2": options.minimum_area,
+            "fill_holes_m2": options.fill_holes,
+            "smooth": options.smooth,
+            "schema": options.schema,
+        },
+        "versions": {"python": platform.python_version(), "gdal": rasterio.__gdal_version__}
+        | {name: version_of(name) for name in _PACKAGES},
+    }
+
+
+def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
+    """What a reader of the map must know of it, in sentences."""
+    told = []
+    if card.synthetic:
+        told.append("The model was trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
+    if card.layout.caveat:
+        told.append(card.layout.caveat)
+    if summary["valid_share"] == 0:
+        told.append("No pixel has all bands that the model needs: nothing could be told.")
+    if summary["truncated"]:
+        told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
+    return told
+
+
+def _title(summary: dict[str, Any]) -> str:
+    dates = " to ".join(filter(None, dict.fromkeys((summary["event_date_from"], summary["event_date_to"]))))
+    name = Path(summary["inputs"][0]["file"]).name if summary["inputs"] else "scene"
+    return f"Landslides in {name}{f', event {dates}' if dates else ''}"
+
+
+def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    rows, columns = summary["shape"]
+    return [
+        ("landslides", f"{summary['landslides']:,}"),
+        ("area", f"{summary['area_ha']:,.1f} ha"),
+        ("model", f"{summary['model']} ({summary['network']})"),
+        ("threshold", f"{summary['threshold']:.3f}, by {summary['threshold_from']}"),
+        ("image", f"{columns:,} × {rows:,} pixels of {summary['pixel_size_m'][1]:.3g} m, {_crs(summary['crs'])}"),
+        ("mapped", f"{100 * summary['valid_share']:.1f} % of it"),
+        ("made", summary["made"][:10]),
+    ]
+
+
+def _crs(text: str) -> str:
+    return text if len(text) < 40 else "a reference system of its own"
+
+
+def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
+    grid: Grid = shown.grid
+    t = ~grid.transform
+    outlines = [
+        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
+        for geometry in found.geometries[:_OUTLINED]
+        for part in shapely.get_parts(geometry)
+        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
+    ]
+    height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
+    middle = grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2)
+    facts = [f"{name} {value}" for name, value in _facts(summary)]
+    return Sheet(
+        picture=shown.picture,
+        valid=shown.valid,
+        probability=shown.probability,
+        outlines=outlines,
+        pixel_size=(float(height[0]), float(width[0])),
+        north=-grid_north(grid, *middle),
+        title=_title(summary),
+        notes=[" · ".join(facts[:4]), " · ".join(facts[4:]), *summary["warnings"]],
+        threshold=summary["threshold"],
+    )
