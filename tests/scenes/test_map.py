@@ -89,14 +89,7 @@ def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkey
 def test_polygons_by_the_names_of_others(run_folder, scene, tmp_path):
     out = tmp_path / "map"
     more = ("--schema", "ems", "--threshold", "0.3", "--window", "96", "--overlap", "32")
-    assert (
-        main(
-            command(
-                run_folder, scene, out, "--schema", "ems", "--threshold", "0.3", "--window", "96", "--overlap", "32"
-            )
-        )
-        == 0
-    )
+    assert main(command(run_folder, scene, out, *more)) == 0
     read = geopandas.read_file(out / "landslides.geojson")
     assert len(read) and {"event_type", "obj_desc", "det_method", "notation", "dmg_src_id", "area"} < set(read.columns)
     assert json.loads((out / "summary.json").read_text())["source_id"] == read["dmg_src_id"].iloc[0]

@@ -32,6 +32,13 @@ def run(a: Arguments) -> None:
     print(scores_table(result["scores"]))
     print(f"\nreport    {result['report']}\nmodel     {result['model']}\npictures")
     print("\n".join(f"  {path}" for path in result["pictures"]))
+    if result["map"]:
+        told = result["map"]
+        print(
+            f"map of a SYNTHETIC scene: {told['landslides']} landslides, {told['area_ha']:,.1f} ha; against its truth"
+        )
+        print(scores_table({"  pixels": told["scores"]}))
+        print(f"open {told['page']}")
     print(f"\ndone in {result['seconds']:.0f} s")
     models = Path(result["model"]).parents[1]
     if a.no_page or not (sys.stdin.isatty() and sys.stdout.isatty()):

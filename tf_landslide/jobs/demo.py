@@ -1,11 +1,13 @@
-"""The whole job on the synthetic sample landscape: data, training, judging, prediction, export."""
+"""The whole job on the synthetic sample landscape: data, training, judging, prediction, export, a map."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ DEMO_CONFIG = {
     "loss": {"name": "bce_dice"},
     "training": {"epochs": 10, "batch_size": 8, "learning_rate": 3e-3, "seed": 0},
 }
+SCENE_SEED = 1  # of the scene that is mapped; the patches are of other landscapes
 DEMO_PATCHES = {"train": 192, "valid": 48, "test": 64}
 
 
@@ -45,7 +48,7 @@ def run_demo(out: str | Path = "demo") -> dict[str, Any]:
         out: folder to make; an earlier demo in it is replaced.
 
     Returns:
-        the scores by method, and the paths of what was made.
+        the scores by method, the paths of what was made, and what a scene's map says.
 
     Raises:
         LandslideError: ``out`` holds something that no demo wrote, or another demo is writing to it.
@@ -79,6 +82,7 @@ def _demo(out: Path) -> dict[str, Any]:
 
     say("exporting")
     version = export_run(run, out / "models")
+    mapped = _map(run, out, say)
     return {
         "scores": rows,
         "threshold": run.threshold,
@@ -88,6 +92,32 @@ def _demo(out: Path) -> dict[str, Any]:
         "pictures": [str(path) for path in sorted(run.report_path.parent.glob("*.png"))]
         + [prediction.overlay for prediction in predictions],
         "model": str(version),
+        "map": mapped,
+    }
+
+
+def _map(run: Run, out: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """A synthetic scene mapped by the run, and its scores against the truth; None without the packages of maps."""
+    if find_spec("rasterio") is None:
+        say("no map: rasterio is not installed; pip install 'tf-landslide[map]'")
+        return None
+    from tf_landslide.jobs.map import MapOptions, map_scene  # rasterio, which is optional
+    from tf_landslide.scenes.stack import open_scene
+    from tf_landslide.scenes.synthetic import score, write_scene
+
+    say("mapping a scene (synthetic) that it has not seen")
+    files = write_scene(out / "scene" / "scene.tif", seed=SCENE_SEED)
+    predictor = load_predictor(run.path)
+    needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
+    scene = open_scene([files.scene], needed, dem=files.dem)
+    options = MapOptions(window=256, overlap=64, drop=16, smooth=True, model=str(run.path))
+    summary = map_scene(scene, predictor, out / "map", options)
+    return {
+        "page": str(out / "map" / "map.html"),
+        "landslides": summary["landslides"],
+        "area_ha": summary["area_ha"],
+        "scores": score(out / "map" / "mask.tif", files.truth),
+        "synthetic": True,
     }
 
 
