@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -293,12 +294,15 @@ def test_the_demo_runs_through(tmp_path, capsys, monkeypatch):
     small["model"] = {"architecture": "plain_unet", "encoder": None, "options": {"width": 4, "depth": 2}}
     monkeypatch.setattr(demo, "DEMO_CONFIG", small)
     monkeypatch.setattr(demo, "DEMO_PATCHES", {"train": 6, "valid": 5, "test": 5})
+    monkeypatch.setattr(demo, "DEMO_SCENE", {"size": 128, "seed": 1})
     out = tmp_path / "demo"
     for _ in range(2):  # a second demo replaces the first
         assert main(["demo", "--out", str(out), "--json"]) == 0
         result = json.loads(capsys.readouterr().out)
     assert "U-Net" in result["scores"] and len(result["scores"]) == 4
     assert len(result["pictures"]) >= 6 and all((ROOT / path).exists() for path in result["pictures"])
+    mapped = result["map"]
+    assert Path(mapped["page"]).is_file() and mapped["synthetic"] and 0 <= mapped["scores"]["f1"] <= 1
     mine = tmp_path / "mine"
     (mine / "data").mkdir(parents=True)
     assert main(["demo", "--out", str(mine)]) == 2

@@ -33,7 +33,7 @@ DEMO_CONFIG = {
     "loss": {"name": "bce_dice"},
     "training": {"epochs": 10, "batch_size": 8, "learning_rate": 3e-3, "seed": 0},
 }
-SCENE_SEED = 1  # of the scene that is mapped; the patches are of other landscapes
+DEMO_SCENE = {"size": 512, "seed": 1}  # that is mapped; the patches are of other landscapes
 DEMO_PATCHES = {"train": 192, "valid": 48, "test": 64}
 
 
@@ -106,7 +106,7 @@ def _map(run: Run, out: Path, say: Callable[[str], None]) -> dict[str, Any] | No
     from tf_landslide.scenes.synthetic import score, write_scene
 
     say("mapping a scene (synthetic) that it has not seen")
-    files = write_scene(out / "scene" / "scene.tif", seed=SCENE_SEED)
+    files = write_scene(out / "scene" / "scene.tif", size=DEMO_SCENE["size"], seed=DEMO_SCENE["seed"])
     predictor = load_predictor(run.path)
     needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
     scene = open_scene([files.scene], needed, dem=files.dem)

@@ -52,10 +52,10 @@ def traced(mask: Path) -> Iterator[BaseGeometry]:
         for geometry, value in rasterio.features.shapes(band, connectivity=8, transform=raster.transform):
             if value == 1:
                 found = shape(geometry)
-                yield found if found.is_valid else _areal(shapely.make_valid(found))
+                yield found if found.is_valid else areal(shapely.make_valid(found))
 
 
-def _areal(geometry: BaseGeometry) -> BaseGeometry:
+def areal(geometry: BaseGeometry) -> BaseGeometry:
     """What has an area of what ``make_valid`` gives."""
     parts = [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon)]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)

@@ -55,7 +55,11 @@ def write_geojson(path: Path, frame: geopandas.GeoDataFrame) -> Path:
     WGS 84 and no ``crs`` member, seven decimals, outer rings counter-clockwise, polygons cut at the antimeridian.
     """
     lonlat = frame.to_crs(4326)
-    lonlat.geometry = [shapely.orient_polygons(cut_at_antimeridian(shape)) for shape in lonlat.geometry]
+    shapes = lonlat.geometry.to_numpy(copy=True)
+    west, _, east, _ = shapely.bounds(shapes).reshape(-1, 4).T
+    for i in np.flatnonzero((east - west > 180) | (west < -180) | (east > 180)).tolist():
+        shapes[i] = cut_at_antimeridian(shapes[i])
+    lonlat.geometry = shapely.orient_polygons(shapes)
     with replacing(path) as partial:
         lonlat.to_file(partial, driver="GeoJSON", engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=7)
     return path
