@@ -33,6 +33,7 @@ def test_geojson_is_rfc_7946(found, tmp_path):
     _, path = write_vectors(tmp_path, GRID, found)
     document = json.loads(path.read_text())
     assert "crs" not in document and document["type"] == "FeatureCollection" and len(document["features"]) == 3
+    assert document["name"] == "landslides"  # not that of the file it was written to first
     for feature in document["features"]:
         outer, *holes = feature["geometry"]["coordinates"]
         assert shapely.LinearRing(outer).is_ccw and not any(shapely.LinearRing(hole).is_ccw for hole in holes)

@@ -61,7 +61,8 @@ def write_geojson(path: Path, frame: geopandas.GeoDataFrame) -> Path:
         shapes[i] = cut_at_antimeridian(shapes[i])
     lonlat.geometry = shapely.orient_polygons(shapes)
     with replacing(path) as partial:
-        lonlat.to_file(partial, driver="GeoJSON", engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=7)
+        options = {"RFC7946": "YES", "COORDINATE_PRECISION": 7}
+        lonlat.to_file(partial, driver="GeoJSON", layer=path.stem, engine="pyogrio", **options)
     return path
 
 
