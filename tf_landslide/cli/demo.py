@@ -49,4 +49,6 @@ def run(a: Arguments) -> None:
     from tf_landslide.page.library import Library, find_models
 
     print("Ctrl-C ends the page")
-    launch(Library(find_models([models])))
+    from tf_landslide.cli.page import mapping
+
+    launch(Library(find_models([models])), mapping=mapping())

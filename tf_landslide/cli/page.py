@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
@@ -57,7 +59,17 @@ def run(a: Arguments) -> None:
     named = a.models or a.server
     folders = a.models if named else [folder for folder in USUAL if models_in(Path(folder))]
     library = Library(find_models(folders, a.server), a.max_loaded)
-    launch(library, a.host, a.port, allowed_hosts=a.allowed_hosts, make=None if named else make_demo)
+    make = None if named else make_demo
+    launch(library, a.host, a.port, allowed_hosts=a.allowed_hosts, make=make, mapping=mapping())
+
+
+def mapping() -> Any:
+    """What maps scenes on the page; None without the packages of maps."""
+    if find_spec("rasterio") is None:
+        return None
+    from tf_landslide.jobs.page_map import map_request  # rasterio, which is optional
+
+    return map_request
 
 
 def make_demo(told: Callable[[float, str], None]) -> Path:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
+GDAL_CACHE = 128  # megabytes of blocks; by itself GDAL takes a twentieth of the machine's memory
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
 
 
@@ -69,6 +70,20 @@ def publish(
     Returns:
         what ``summary.json`` holds.
     """
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        return _published(scene, predictor, out, options, rasters, threshold, seconds, more)
+
+
+def _published(
+    scene: Scene,
+    predictor: Predictor,
+    out: Path,
+    options: MapOptions,
+    rasters: tuple[Path, Path],
+    threshold: float,
+    seconds: dict[str, float],
+    more: dict[str, Any],
+) -> dict[str, Any]:
     with timed(seconds, "polygons"):
         found = _describe(scene, predictor.card, options, rasters)
         vectors = write_vectors(out, scene.grid, found, options.schema)

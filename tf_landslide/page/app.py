@@ -26,6 +26,7 @@ from tf_landslide.page.doors import guards
 from tf_landslide.page.handlers import Handlers, example
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.page.making import Make, Making
+from tf_landslide.page.scenes import MapScene, SceneHandlers, scene_layout
 
 UPLOAD_LIMIT = "64mb"
 WAITING = 64  # requests in the queue; one more is told to come again
@@ -124,6 +125,7 @@ def launch(
     *,
     allowed_hosts: Iterable[str] = (),
     make: Make | None = None,
+    mapping: MapScene | None = None,
     block: bool = True,
 ) -> Page:
     """Show the page until it is ended (Ctrl-C, SIGTERM); all that it writes is in a temporary folder that goes with it.
@@ -133,6 +135,7 @@ def launch(
         host, port: where it listens; port 0 for a free one.
         allowed_hosts: further names it may be reached by and called from, see ``doors``.
         make: makes models, offered where there are none.
+        mapping: maps scenes; without it there is no tab for them.
         block: return when it has ended, not when it is up.
 
     Raises:
@@ -147,7 +150,7 @@ def launch(
     folder = Path(tempfile.mkdtemp(prefix="tf_landslide_page_"))
     page = None
     try:
-        page = _start(library, folder, listening, address, guards(host, allowed_hosts), make)
+        page = _start(library, folder, listening, address, guards(host, allowed_hosts), make, mapping)
         if block:
             print(f"the page is at {address}", flush=True)
             while not ended.wait(1) and page.thread.is_alive():
@@ -170,14 +173,26 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _start(
-    library: Library, folder: Path, listening: socket.socket, address: str, middleware: list, make: Make | None
+    library: Library,
+    folder: Path,
+    listening: socket.socket,
+    address: str,
+    middleware: list,
+    make: Make | None,
+    mapping: MapScene | None,
 ) -> Page:
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     making = Making(make, lambda found: library.add(find_models([found]))) if make else None
     with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-        components = layout(example(folder), library.names)
+        with gr.Tabs():
+            with gr.Tab("Patches"):
+                components = layout(example(folder), library.names)
+            with gr.Tab("Scene", visible=mapping is not None):
+                tab = scene_layout()
         handlers = Handlers(library, folder, components, making)
         connect(blocks, components, handlers)
+        if mapping is not None:
+            SceneHandlers(library, folder, tab, mapping).connect(blocks)
     blocks.queue(max_size=WAITING, default_concurrency_limit=2)
     blocks.state_session_capacity = SESSIONS
     app = gr.mount_gradio_app(

@@ -1,0 +1,29 @@
+"""A scene that somebody uploaded to the page, mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.jobs.map import MapOptions, map_scene
+from tf_landslide.page.scenes import SceneRequest
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.scenes.stack import open_scene
+
+
+def map_request(request: SceneRequest, predictor: Predictor, out: Path) -> dict[str, Any]:
+    """Map an upload into a folder. Returns what ``summary.json`` holds; raises as ``map_scene``."""
+    needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
+    scene = open_scene([request.scene], needed, bands=named_bands(request.bands) or None, dem=request.dem)
+    options = MapOptions(window=256, overlap=64, drop=16, minimum_area=request.minimum_area, smooth=request.smooth)
+    return map_scene(scene, predictor, out, options)
+
+
+def named_bands(text: str) -> dict[str, int]:
+    """``NAME=N,…`` as a mapping. Raises ``LandslideError`` for anything else."""
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part.strip()]
+        return {name.strip(): int(number) for name, number in pairs}
+    except ValueError:
+        raise LandslideError(f"expected bands as NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None
