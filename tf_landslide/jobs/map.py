@@ -32,6 +32,7 @@ class MapOptions:
         event_date_from, event_date_to: kept with every polygon.
         model: how the caller named it, for the record.
         warnings: that were told before, for the record.
+        whole_paths: name files in the record as the caller did; else by their names alone.
     """
 
     threshold: float | None = None
@@ -46,6 +47,7 @@ class MapOptions:
     event_date_to: str | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
+    whole_paths: bool = True
 
 
 def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions) -> dict[str, Any]:

@@ -16,7 +16,14 @@ def map_request(request: SceneRequest, predictor: Predictor, out: Path) -> dict[
     """Map an upload into a folder. Returns what ``summary.json`` holds; raises as ``map_scene``."""
     needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
     scene = open_scene([request.scene], needed, bands=named_bands(request.bands) or None, dem=request.dem)
-    options = MapOptions(window=256, overlap=64, drop=16, minimum_area=request.minimum_area, smooth=request.smooth)
+    options = MapOptions(
+        window=256,
+        overlap=64,
+        drop=16,
+        minimum_area=request.minimum_area,
+        smooth=request.smooth,
+        whole_paths=False,  # where an upload lies here is nobody's business
+    )
     return map_scene(scene, predictor, out, options)
 
 

@@ -135,12 +135,12 @@ def _describe(scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple
         )
 
 
-def inputs_of(scene: Scene) -> list[dict[str, Any]]:
-    """The bands of a scene and where each is from, files as they were named."""
+def inputs_of(scene: Scene, whole_paths: bool = True) -> list[dict[str, Any]]:
+    """The bands of a scene and where each is from; files as they were named, or by their names alone."""
     return [
         {
             "band": name,
-            "file": str(band.path),
+            "file": str(band.path) if whole_paths else band.path.name,
             "bytes": band.path.stat().st_size,
             "index": band.index,
             "scale": band.band.scale,
@@ -181,7 +181,7 @@ def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: 
         "crs": grid.crs.to_string(),
         "bounds": list(grid.bounds),
         "pixel_size_m": [round(float(height[0]), 4), round(float(width[0]), 4)],
-        "inputs": inputs_of(scene),
+        "inputs": inputs_of(scene, options.whole_paths),
         "source_id": SOURCE_ID,
         "event_date_from": options.event_date_from,
         "event_date_to": options.event_date_to,
