@@ -17,7 +17,7 @@ from tf_landslide.scenes.scene import DEM, SLOPE, Scene
 from tf_landslide.scenes.writer import NO_DATA
 
 SIDE = 2000  # pixels of the longer side, at most
-_STRIP = 512  # rows of the scene that are read at a time
+_STRIP = 2**21  # pixels of the scene that are read at a time
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ def reduced(read: Callable[[Window], np.ndarray], grid: Grid, factor: int) -> np
     """
     rows, columns = grid.shape
     result = np.empty(grid.shape, np.float32)
-    step = max(1, _STRIP // factor)
+    step = max(1, _STRIP // (factor * factor * columns))
     for top in range(0, rows, step):
         count = min(step, rows - top)
         values = read(Window(top * factor, 0, count * factor, columns * factor))
         blocks = values.reshape(count, factor, columns, factor)
         valid = np.isfinite(blocks)
-        total = np.where(valid, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+        total = np.where(valid, blocks, np.float32(0)).sum(axis=(1, 3), dtype=np.float64)
         with np.errstate(invalid="ignore"):
             result[top : top + count] = total / valid.sum(axis=(1, 3))
     return result
