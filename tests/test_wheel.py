@@ -44,6 +44,7 @@ def test_it_holds_what_is_needed_and_nothing_else(installed):
     assert tops == {"tf_landslide", "serving"}
     for name in (
         *("py.typed", "models/catalogue.json", "runs/model_card.md.jinja", "evaluation/report.md.jinja"),
+        *("scenes/viewer.html.jinja", "scenes/viewer.css", "scenes/viewer.js"),
         *("configs/base.yaml", "configs/unet_resnet34.yaml"),
     ):
         assert (installed / "tf_landslide" / name).is_file(), name

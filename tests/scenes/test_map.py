@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 
 import geopandas
 import numpy as np
@@ -12,10 +13,12 @@ from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, WGS84, terrain, write
 from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideWarning
 from tf_landslide.jobs.map import MapOptions, map_scene
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_card, load_model, load_predictor
 from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.stack import open_scene
 
 GRID = Grid(Affine(10, 0, 569000, 0, -10, 4737000), UTM, (224, 288))
 BANDS = ("red", "green", "blue", "nir")
@@ -84,6 +87,18 @@ def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkey
     assert "0.400, by the caller" in page and "tiny (plain_unet)" in page and "SYNTHETIC" in page
     with Image.open(tmp_path / "a" / "overview.png") as image:
         assert image.width > 500
+
+
+def test_what_was_warned_of_on_opening_stands_in_the_record(run_folder, scene, tmp_path, capsys, monkeypatch):
+    def warning(*files, **options):
+        warnings.warn("these bands look odd", LandslideWarning, stacklevel=2)
+        return open_scene(*files, **options)
+
+    monkeypatch.setattr("tf_landslide.scenes.stack.open_scene", warning)
+    out = tmp_path / "map"
+    assert main(command(run_folder, scene, out, "--window", "288", "--overlap", "96")) == 0
+    assert json.loads((out / "summary.json").read_text())["warnings"][0] == "these bands look odd"
+    assert "warning: these bands look odd\n" in capsys.readouterr().err
 
 
 def test_polygons_by_the_names_of_others(run_folder, scene, tmp_path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
-from tf_landslide.cli.printing import print_json
+from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.core.extras import extra
 
 
@@ -53,15 +53,16 @@ def run(a: Arguments) -> None:
 
     predictor = load_predictor(a.model)
     needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
-    scene = open_scene(
-        [Path(path) for path in a.scene],
-        needed,
-        bands=a.bands,
-        dem=Path(a.dem) if a.dem else None,
-        scale=a.scale,
-        offset=a.offset,
-        nodata=a.nodata,
-    )
+    with heard() as told:
+        scene = open_scene(
+            [Path(path) for path in a.scene],
+            needed,
+            bands=a.bands,
+            dem=Path(a.dem) if a.dem else None,
+            scale=a.scale,
+            offset=a.offset,
+            nodata=a.nodata,
+        )
     from tf_landslide.jobs.map import MapOptions, map_scene  # rasterio, GeoPandas
 
     options = MapOptions(
@@ -74,6 +75,7 @@ def run(a: Arguments) -> None:
         smooth=a.smooth,
         schema=a.schema,
         model=a.model,
+        warnings=tuple(told),
         event_date_from=a.event_from,
         event_date_to=a.event_to,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tf_landslide.core.tables import text_table
@@ -13,6 +16,23 @@ _LEVEL = "0.3"  # from which on a found object is a true one
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Warnings that are told meanwhile, for a record; they are told as ever."""
+    told: list[str] = []
+    before = warnings.showwarning
+
+    def show(message: Warning | str, *more: Any, **named: Any) -> None:
+        told.append(str(message))
+        before(message, *more, **named)
+
+    warnings.showwarning = show
+    try:
+        yield told
+    finally:
+        warnings.showwarning = before
 
 
 def scores_table(rows: dict[str, dict[str, Any]]) -> str:
