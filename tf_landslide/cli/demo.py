@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from serving.startup import start_tensorflow
+from tf_landslide.cli.page import mapping
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json, scores_table
 from tf_landslide.core.extras import extra
@@ -49,6 +50,5 @@ def run(a: Arguments) -> None:
     from tf_landslide.page.library import Library, find_models
 
     print("Ctrl-C ends the page")
-    from tf_landslide.cli.page import mapping
 
     launch(Library(find_models([models])), mapping=mapping())
