@@ -40,6 +40,7 @@ def test_a_real_inventory_of_10335_polygons(real_data):
     np.testing.assert_allclose(found.frame.geometry[~whole].area, mended, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_real_inventory_round_trips(real_data, tmp_path):
     before = read_inventory(real_data / "inventories" / "wenchuan.zip", "2009").frame
     gpkg = read_inventory(write_geopackage(tmp_path / "a.gpkg", before)).frame
