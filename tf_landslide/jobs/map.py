@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class MapOptions:
         threshold: None takes the model's own.
         window, overlap, drop: of what the model is given, in pixels; see ``scenes.blocks``.
         minimum_area, fill_holes: of polygons, in square metres.
-        event_date_from, event_date_to: kept with every polygon.
+        event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
+            happened by its date.
     """
 
     threshold: float | None = None
@@ -78,9 +79,9 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
             fill_holes=options.fill_holes,
             common={
                 "det_method": f"{predictor.card.architecture} {predictor.card.name}",
-                "event_date_from": options.event_date_from,
-                "event_date_to": options.event_date_to,
-                "source_ids": ", ".join(sorted({band.path.name for band in scene.bands.values()})),
+                "event_date_from": options.event_date_from or scene.origin.event_from,
+                "event_date_to": options.event_date_to or scene.origin.event_to or scene.origin.date,
+                "source_ids": ", ".join(scene.source_ids),
             },
         )
     vectors = write_vectors(out, scene.grid, found)
@@ -90,6 +91,7 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
         "threshold": threshold,
         "shape": list(scene.grid.shape),
         "crs": scene.grid.crs.to_string(),
+        "scene": asdict(scene.origin) | {"ids": list(scene.source_ids), "clouds_left_out": scene.clouds is not None},
         "landslides": len(areas),
         "area_ha": round(sum(areas), 4),
         "largest_ha": areas[0] if areas else None,
@@ -121,18 +123,6 @@ def _layers(scene: Scene, probability: rasterio.io.DatasetReader) -> dict[str, C
 
 def _settings(scene: Scene, predictor: Predictor, cut: Tiling) -> dict[str, object]:
     """All that a block's result depends on."""
-    files = {
-        name: [
-            str(band.path),
-            band.index,
-            band.averaged,
-            str(band.band),
-            band.path.stat().st_size,
-            band.path.stat().st_mtime_ns,
-        ]
-        for name, band in scene.bands.items()
-    }
-    grid = [list(scene.grid.transform), scene.grid.crs.to_wkt(), list(scene.grid.shape)]
     card = json.loads(predictor.card.as_json())
     model = {"card": card, "weights": predictor.backend.fingerprint(), "runtime": predictor.runtime}
-    return {"files": files, "grid": grid, "model": model, "tiling": str(cut)}
+    return {"scene": scene.fingerprint(), "model": model, "tiling": str(cut)}
