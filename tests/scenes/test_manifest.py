@@ -96,7 +96,7 @@ def linked(folder):
         (linked, "lies outside of"),
         (bands("/vsicurl/https://a/"), "is no file of this machine"),
         (bands("http://sentinel-cogs.s3.us-west-2.amazonaws.com/"), "only https:// addresses"),
-        (bands("s3://sentinel-cogs/"), "only https:// addresses and files are read, not s3://"),
+        (bands("s3://sentinel-cogs/"), "host s3://sentinel-cogs is not among those"),
         (bands("https://169.254.169.254/"), "host 169.254.169.254 is not among those"),
         (bands("https://sentinel-cogs.s3.us-west-2.amazonaws.com.evil.org/"), "is not among those"),
         (bands("https://a@sentinel-cogs.s3.us-west-2.amazonaws.com/"), "is no plain address"),

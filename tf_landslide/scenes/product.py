@@ -135,20 +135,36 @@ def read_product(path: Path) -> Product:
     level = levels[0]
     file = folder / METADATA[level]
     root = read_xml(file)
-    if local_name(root) != f"Level-{level}_User_Product":
-        raise LandslideError(f"{file}: is a {local_name(root)[:60]}, expected a Level-{level}_User_Product")
     product = _product(folder, file, level, root)
     _refuse_contradictions(product, file, root)
     return product
 
 
-def _product(folder: Path, file: Path, level: str, root: Element) -> Product:
-    quantification = _the_number(file, root, _QUANTIFICATION[level])
+def stated_bands(root: Element, level: str, where: object) -> dict[str, Band]:
+    """Scale, offset and no-data value of every band, by its name, as a product's metadata states them.
+
+    Raises:
+        LandslideError: metadata of another level, or that leave the question open.
+    """
+    if local_name(root) != f"Level-{level}_User_Product":
+        raise LandslideError(f"{where}: is a {local_name(root)[:60]}, expected a Level-{level}_User_Product")
+    quantification = _the_number(where, root, _QUANTIFICATION[level])
     if quantification <= 0:
-        raise LandslideError(f"{file}: states a quantification value of {quantification:g}")
-    special = _special_values(file, root)
-    offsets = _offsets(file, root, _OFFSETS[level])
-    nodata = special.get("NODATA", sentinel2.NODATA)
+        raise LandslideError(f"{where}: states a quantification value of {quantification:g}")
+    offsets = _offsets(where, root, _OFFSETS[level])
+    baseline = text_of(root, "PROCESSING_BASELINE") or ""
+    if not offsets and sentinel2.has_offsets(baseline):
+        raise LandslideError(
+            f"{where}: baseline {baseline} adds an offset to every band, but no {_OFFSETS[level]} is stated"
+        )
+    nodata = _special_values(where, root).get("NODATA", sentinel2.NODATA)
+    return {
+        name: Band(name, 1 / quantification, offsets.get(name, 0.0) / quantification, nodata)
+        for name in sentinel2.CODES
+    }
+
+
+def _product(folder: Path, file: Path, level: str, root: Element) -> Product:
     start = text_of(root, "PRODUCT_START_TIME") or ""
     return Product(
         folder,
@@ -156,11 +172,8 @@ def _product(folder: Path, file: Path, level: str, root: Element) -> Product:
         text_of(root, "PROCESSING_BASELINE"),
         (text_of(root, "PRODUCT_URI") or folder.name).removesuffix(".SAFE"),
         start[:10] if re.match(r"\d{4}-\d\d-\d\dT", start) else None,
-        {
-            name: Band(name, 1 / quantification, offsets.get(name, 0.0) / quantification, nodata)
-            for name in sentinel2.CODES
-        },
-        special.get("SATURATED", sentinel2.SATURATED),
+        stated_bands(root, level, file),
+        _special_values(file, root).get("SATURATED", sentinel2.SATURATED),
         tuple((image.text or "").strip() for tag in ("IMAGE_FILE", "IMAGE_ID") for image in find_all(root, tag)),
     )
 
@@ -168,11 +181,6 @@ def _product(folder: Path, file: Path, level: str, root: Element) -> Product:
 def _refuse_contradictions(product: Product, file: Path, root: Element) -> None:
     """Raise ``LandslideError`` where what a product says of itself does not fit together."""
     baseline = product.baseline or ""
-    has_offsets = bool(find_all(root, _OFFSETS[product.level]))
-    if re.fullmatch(r"\d\d\.\d\d", baseline) and float(baseline) >= 4 and not has_offsets:
-        raise LandslideError(
-            f"{file}: baseline {baseline} adds an offset to every band, but no {_OFFSETS[product.level]} is stated"
-        )
     stated = text_of(root, "PROCESSING_LEVEL")
     if stated and not stated.startswith((f"Level-{product.level}", "Level-2Ap")):
         raise LandslideError(f"{file}: states {stated}, in a file of Level-{product.level}")
@@ -209,44 +217,44 @@ def _tiles(granules: Iterable[str]) -> Iterable[str]:
     return (match[1] for match in (re.search(r"_T(\w{5})_", granule) for granule in granules) if match)
 
 
-def _special_values(file: Path, root: Element) -> dict[str, float]:
+def _special_values(where: object, root: Element) -> dict[str, float]:
     """``NODATA`` and ``SATURATED``: the digital numbers that stand for them."""
     found = {}
     for element in find_all(root, "Special_Values"):
         name = text_of(element, "SPECIAL_VALUE_TEXT")
         if name in ("NODATA", "SATURATED"):
-            found[name] = _the_number(file, element, ("SPECIAL_VALUE_INDEX",))
+            found[name] = _the_number(where, element, ("SPECIAL_VALUE_INDEX",))
     return found
 
 
-def _offsets(file: Path, root: Element, tag: str) -> dict[str, float]:
+def _offsets(where: object, root: Element, tag: str) -> dict[str, float]:
     """Offsets in digital numbers, by the name of the band; ``band_id`` counts the bands as the product lists them."""
     codes = list(sentinel2.BANDS)
     for element in find_all(root, "Spectral_Information"):
         number, code = element.get("bandId", ""), re.fullmatch(r"B(\d\d?A?)", element.get("physicalBand", ""))
         if code and number.isdecimal() and int(number) < len(codes) and codes[int(number)] != f"B{code[1]:0>2}":
-            raise LandslideError(f"{file}: calls band {number} {code[0]}; in every product it is {codes[int(number)]}")
+            raise LandslideError(f"{where}: calls band {number} {code[0]}; in every product it is {codes[int(number)]}")
     found: dict[str, float] = {}
     for element in find_all(root, tag):
         number, value = element.get("band_id", ""), _number(element.text)
         if not number.isdecimal() or int(number) >= len(codes) or value is None:
-            raise LandslideError(f"{file}: states an offset of {(element.text or '')[:20]!r} for band {number[:20]!r}")
+            raise LandslideError(f"{where}: states an offset of {(element.text or '')[:20]!r} for band {number[:20]!r}")
         name = sentinel2.BANDS[codes[int(number)]]
         if found.setdefault(name, value) != value:
-            raise LandslideError(f"{file}: states two offsets of band {name}: {found[name]:g} and {value:g}")
+            raise LandslideError(f"{where}: states two offsets of band {name}: {found[name]:g} and {value:g}")
     missing = set(sentinel2.CODES) - set(found) - ({"cirrus"} if tag == _OFFSETS["2A"] else set())
     if found and missing:
-        raise LandslideError(f"{file}: states {tag} of some bands only, not of {', '.join(sorted(missing))}")
+        raise LandslideError(f"{where}: states {tag} of some bands only, not of {', '.join(sorted(missing))}")
     return found
 
 
-def _the_number(file: Path, root: Element, names: tuple[str, ...]) -> float:
+def _the_number(where: object, root: Element, names: tuple[str, ...]) -> float:
     """The one number that elements of these names state."""
     texts = {(element.text or "").strip() for name in names for element in find_all(root, name)}
     numbers = {_number(text) for text in texts}
     if len(numbers) != 1 or None in numbers:
         found = ", ".join(sorted(text[:20] for text in texts)) or "nothing"
-        raise LandslideError(f"{file}: expected one {names[0]}, found {found}")
+        raise LandslideError(f"{where}: expected one {names[0]}, found {found}")
     return float(numbers.pop() or 0.0)
 
 

@@ -51,6 +51,11 @@ def band_of_description(text: str) -> str:
     return BANDS[f"B{match[1].upper():0>2}"] if match else name
 
 
+def has_offsets(baseline: str) -> bool:
+    """Whether products of a processing baseline state offsets: all from 04.00 on do (ESA, January 2022)."""
+    return bool(re.fullmatch(r"\d\d\.\d\d", baseline)) and float(baseline) >= 4
+
+
 def parsed_name(name: str) -> dict[str, str] | None:
     """Level, start, baseline (``05.09``) and tile that a product's name states; None for a name of another form."""
     match = _PRODUCT.search(name)

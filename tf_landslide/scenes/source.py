@@ -35,10 +35,10 @@ HOSTS = frozenset(
         "copernicus-dem-30m.s3.eu-central-1.amazonaws.com",
         "sentinel2l2a01.blob.core.windows.net",  # Planetary Computer
         "elevationeuwest.blob.core.windows.net",
-        "download.dataspace.copernicus.eu",  # Copernicus Data Space
+        "s3://eodata",  # Copernicus Data Space, with a key of one's own in GDAL's environment variables (AWS_…)
     }
 )
-"""The hosts of the known catalogues' rasters; no other is asked unless a user says so."""
+"""The hosts and buckets of the known catalogues' rasters; no other is asked unless a user says so."""
 _SIGNED = (".blob.core.windows.net",)  # Planetary Computer gives nothing away without a token
 _REMOTE = {  # what one file has beside it is not asked for, and no answer is waited for for ever
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -55,14 +55,14 @@ class Source:
     """A raster file.
 
     Attributes:
-        name: as people know it: a path, or an https href.
+        name: as people know it: a path, or an href.
     """
 
     name: str
 
     @property
     def is_remote(self) -> bool:
-        return self.name.startswith("https://")
+        return self.name.startswith(("https://", "s3://"))
 
     @property
     def id(self) -> str:
@@ -102,7 +102,9 @@ class Source:
     def _opened(self) -> rasterio.DatasetReader:
         if self.is_remote:
             driver = JPEG2000 if self.id.lower().endswith((".jp2", ".j2k")) else GEOTIFF
-            return rasterio.open(f"/vsicurl/{_signed(self.name)}", driver=driver)
+            address = self.name
+            path = f"/vsis3/{address[5:]}" if address.startswith("s3://") else f"/vsicurl/{signed(address)}"
+            return rasterio.open(path, driver=driver)
         return rasterio.open(Path(self.name).absolute(), driver=_driver(Path(self.name)))
 
     def __str__(self) -> str:
@@ -126,20 +128,21 @@ def href(text: str, hosts: Collection[str] = HOSTS) -> Source:
     """A raster on another machine.
 
     Args:
-        text: an https address.
-        hosts: that may be asked, ``NAME`` or ``NAME:PORT``.
+        text: an https address, or one of S3.
+        hosts: that may be asked, ``NAME`` or ``NAME:PORT``, and buckets, ``s3://NAME``.
 
     Raises:
         LandslideError: another scheme, or a host that is not on the list.
     """
     parts = urlsplit(text)
     shown = text.partition("?")[0]
-    if parts.scheme != "https":
+    if parts.scheme not in ("https", "s3"):
         raise LandslideError(f"{shown}: only https:// addresses and files are read, not {parts.scheme}://")
     if parts.username or parts.password or any(c.isspace() or c in "\\,|" for c in text):
         raise LandslideError(f"{shown}: is no plain address")
-    if parts.netloc.lower() not in hosts:
-        raise LandslideError(f"{shown}: host {parts.netloc} is not among those that are asked; --allow-host names more")
+    host = f"s3://{parts.netloc}" if parts.scheme == "s3" else parts.netloc.lower()
+    if host not in hosts:
+        raise LandslideError(f"{shown}: host {host} is not among those that are asked; --allow-host names more")
     return Source(text)
 
 
@@ -177,7 +180,7 @@ def _check(source: Source, raster: rasterio.DatasetReader) -> None:
         )
 
 
-def _signed(address: str) -> str:
+def signed(address: str) -> str:
     """An href with the token that Planetary Computer asks for."""
     parts = urlsplit(address)
     if parts.query or not parts.netloc.endswith(_SIGNED):
