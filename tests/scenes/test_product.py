@@ -213,3 +213,33 @@ def test_contradictions_and_broken_products_are_refused_in_one_line(tmp_path, ch
 def test_a_band_that_the_level_lacks_is_named(tmp_path):
     with pytest.raises(LandslideError, match=r"no image of band cirrus \(B10\): Level-2A leaves B10 out"):
         opened(make_product(tmp_path, "2A"), ("red", "cirrus"))
+
+
+def test_a_product_is_mapped_by_the_command_line(tmp_path, run_folder, capsys):
+    """Level-2A under a model that learned Level-1C: a warning, no map under clouds, the image's date with every polygon."""
+    import json
+
+    import geopandas
+    import rasterio
+
+    from tests.scenes.test_sampler import WGS84, terrain, write
+    from tf_landslide.cli.main import main
+    from tf_landslide.scenes.grid import Grid
+
+    classes = np.full((SIDE // 2, SIDE // 2), 4, np.uint8)
+    classes[20:30, 30:50] = 9
+    safe = make_product(tmp_path, "2A", clouds=classes)
+    dem = Grid(rasterio.Affine(0.00027, 0, 141.8, 0, -0.00027, 42.83), WGS84, (324, 512))
+    words = ["map", str(run_folder), str(safe), "--dem", str(write(tmp_path / "d.tif", terrain(dem.shape), dem))]
+    words += ["--out", str(tmp_path / "map"), "--window", "96", "--overlap", "32", "--min-area", "0", "--json"]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert told.err.count("warning: ") == 1 and "is Level-2A" in told.err
+    scene = json.loads(told.out)["scene"]
+    assert scene["ids"] == [safe.name.removesuffix(".SAFE")] and scene["level"] == "2A" and scene["clouds_left_out"]
+    with rasterio.open(tmp_path / "map" / "probability.tif") as raster:
+        probability = raster.read(1)
+    missing = np.kron(classes == 9, np.ones((2, 2), bool)) | (numbers("B04") == 0)
+    np.testing.assert_array_equal(np.isnan(probability), missing)
+    polygons = geopandas.read_file(tmp_path / "map" / "landslides.gpkg")
+    assert (polygons["event_date_to"].astype(str).str[:10] == "2023-06-01").all()
