@@ -19,6 +19,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "map",
+    "search",
     "export",
     "serve",
     "page",

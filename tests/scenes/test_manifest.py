@@ -1,16 +1,11 @@
 """Manifests: what they may name, on this machine and, by https, on another."""
 
-import http.server
 import json
 import os
-import ssl
-import threading
 import warnings
 
 import numpy as np
 import pytest
-import rasterio
-import trustme
 
 from tests.scenes.test_inputs import GRID, NAMES, RGB, STORED
 from tests.scenes.test_sampler import terrain, write
@@ -27,15 +22,6 @@ def manifest(folder, name="m.json", **values):
     values = {"bands": bands()} | values
     (folder / name).write_text(json.dumps(values))
     return Inputs((str(folder / name),))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    inside = tmp_path / "scene"
-    inside.mkdir()
-    for i, name in enumerate(NAMES):
-        write(inside / f"{name}.tif", STORED[i], GRID)
-    return inside
 
 
 def read(scene, name):
@@ -125,49 +111,6 @@ def test_a_manifest_and_options_that_contradict_it(folder):
             open_inputs(Inputs(inputs.scene, **more), RGB)
     with pytest.raises(LandslideError, match="is a whole scene; map each by itself"):
         open_inputs(Inputs((*inputs.scene, "b.tif")), RGB)
-
-
-@pytest.fixture
-def server(folder, tmp_path):
-    """The folder by https on 127.0.0.1, with byte ranges, and a list of what was asked."""
-    asked = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def do_GET(self):
-            asked.append(self.path)
-            path = folder / self.path.partition("?")[0].lstrip("/")
-            if not path.is_file():
-                self.send_error(404)
-                return
-            content, start, end = path.read_bytes(), 0, None
-            if wanted := self.headers.get("Range"):
-                start, end = (int(part) if part else None for part in wanted.removeprefix("bytes=").split("-"))
-            end = len(content) - 1 if end is None else min(end, len(content) - 1)
-            self.send_response(206 if wanted else 200)
-            if wanted:
-                self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(end - start + 1))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content[start : end + 1])
-
-        do_HEAD = do_GET
-
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.socket = context.wrap_socket(running.socket, server_side=True)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    with rasterio.Env(GDAL_CURL_CA_BUNDLE=str(tmp_path / "ca.pem")):
-        yield f"127.0.0.1:{running.server_port}", asked
-    running.shutdown()
-    running.server_close()
 
 
 def test_addresses_of_allowed_hosts_are_read_by_ranges(folder, server):

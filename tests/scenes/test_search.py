@@ -321,3 +321,27 @@ def test_a_manifest_of_level_1c_that_is_not_to_be_had_says_so(api, tmp_path, mon
     assert run(api, tmp_path / "m.yaml", "--catalogue", "cdse", "--level", "1C") == 0
     with pytest.raises(LandslideError, match=r"s3://eodata/.*B0..jp2: cannot be read as a raster"):
         open_inputs(Inputs((str(tmp_path / "m.yaml"),)), RGB)
+
+
+def test_a_product_s_metadata_come_by_https_from_allowed_hosts_alone(folder, server, tmp_path, monkeypatch):
+    from tf_landslide.core.safe_xml import text_of
+    from tf_landslide.jobs.search import _metadata
+
+    host, asked = server
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    (folder / "MTD.xml").write_text(products.metadata("2A", "g", []))
+    (folder / "bad.xml").write_text('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>')
+    root = _metadata(f"https://{host}/MTD.xml", frozenset({host}))
+    assert text_of(root, "PROCESSING_BASELINE") == "05.09"
+    count = len(asked)
+    for place, hosts, said in (
+        (f"https://{host}/MTD.xml", frozenset(), "is not among those that are asked"),
+        (f"http://{host}/MTD.xml", frozenset({host}), "only https:// addresses"),
+        ("file:///etc/passwd", frozenset({host}), "only https:// addresses"),
+    ):
+        with pytest.raises(LandslideError, match=said):
+            _metadata(place, hosts)
+    assert len(asked) == count
+    for name, said in (("bad.xml", "declares a document type"), ("none.xml", "404"), ("moved", "302")):
+        with pytest.raises(LandslideError, match=said):
+            _metadata(f"https://{host}/{name}", frozenset({host}))

@@ -18,7 +18,7 @@ from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.sampler import Sampler, sampler
 
-MASK_BYTES = 2**26  # of an older Level-1C product's polygons; real ones have some megabytes
+MASK_BYTES = 2**25  # of an older Level-1C product's polygons; real ones have some megabytes
 
 
 class Clouds(Protocol):
@@ -50,7 +50,10 @@ class RasterClouds:
             if band.grid not in self._samplers:
                 self._samplers[band.grid] = sampler(band.grid, self.grid)
             found = self._samplers[band.grid].nearest(window, band.read)
-            hidden |= np.isin(found, values) if values else np.nan_to_num(found) != 0
+            for value in values:
+                hidden |= found == value
+            if not values:
+                hidden |= np.nan_to_num(found) != 0
         return hidden
 
     def fingerprint(self) -> object:

@@ -54,6 +54,7 @@ class Scene:
     clouds: Clouds | None = None
     origin: Origin = Origin()
     _samplers: dict[Grid, Sampler] = field(default_factory=dict, repr=False, compare=False)
+    _masks: dict[Window, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -86,8 +87,17 @@ class Scene:
             raise LandslideError(unknown(name, self.names, "band of the scene"))
         values = self._read(name, window)
         if self.clouds is not None and name not in TERRAIN_UNITS:
-            values[self.clouds(window)] = np.nan
+            values[self._hidden(self.clouds, window)] = np.nan
         return values
+
+    def _hidden(self, clouds: Clouds, window: Window) -> np.ndarray:
+        """What clouds hide of a window; the last ones are kept, since band after band is read of each."""
+        hidden = self._masks.get(window)
+        if hidden is None:
+            for old in list(self._masks)[:-3]:
+                self._masks.pop(old, None)  # another thread may have been quicker
+            hidden = self._masks[window] = clouds(window)
+        return hidden
 
     def _read(self, name: str, window: Window) -> np.ndarray:
         computed = name not in self.bands
