@@ -76,6 +76,11 @@ def test_coarse_bands_come_onto_the_10_m_grid_by_their_pixel_centres(tmp_path, n
     np.testing.assert_array_equal(scene.read(name, Window(31, 47, 20, 9)), found[31:51, 47:56])
 
 
+def test_what_describes_polygons_is_opened_where_it_is_there(tmp_path):
+    assert set(opened(make_product(tmp_path / "a"), ("blue",)).names) == {"blue", "red", "nir"}
+    assert set(opened(make_product(tmp_path / "b", codes=("B02", "B11")), ("blue",)).names) == {"blue"}
+
+
 def test_clouds_of_level_2a_are_classes_3_8_9_10(tmp_path):
     classes = np.arange(SIDE // 2 * (SIDE // 2)).reshape(SIDE // 2, -1) % 12
     scene = opened(make_product(tmp_path, "2A", clouds=classes.astype(np.uint8)))

@@ -16,7 +16,7 @@ from tf_landslide.scenes.sentinel2 import CODES
 from tf_landslide.scenes.source import HOSTS, file
 from tf_landslide.scenes.stack import assemble, open_dem, open_scene
 
-_REFERENCE = "red"  # of the bands that lie on a product's finest grid
+_ALSO = ("red", "nir")  # describe polygons by their NDVI, and lie on a product's finest grid
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _of_manifest(
     manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout, stack: Path | None = None
 ) -> Scene:
     default = None if stack is None else file(stack)
-    wanted = [name for name in manifest.bands if name in needed] or list(manifest.bands)
+    wanted = [name for name in manifest.bands if name in (*needed, *_ALSO)] or list(manifest.bands)
     _warn_of_level(manifest.origin.level, learned, str(manifest.path))
     return assemble(
         {name: manifest.open(name, default) for name in wanted},
@@ -108,7 +108,8 @@ def _of_manifest(
 
 def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout) -> Scene:
     product = read_product(path)
-    wanted = [name for name in dict.fromkeys((*needed, _REFERENCE)) if name in CODES]
+    also = [name for name in _ALSO if product.has(name)]
+    wanted = [name for name in dict.fromkeys((*needed, *also)) if name in CODES]
     _warn_of_level(product.level, learned, str(path))
     scene = assemble(
         {name: product.open(name) for name in wanted},

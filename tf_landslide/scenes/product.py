@@ -63,9 +63,7 @@ class Product:
         Raises:
             LandslideError: a product of this level has no such band, or its image is not there.
         """
-        code = sentinel2.CODES[name]
-        ends = re.compile(rf"_{code}(_\d\dm)?$")
-        found = sorted((image for image in self.images if ends.search(image)), key=_resolution)
+        code, found = sentinel2.CODES[name], self._images_of(name)
         if not found:
             why = ": Level-2A leaves B10 out" if code == "B10" and self.level == "2A" else ""
             raise LandslideError(f"{self.folder}: has no image of band {name} ({code}){why}")
@@ -73,6 +71,15 @@ class Product:
         if path is None:
             raise LandslideError(f"{self.folder}: {found[0]}.jp2 is not there; is the download whole?")
         return RasterBand.open(path, 1, self.bands[name], missing=(self.saturated,))
+
+    def has(self, name: str) -> bool:
+        """Whether a band's image is there."""
+        return any(self._file(image) for image in self._images_of(name))
+
+    def _images_of(self, name: str) -> list[str]:
+        """A band's images, the finest first."""
+        ends = re.compile(rf"_{sentinel2.CODES[name]}(_\d\dm)?$")
+        return sorted((image for image in self.images if ends.search(image)), key=_resolution)
 
     def clouds(self, grid: Grid) -> Clouds | None:
         """The product's own cloud mask on a grid, None where it brings none.
