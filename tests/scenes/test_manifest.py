@@ -115,7 +115,9 @@ def test_a_manifest_and_options_that_contradict_it(folder):
 
 def test_addresses_of_allowed_hosts_are_read_by_ranges(folder, server):
     host, asked = server
-    inputs = manifest(folder, bands=[band | {"file": f"https://{host}/{band['file']}?token=x"} for band in bands()])
+    tokens = {"red": "?token=x"}
+    named = [band | {"file": f"https://{host}/{band['file']}{tokens.get(band['name'], '')}"} for band in bands()]
+    inputs = manifest(folder, bands=named)
     with pytest.raises(LandslideError, match=f"host {host} is not among those that are asked; --allow-host"):
         open_inputs(inputs, RGB)
     assert not asked

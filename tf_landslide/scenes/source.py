@@ -160,7 +160,7 @@ def _driver(path: Path) -> str:
             return driver
     raise LandslideError(
         f"{path}: cannot be read as a raster: it is neither GeoTIFF nor JPEG 2000; "
-        f"what it points to is not followed: convert it with gdal_translate {path.name} {path.stem}.tif"
+        f"what it points to is not followed: convert it with gdal_translate {path.name} converted.tif"
     )
 
 
