@@ -20,6 +20,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "map",
+    "search",
     "export",
     "serve",
     "page",

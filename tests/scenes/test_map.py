@@ -75,8 +75,11 @@ def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkey
     words += ["--event-from", "2018-09-06", "--smooth", "--fill-holes", "300", "--threshold", "0.4"]
     assert main([*words, "--out", str(tmp_path / "a")]) == 0
     first = json.loads((tmp_path / "a" / "summary.json").read_text())
-    assert {row["band"]: row["file"] for row in first["inputs"]} == dict.fromkeys(BANDS, "s.tif") | {"dem": "dem.tif"}
-    assert first["inputs"][1]["index"] == 2 and first["inputs"][1]["bytes"] == (scene / "s.tif").stat().st_size
+    assert {row["band"]: row["files"] for row in first["inputs"]} == {
+        **dict.fromkeys(BANDS, ["s.tif"]),
+        "dem": ["dem.tif"],
+    }
+    assert first["inputs"][1]["index"] == 2 and first["inputs"][1]["bytes"] == [(scene / "s.tif").stat().st_size]
     assert first["model_path"] == str(run_folder) and first["synthetic"] and len(first["weights_sha256"]) == 64
     assert first["threshold"] == 0.4 and first["threshold_from"] == "the caller"
     assert first["tiles"] == {"window": 96, "overlap": 32, "drop": 8}

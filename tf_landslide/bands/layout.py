@@ -86,7 +86,7 @@ class BandLayout:
         where, bands, size = f"band layout {name!r}", values.get("bands"), values.get("pixel_size")
         if not isinstance(bands, (list, tuple)) or not bands:
             raise LandslideError(f"{where}: bands: expected a list of bands in stored order")
-        found = tuple(_band(band, f"{where}: band {i}") for i, band in enumerate(bands))
+        found = tuple(parse_band(band, f"{where}: band {i}") for i, band in enumerate(bands))
         names = [band.name for band in found]
         if twice := [name for i, name in enumerate(names) if name in names[:i]]:
             raise LandslideError(f"{where}: band {twice[0]!r} is listed twice")
@@ -111,7 +111,8 @@ def _stated(item: Band | BandLayout) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in stated.items()}
 
 
-def _band(values: Any, where: str) -> Band:
+def parse_band(values: Any, where: str) -> Band:
+    """The band that a name, or a mapping of the keys of ``Band``, describes; raises ``LandslideError`` if none."""
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from tf_landslide.bands.layout import Band as Band  # from here for everyone
 from tf_landslide.bands.layout import BandLayout as BandLayout
+from tf_landslide.bands.layout import parse_band as parse_band
 from tf_landslide.core.errors import LandslideError, lookup
 from tf_landslide.core.safe_yaml import read_yaml
 
@@ -76,6 +77,9 @@ LANDSLIDE4SENSE_REFLECTANCE = _landslide4sense(
     _ONE,
     _ONE,
 )
+
+LEVEL_1C = frozenset(layout.name for layout in (LANDSLIDE4SENSE, LANDSLIDE4SENSE_DN, LANDSLIDE4SENSE_REFLECTANCE))
+"""The layouts whose reflectance is that at the top of the atmosphere, as Sentinel-2's Level-1C is."""
 
 MMLS = BandLayout(
     name="mmls",

@@ -13,15 +13,8 @@ from tf_landslide.core.extras import extra
 def add(commands: Commands) -> None:
     parser = add_command(commands, "map", run, "map a georeferenced scene: probability, mask and polygons")
     parser.add_argument("model", metavar="MODEL", help="a run, a SavedModel folder, or grpc://HOST:PORT/NAME")
-    parser.add_argument("scene", nargs="+", metavar="SCENE.tif", help="a stack; the first file's grid is the map's")
+    _add_inputs(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the map")
-    parser.add_argument("--dem", metavar="DEM.tif", help="terrain model in metres, in its own grid; gives slope too")
-    parser.add_argument(
-        "--bands", type=_bands, metavar="NAME=N,…", help="bands of the first file (default: by their descriptions)"
-    )
-    parser.add_argument("--scale", type=float, default=1e-4, metavar="S", help="physical = stored x S (default 0.0001)")
-    parser.add_argument("--offset", type=float, default=0.0, metavar="O", help="… + O (default 0)")
-    parser.add_argument("--nodata", type=_number_or_none, default=0.0, metavar="V", help="stored value (default 0)")
     parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
     parser.add_argument("--window", type=int, default=512, metavar="PX", help="side of a window (default 512)")
     parser.add_argument("--overlap", type=int, default=128, metavar="PX", help="of two windows (default 128)")
@@ -46,23 +39,74 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--event-to", metavar="DATE", help="kept with every polygon")
 
 
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scene",
+        nargs="+",
+        metavar="SCENE",
+        help="rasters, NAME=FILE for a band each, a .SAFE folder, or a manifest (YAML, JSON)",
+    )
+    parser.set_defaults(anywhere="scene")
+    group = parser.add_argument_group("what the scene is")
+    group.add_argument(
+        "--dem",
+        action="append",
+        default=[],
+        metavar="DEM.tif",
+        help="terrain model in metres, in its own grid; gives slope too (several tiles: --dem again)",
+    )
+    group.add_argument("--layout", metavar="LAYOUT.yaml", help="says what the bands of the scene are")
+    group.add_argument(
+        "--bands",
+        type=_bands,
+        metavar="NAME=N,…",
+        help="bands of the first file (default: by their descriptions, or by file names like post_B04.tif)",
+    )
+    group.add_argument(
+        "--scale", type=float, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
+    )
+    group.add_argument("--offset", type=float, metavar="O", help="… + O (default: the file's own, else 0)")
+    group.add_argument(
+        "--nodata",
+        type=_number_or_none,
+        default=0.0,
+        metavar="V",
+        help="stored value, besides the file's own (default 0)",
+    )
+    group.add_argument(
+        "--clouds",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave out what the scene's own cloud mask marks (default: yes)",
+    )
+    group.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST", help="that a manifest's addresses may ask"
+    )
+    group.add_argument(
+        "--allow-outside", action="store_true", help="a manifest may name files outside of its own folder"
+    )
+
+
 def run(a: Arguments) -> None:
     with extra("map"):
-        from tf_landslide.scenes.stack import open_scene  # rasterio
+        from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
     predictor = load_predictor(a.model)
-    needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
+    inputs = Inputs(
+        scene=tuple(a.scene),
+        dem=tuple(map(Path, a.dem)),
+        layout=Path(a.layout) if a.layout else None,
+        bands=a.bands,
+        scale=a.scale,
+        offset=a.offset,
+        nodata=a.nodata,
+        clouds=a.clouds,
+        hosts=tuple(a.allow_host),
+        outside=a.allow_outside,
+    )
     with heard() as told:
-        scene = open_scene(
-            [Path(path) for path in a.scene],
-            needed,
-            bands=a.bands,
-            dem=Path(a.dem) if a.dem else None,
-            scale=a.scale,
-            offset=a.offset,
-            nodata=a.nodata,
-        )
+        scene = open_inputs(inputs, predictor.card.channel_recipe)
     from tf_landslide.jobs.map import MapOptions, map_scene  # rasterio, GeoPandas
 
     options = MapOptions(

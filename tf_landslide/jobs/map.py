@@ -29,7 +29,8 @@ class MapOptions:
         minimum_area, fill_holes: of polygons, in square metres.
         smooth: cut the corners of the polygons' pixels; their areas stay.
         schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
-        event_date_from, event_date_to: kept with every polygon.
+        event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
+            happened by its date.
         model: how the caller named it, for the record.
         warnings: that were told before, for the record.
         whole_paths: name files in the record as the caller did; else by their names alone.
@@ -82,18 +83,6 @@ def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions
 
 def _settings(scene: Scene, predictor: Predictor, cut: Tiling) -> dict[str, object]:
     """All that a block's result depends on."""
-    files = {
-        name: [
-            str(band.path),
-            band.index,
-            band.averaged,
-            str(band.band),
-            band.path.stat().st_size,
-            band.path.stat().st_mtime_ns,
-        ]
-        for name, band in scene.bands.items()
-    }
-    grid = [list(scene.grid.transform), scene.grid.crs.to_wkt(), list(scene.grid.shape)]
     card = json.loads(predictor.card.as_json())
     model = {"card": card, "weights": predictor.backend.fingerprint(), "runtime": predictor.runtime}
-    return {"files": files, "grid": grid, "model": model, "tiling": str(cut)}
+    return {"scene": scene.fingerprint(), "model": model, "tiling": str(cut)}

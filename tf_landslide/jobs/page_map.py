@@ -15,7 +15,7 @@ from tf_landslide.scenes.stack import open_scene
 def map_request(request: SceneRequest, predictor: Predictor, out: Path) -> dict[str, Any]:
     """Map an upload into a folder. Returns what ``summary.json`` holds; raises as ``map_scene``."""
     needed = tuple(band.name for band in predictor.card.channel_recipe.bands)
-    scene = open_scene([request.scene], needed, bands=named_bands(request.bands) or None, dem=request.dem)
+    scene = open_scene([request.scene], needed, bands=named_bands(request.bands) or None, dem=request.dem or ())
     options = MapOptions(
         window=256,
         overlap=64,

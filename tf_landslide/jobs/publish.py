@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,11 +129,18 @@ def _describe(scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple
             smooth=options.smooth,
             common={
                 "det_method": f"{card.architecture} {card.name}",
-                "event_date_from": options.event_date_from,
-                "event_date_to": options.event_date_to,
-                "source_ids": ", ".join(sorted({Path(row["file"]).name for row in inputs_of(scene)})),
+                **_dates(scene, options),
+                "source_ids": ", ".join(scene.source_ids),
             },
         )
+
+
+def _dates(scene: Scene, options: MapOptions) -> dict[str, str | None]:
+    """Between which days the landslides have happened: as the caller says, else as is known of the scene."""
+    return {
+        "event_date_from": options.event_date_from or scene.origin.event_from,
+        "event_date_to": options.event_date_to or scene.origin.event_to or scene.origin.date,
+    }
 
 
 def inputs_of(scene: Scene, whole_paths: bool = True) -> list[dict[str, Any]]:
@@ -140,12 +148,12 @@ def inputs_of(scene: Scene, whole_paths: bool = True) -> list[dict[str, Any]]:
     return [
         {
             "band": name,
-            "file": str(band.path) if whole_paths else band.path.name,
-            "bytes": band.path.stat().st_size,
+            "files": [str(source) if whole_paths else source.id for source in band.sources],
+            "bytes": [source.size for source in band.sources],
             "index": band.index,
             "scale": band.band.scale,
             "offset": band.band.offset,
-            "nodata": band.band.nodata if band.band.nodata is None or np.isfinite(band.band.nodata) else None,
+            "nodata": list(band.missing),
             "unit": band.band.unit,
         }
         for name, band in scene.bands.items()
@@ -183,8 +191,8 @@ def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: 
         "pixel_size_m": [round(float(height[0]), 4), round(float(width[0]), 4)],
         "inputs": inputs_of(scene, options.whole_paths),
         "source_id": SOURCE_ID,
-        "event_date_from": options.event_date_from,
-        "event_date_to": options.event_date_to,
+        "scene": asdict(scene.origin) | {"ids": list(scene.source_ids), "clouds_left_out": scene.clouds is not None},
+        **_dates(scene, options),
         "tiles": {"window": options.window, "overlap": options.overlap, "drop": options.drop},
         "polygons": {
             "minimum_area_m2": options.minimum_area,
@@ -213,7 +221,7 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
 
 def _title(summary: dict[str, Any]) -> str:
     dates = " to ".join(filter(None, dict.fromkeys((summary["event_date_from"], summary["event_date_to"]))))
-    name = Path(summary["inputs"][0]["file"]).name if summary["inputs"] else "scene"
+    name = summary["scene"]["ids"][0]
     return f"Landslides in {name}{f', event {dates}' if dates else ''}"
 
 

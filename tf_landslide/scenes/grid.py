@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from pyproj import CRS, Geod
+from pyproj.exceptions import CRSError
 from rasterio import Affine
 from rasterio.windows import Window as RasterioWindow
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.scenes.source import Source, file
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,30 @@ class Grid:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, path: str | Path) -> Grid:
+    def of(cls, path: str | Path | Source) -> Grid:
         """The grid of a raster file.
 
         Raises:
             LandslideError: no raster, or one without a coordinate reference system, or rotated.
         """
-        try:
-            with rasterio.open(path) as raster:
-                crs, transform, shape = raster.crs, raster.transform, (raster.height, raster.width)
-        except rasterio.RasterioIOError as error:
-            raise LandslideError(f"{path}: cannot be read as a raster ({_first_line(error)})") from None
+        source = path if isinstance(path, Source) else file(path)
+        with source.open() as raster:
+            crs, transform, shape = raster.crs, raster.transform, (raster.height, raster.width)
         if crs is None or transform.is_identity:
             raise LandslideError(f"{path}: has no coordinate reference system; a scene must say where it lies")
         if transform.b or transform.d:
             raise LandslideError(f"{path}: is rotated; warp it to a grid whose rows run east first")
         if transform.a <= 0 or transform.e >= 0:
             raise LandslideError(f"{path}: is stored upside down or mirrored; warp it so that row 0 lies in the north")
-        return cls(transform, CRS.from_user_input(crs.to_wkt()), shape)
+        try:
+            known = CRS.from_user_input(crs.to_wkt())
+        except CRSError as error:
+            raise LandslideError(
+                f"{path}: has a coordinate reference system unknown here ({first_line(error)})"
+            ) from None
+        if not (known.is_projected or known.is_geographic):
+            raise LandslideError(f"{path}: lies in {known.name!r}, which is no system of the Earth")
+        return cls(transform, known, shape)
 
     @property
     def window(self) -> Window:
@@ -108,9 +115,16 @@ class Grid:
         return t.c + (np.asarray(columns) + 0.5) * t.a, t.f + (np.asarray(rows) + 0.5) * t.e
 
     def pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fractional (row, column) of map coordinates; a pixel's centre has whole numbers."""
-        t = self.transform
-        return (np.asarray(y) - t.f) / t.e - 0.5, (np.asarray(x) - t.c) / t.a - 0.5
+        """Fractional (row, column) of map coordinates; a pixel's centre has whole numbers.
+
+        A longitude may be given a turn further east or west: it is taken where the grid lies, so that one which reaches
+        over the antimeridian, or counts from 0 to 360, is whole.
+        """
+        t, x = self.transform, np.asarray(x)
+        if self.is_geographic:
+            turn = self.columns_of_a_turn * t.a
+            x = x - turn * np.round((x - (t.c + self.shape[1] * t.a / 2)) / turn)
+        return (np.asarray(y) - t.f) / t.e - 0.5, (x - t.c) / t.a - 0.5
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -122,6 +136,11 @@ class Grid:
     def is_geographic(self) -> bool:
         """Whether map coordinates are degrees of longitude and latitude."""
         return bool(self.crs.is_geographic)
+
+    @property
+    def columns_of_a_turn(self) -> float:
+        """How many columns of a geographic grid go once around the Earth."""
+        return float(2 * np.pi / self.crs.axis_info[0].unit_conversion_factor / self.transform.a)
 
     def pixel_sizes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ground size of the pixels of some rows: (height, width) in metres, each of the rows' shape.
@@ -148,7 +167,3 @@ class Grid:
         for top in range(0, rows, core):
             for left in range(0, columns, core):
                 yield Window(top, left, min(core, rows - top), min(core, columns - left))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,10 @@
-"""One band of a raster file, read window by window in physical units."""
+"""One band of a raster, or of several that lie side by side, read window by window in physical units."""
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,19 @@ from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.source import Source, file
 
+MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
+MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 _OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, and the window of its band's stored pixels that it holds."""
+
+    source: Source
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -24,42 +36,87 @@ class RasterBand:
     """A band, and how its stored values become physical ones.
 
     Attributes:
-        path: of the file.
-        index: of the band in it, from 1.
-        band: scale, offset, no-data value and unit. No-data is a stored value: it is asked before the offset is added.
+        parts: the files it is read from, mostly one.
+        index: of the band in each, from 1.
+        band: scale, offset and unit.
+        missing: the stored values that mean nothing; they are asked before the offset is added, as NaN always is.
         grid: of the values that ``read`` gives.
-        averaged: the file's pixels along each side of one of those, for a file much finer than what it is sampled to.
+        averaged: the files' pixels along each side of one of those, for files much finer than what they are sampled to.
     """
 
-    path: Path
+    parts: tuple[Part, ...]
     index: int
     band: Band
+    missing: tuple[float, ...]
     grid: Grid
     averaged: int = 1
 
     @classmethod
-    def open(cls, path: str | Path, index: int, band: Band) -> RasterBand:
-        """A band of a file, whose own no-data value stands where the layout states none.
+    def open(
+        cls, path: str | Path | Source, index: int, band: Band, *, assumed: bool = False, missing: Sequence[float] = ()
+    ) -> RasterBand:
+        """A band of a file.
+
+        Args:
+            path: of the file.
+            index: of the band in it, from 1.
+            band: what is known of it. Its no-data value and the file's own both mean missing.
+            assumed: scale and offset are nobody's word, and give way to those that the file states.
+            missing: further stored values that mean nothing.
 
         Raises:
-            LandslideError: no georeferenced raster, or no such band in it.
+            LandslideError: no georeferenced raster, no such band in it, or another scale than the file states itself.
         """
-        grid = Grid.of(path)
-        with rasterio.open(path) as raster:
+        source = path if isinstance(path, Source) else file(path)
+        grid = Grid.of(source)
+        with source.open() as raster:
             if not 1 <= index <= raster.count:
-                raise LandslideError(f"{path}: has {raster.count} bands, no band {index}")
-            own = raster.nodatavals[index - 1]
-        return cls(Path(path), index, band if band.nodata is not None else replace(band, nodata=own), grid)
+                raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
+            own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
+            stored = raster.dtypes[index - 1]
+        if assumed and tags == (1.0, 0.0) and stored.startswith("float") and band.unit == "reflectance":
+            raise LandslideError(
+                f"{source}: stores {stored} and nobody says in which unit; say --scale 1 for reflectance "
+                "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
+            )
+        if tags != (1.0, 0.0):
+            if assumed:
+                band = replace(band, scale=tags[0], offset=tags[1])
+            elif not np.allclose(tags, (band.scale, band.offset), rtol=1e-6, atol=1e-9):
+                raise LandslideError(
+                    f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
+                    f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"
+                )
+        values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
+        return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The files that it is read from."""
+        return tuple(part.source for part in self.parts)
+
+    def fingerprint(self) -> list[object]:
+        """All that its values depend on."""
+        parts = [[part.source.fingerprint(), str(part.window)] for part in self.parts]
+        return [parts, self.index, str(self.band), list(self.missing), self.averaged]
 
     def averaged_for(self, metres: float) -> RasterBand:
         """The band on pixels of about ``metres``, each the mean of whole ones of the file, where those are finer.
 
         Sampling a fine raster at every tenth pixel would see one pixel in a hundred.
+
+        Raises:
+            LandslideError: so fine that averaging it is a job of its own.
         """
         _, width = self.grid.pixel_sizes(np.array([self.grid.shape[0] // 2]))
         factor = math.floor(metres / float(width[0]) + 1e-6)
         if factor < 2:
             return self
+        if factor > MOST_AVERAGED:
+            raise LandslideError(
+                f"{self.sources[0]}: has pixels of {float(width[0]):.3g} m, {factor} to one of the scene's; average it "
+                f"first: gdalwarp -tr {metres:g} {metres:g} -r average"
+            )
         rows, columns = (size // factor for size in self.grid.shape)
         transform = self.grid.transform @ Affine.scale(factor)
         return replace(self, grid=Grid(transform, self.grid.crs, (rows, columns)), averaged=factor)
@@ -68,22 +125,44 @@ class RasterBand:
         """A window, which lies within the grid: (H, W) float32 in the band's unit, NaN where missing.
 
         Raises:
-            LandslideError: the file cannot be read there.
+            LandslideError: a file cannot be read there.
         """
         k = self.averaged
-        stored = Window(window.row * k, window.column * k, window.height * k, window.width * k)
+        if k == 1:
+            return self._stored(window)
+        values = np.empty(window.shape, np.float32)
+        side = max(1, math.isqrt(MOST_AT_ONCE) // k)
+        for row in range(0, window.height, side):
+            for column in range(0, window.width, side):
+                height, width = min(side, window.height - row), min(side, window.width - column)
+                stored = Window((window.row + row) * k, (window.column + column) * k, height * k, width * k)
+                values[row : row + height, column : column + width] = _means(self._stored(stored), k)
+        return values
+
+    def _stored(self, window: Window) -> np.ndarray:
+        """A window of the files' own pixels, in physical units."""
+        if len(self.parts) == 1:
+            return self._of_part(self.parts[0], window)
+        values = np.full(window.shape, np.nan, np.float32)
+        for part in self.parts:
+            here = window.relative_to(part.window).within(part.window.shape)
+            if here.height and here.width:
+                there = Window(here.row + part.window.row, here.column + part.window.column, here.height, here.width)
+                there = there.relative_to(window)
+                values[there.rows, there.columns] = self._of_part(part, here)
+        return values
+
+    def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            values = _dataset(self.path).read(self.index, window=stored.for_rasterio())
+            with part.source.environment():
+                values = _dataset(part.source).read(self.index, window=window.for_rasterio())
         except (rasterio.RasterioIOError, ValueError) as error:
-            raise LandslideError(f"{self.path}: band {self.index} cannot be read ({first_line(error)})") from None
-        band = self.band
+            raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
-        if band.nodata is not None and math.isfinite(band.nodata):
-            missing |= values == band.nodata
-        physical = values.astype(np.float32) * np.float32(band.scale) + np.float32(band.offset)
+        for value in self.missing:
+            missing |= values == value
+        physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
         physical[missing] = np.nan
-        if k > 1:
-            physical = physical.reshape(window.height, k, window.width, k).mean(axis=(1, 3))
         return physical
 
     def read_slope(self, window: Window) -> np.ndarray:
@@ -103,9 +182,58 @@ class RasterBand:
         return slope[1:-1, 1:-1].astype(np.float32)
 
 
-def _dataset(path: Path) -> rasterio.DatasetReader:
+def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
+    """One band of several whose pixels lie on one lattice, as the tiles of Copernicus' terrain model do.
+
+    Where two overlap, the later one is read. What lies in none of them is missing.
+
+    Raises:
+        LandslideError: tiles of different lattices or values.
+    """
+    first = bands[0]
+    if len(bands) == 1:
+        return first
+    places = []
+    for band in bands:
+        t, f = band.grid.transform, first.grid.transform
+        row, column = (t.f - f.f) / f.e, (t.c - f.c) / f.a
+        size = np.allclose((t.a, t.e), (f.a, f.e), rtol=1e-9)
+        if (
+            not size
+            or band.grid.crs != first.grid.crs
+            or max(abs(row - round(row)), abs(column - round(column))) > 1e-3
+        ):
+            raise LandslideError(
+                f"{band.sources[0]}: its pixels do not continue those of {first.sources[0]}; warp them to one grid "
+                "first: gdalwarp A.tif B.tif dem.tif"
+            )
+        if (band.band, band.missing) != (first.band, first.missing):
+            raise LandslideError(
+                f"{band.sources[0]}: has another scale, offset or no-data value than {first.sources[0]}"
+            )
+        places.append(Window(round(row), round(column), *band.grid.shape))
+    top, left = min(place.row for place in places), min(place.column for place in places)
+    rows = max(place.row + place.height for place in places) - top
+    columns = max(place.column + place.width for place in places) - left
+    origin = Window(top, left, rows, columns)
+    parts = tuple(Part(b.sources[0], place.relative_to(origin)) for b, place in zip(bands, places, strict=True))
+    return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
+
+
+def _means(values: np.ndarray, k: int) -> np.ndarray:
+    """Of squares of k x k pixels, added up in one order whatever the window's shape."""
+    columns = np.zeros((values.shape[0], values.shape[1] // k))
+    means = np.zeros((values.shape[0] // k, values.shape[1] // k))
+    for i in range(k):
+        columns += values[:, i::k]
+    for i in range(k):
+        means += columns[i::k] / k**2
+    return means.astype(np.float32)
+
+
+def _dataset(source: Source) -> rasterio.DatasetReader:
     """The thread's own open file."""
-    files: dict[Path, rasterio.DatasetReader] = _OF_THREAD.__dict__.setdefault("files", {})
-    if path not in files:
-        files[path] = rasterio.open(path)
-    return files[path]
+    files: dict[Source, rasterio.DatasetReader] = _OF_THREAD.__dict__.setdefault("files", {})
+    if source not in files:
+        files[source] = source.open()
+    return files[source]

@@ -19,6 +19,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.scenes.grid import Grid, Window
 
 TOLERANCE = 1e-3  # pixels of the source
+MOST_PIXELS = 2**26  # of the source that are read for one window
 STEPS = (64, 16, 4, 1)  # pixels of the target between two nodes of the lattice
 
 Read = Callable[[Window], np.ndarray]
@@ -55,6 +56,13 @@ class Sampler:
         Returns:
             (H, W) float32.
         """
+        return self._sampled(window, read, bilinear)
+
+    def nearest(self, window: Window, read: Read) -> np.ndarray:
+        """As a call, but each value is that of the source pixel which the centre lies in: for classes, not amounts."""
+        return self._sampled(window, read, _nearest)
+
+    def _sampled(self, window: Window, read: Read, mix: Callable[..., np.ndarray]) -> np.ndarray:
         rows, columns = self.coordinates(window)
         inside = ((rows >= -0.5) & (rows <= self.source.shape[0] - 0.5) & (columns >= -0.5)) & (
             columns <= self.source.shape[1] - 0.5
@@ -63,8 +71,13 @@ class Sampler:
         if not inside.any():
             return result
         needed = _around(rows[inside], columns[inside], self.source.shape)
-        values = read(needed)
-        result[inside] = bilinear(values, rows[inside], columns[inside], needed, self.source.shape)
+        if needed.height * needed.width > MOST_PIXELS:
+            raise LandslideError(
+                f"a window of {window.height} x {window.width} pixels needs {needed.height:,} x {needed.width:,} of a "
+                "raster that lies under it: it is far finer, or cut where the scene is not (at the antimeridian, "
+                "say); warp it to the scene's grid first"
+            )
+        result[inside] = mix(read(needed), rows[inside], columns[inside], needed, self.source.shape)
         return result
 
     def coordinates(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +89,11 @@ class Sampler:
             (window.column + window.width - 1) // step + 1,
         )
         nodes = self._exact(np.arange(first_row, last_row + 1) * step, np.arange(first_column, last_column + 1) * step)
+        if self.source.is_geographic and np.ptp(nodes[1]) > self.source.columns_of_a_turn / 2:
+            raise LandslideError(
+                "the scene lies where a raster of the whole Earth ends; cut it around the scene first: "
+                "gdalwarp -te WEST SOUTH EAST NORTH, with longitudes that go on beyond 180"
+            )
         rows, columns = (
             np.arange(window.row, window.row + window.height),
             np.arange(window.column, window.column + window.width),
@@ -143,6 +161,15 @@ def _around(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Wi
     top, left = int(np.floor(rows.min())), int(np.floor(columns.min()))
     bottom, right = int(np.floor(rows.max())) + 2, int(np.floor(columns.max())) + 2
     return Window(top, left, bottom - top, right - left).within(shape)
+
+
+def _nearest(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, window: Window, shape: tuple[int, int]
+) -> np.ndarray:
+    """The values of the pixels that coordinates lie in; arguments as of ``bilinear``."""
+    i = np.clip(np.floor(rows + 0.5).astype(np.int64), 0, shape[0] - 1) - window.row
+    j = np.clip(np.floor(columns + 0.5).astype(np.int64), 0, shape[1] - 1) - window.column
+    return values[i, j]
 
 
 def bilinear(

@@ -1,70 +1,160 @@
-"""Opening a scene from files: a stack whose bands have names, and a terrain model in its own grid."""
+"""A scene from raster files: which band is which, and all of them brought together with a terrain model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
-from tf_landslide.bands.layouts import Band
+from tf_landslide.bands.layouts import REFLECTANCE_SCALE, Band
 from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.scenes import sentinel2
+from tf_landslide.scenes.clouds import Clouds
 from tf_landslide.scenes.grid import Grid
-from tf_landslide.scenes.raster import RasterBand
-from tf_landslide.scenes.scene import DEM, SLOPE, Scene
+from tf_landslide.scenes.raster import RasterBand, mosaic
+from tf_landslide.scenes.scene import DEM, SLOPE, TERRAIN_UNITS, Origin, Scene
+from tf_landslide.scenes.source import Source, file
 
-TERRAIN_UNITS = {DEM: "metres", SLOPE: "degrees"}
 MAX_PIXELS = 2**33  # of a scene: eighty Sentinel-2 tiles; more is a mistake
+MAX_BANDS = 1000  # of a file, to be looked through for names
+HINT = "; say which with --bands NAME=N, or give NAME=FILE"
 
 
 def open_scene(
-    files: list[Path],
+    files: Sequence[str | Path],
     needed: tuple[str, ...],
     *,
     bands: Mapping[str, int] | None = None,
-    dem: Path | None = None,
-    scale: float = 1e-4,
-    offset: float = 0.0,
-    nodata: float | None = 0.0,
+    dem: Path | Sequence[Path] = (),
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = sentinel2.NODATA,
 ) -> Scene:
-    """A scene of the bands that a model needs.
+    """A scene of the bands that a model needs, from raster files.
 
     Args:
-        files: rasters; the first one's grid is the scene's. Bands are named by their descriptions, or by ``bands``.
+        files: rasters, or ``NAME=FILE`` for one band each. Bands of the others are named by ``bands``, by their
+            descriptions, or by a file name that carries a code of Sentinel-2's (``post_B04.tif``).
         needed: names of the model's bands.
         bands: of the first file, by name, from 1.
-        dem: a terrain model, in its own grid; slope is computed from it.
-        scale, offset: of the optical bands: physical = stored x scale + offset.
-        nodata: stored value of the optical bands where there is nothing; None takes the file's own.
+        dem: a terrain model, or tiles of one, in its own grid; slope is computed from it.
+        scale, offset: of the optical bands: physical = stored x scale + offset. None takes what the file states, else
+            0.0001 and 0.
+        nodata: stored value of the optical bands where there is nothing, besides the file's own.
 
     Raises:
         LandslideError: a file that is no georeferenced raster, or a band that is not among them.
     """
-    grid = Grid.of(files[0])
-    if grid.shape[0] * grid.shape[1] > MAX_PIXELS:
-        raise LandslideError(f"{files[0]}: has {grid.shape[0]} x {grid.shape[1]} pixels; map it in parts")
     found: dict[str, RasterBand] = {}
-    for path in files:
-        for name, index in (bands if bands and path == files[0] else _described(path)).items():
-            terrain = name in TERRAIN_UNITS
-            band = Band(name, 1.0, 0.0, None, TERRAIN_UNITS[name]) if terrain else Band(name, scale, offset, nodata)
-            found[name] = RasterBand.open(path, index, band)
+    for i, word in enumerate(files):
+        for name, (path, index) in _named(word, bands if i == 0 else None).items():
+            if name in found:
+                raise LandslideError(f"{path}: band {name!r} is also in {found[name].sources[0]}; name one of them")
+            found[name] = open_band(path, index, name, scale, offset, nodata)
+    models = [dem] if isinstance(dem, Path) else list(dem)
+    return assemble(found, needed, str(files[0]), dem=open_dem([file(path) for path in models]), hint=HINT)
+
+
+def open_band(
+    path: str | Path | Source,
+    index: int,
+    name: str,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = sentinel2.NODATA,
+) -> RasterBand:
+    """A band by its name; terrain has the scale that its file states. Arguments as of ``open_scene``."""
+    if name in TERRAIN_UNITS:
+        return RasterBand.open(path, index, Band(name, unit=TERRAIN_UNITS[name]), assumed=True)
+    band = Band(name, REFLECTANCE_SCALE if scale is None else scale, offset or 0.0, nodata)
+    return RasterBand.open(path, index, band, assumed=scale is None and offset is None)
+
+
+def open_dem(files: Sequence[Source]) -> RasterBand | None:
+    """A terrain model of one file or of tiles side by side; None of none."""
+    return mosaic([open_band(path, 1, DEM) for path in files]) if files else None
+
+
+def assemble(
+    bands: Mapping[str, RasterBand],
+    needed: Sequence[str],
+    where: str,
+    *,
+    dem: RasterBand | None = None,
+    clouds: Callable[[Grid], Clouds | None] | None = None,
+    origin: Origin | None = None,
+    hint: str = "",
+) -> Scene:
+    """Bands over the grid of the finest of them, the first of equals, with a terrain model.
+
+    Args:
+        bands: by name.
+        needed: names of the bands that must be there.
+        where: the scene comes from, for errors.
+        dem: a terrain model, averaged where its pixels are much finer than the scene's.
+        clouds: gives the mask on a grid.
+        origin: of the scene.
+        hint: what to do about a band that is not there.
+
+    Raises:
+        LandslideError: a band that is needed and not there, or too many pixels.
+    """
+    found = dict(bands)
+    optical = [band for name, band in found.items() if name not in TERRAIN_UNITS] or list(found.values())
+    if not optical:
+        raise LandslideError(f"{where}: no band of it has a name{hint}")
+    grid = min((band.grid for band in optical), key=_pixel_size)
+    if grid.shape[0] * grid.shape[1] > MAX_PIXELS:
+        raise LandslideError(f"{where}: has {grid.shape[0]:,} x {grid.shape[1]:,} pixels; map it in parts")
     if dem is not None:
-        height, _ = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
-        model = RasterBand.open(dem, 1, Band(DEM, unit=TERRAIN_UNITS[DEM]))
-        found[DEM] = model.averaged_for(float(height[0]))
+        found[DEM] = dem.averaged_for(_pixel_size(grid))
         found.pop(SLOPE, None)  # of another model
-    scene = Scene(grid, found)
+    scene = Scene(grid, found, clouds(grid) if clouds else None, origin or Origin())
     for name in needed:
         if name not in scene.names:
-            hint = "; name a terrain model with --dem" if name in TERRAIN_UNITS else "; say which with --bands NAME=N"
-            raise LandslideError(f"{files[0]}: {unknown(name, scene.names or ('none',), 'band of the scene')}{hint}")
+            told = "; name a terrain model with --dem" if name in TERRAIN_UNITS else hint
+            raise LandslideError(f"{where}: {unknown(name, scene.names or ('none',), 'band of the scene')}{told}")
     return scene
 
 
-def _described(path: Path) -> dict[str, int]:
-    """The bands of a file that have a description, by it."""
-    Grid.of(path)  # says what is wrong with the file
-    with rasterio.open(path) as raster:
-        return {text.strip().lower(): i for i, text in enumerate(raster.descriptions, 1) if text and text.strip()}
+def _pixel_size(grid: Grid) -> float:
+    """The height of a pixel in the middle of a grid, in metres, to a millimetre."""
+    height, _ = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
+    return round(float(height[0]), 3)
+
+
+def _named(word: str | Path, given: Mapping[str, int] | None) -> dict[str, tuple[str | Path, int]]:
+    """The bands of a word of the command line: file and index by name."""
+    name, equals, path = str(word).partition("=")
+    if equals and not Path(word).exists():
+        return {name.strip().lower(): (path, 1)}
+    if given:
+        return {name: (word, index) for name, index in given.items()}
+    return {name: (word, index) for name, index in _told_by(word).items()}
+
+
+def _told_by(path: str | Path) -> dict[str, int]:
+    """The bands of a file by their descriptions, or by the file's name where it holds one band.
+
+    Raises:
+        LandslideError: two bands of one name, or a description that the file's name contradicts.
+    """
+    with file(path).open() as raster:
+        texts = raster.descriptions[:MAX_BANDS]
+    found: dict[str, int] = {}
+    for index, text in enumerate(texts, 1):
+        if text and text.strip():
+            name = sentinel2.band_of_description(text)
+            if name in found:
+                raise LandslideError(f"{path}: bands {found[name]} and {index} are both called {name!r}{HINT}")
+            found[name] = index
+    by_name = sentinel2.band_of_file(path) if len(texts) == 1 else None
+    if by_name is None or by_name in found:
+        return found
+    if known := set(found) & set(sentinel2.CODES):
+        raise LandslideError(
+            f"{path}: holds {known.pop()!r} by its description, {by_name!r} by its name; say "
+            f"NAME={path} for what is true"
+        )
+    return {by_name: 1}

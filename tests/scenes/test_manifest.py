@@ -1,0 +1,144 @@
+"""Manifests: what they may name, on this machine and, by https, on another."""
+
+import json
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from tests.scenes.test_inputs import GRID, NAMES, RGB, STORED
+from tests.scenes.test_sampler import terrain, write
+from tf_landslide.core.errors import LandslideError, LandslideWarning
+from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.inputs import Inputs, open_inputs
+
+
+def bands(place=""):
+    return [{"name": name, "file": f"{place}{name}.tif", "scale": 1e-4, "offset": -0.1} for name in NAMES]
+
+
+def manifest(folder, name="m.json", **values):
+    values = {"bands": bands()} | values
+    (folder / name).write_text(json.dumps(values))
+    return Inputs((str(folder / name),))
+
+
+def read(scene, name):
+    return scene.read(name, scene.grid.window)
+
+
+def test_a_manifest_says_all_of_a_scene(folder):
+    dem = Grid(GRID.transform, GRID.crs, (45, 55))
+    write(folder / "dem.tif", terrain(dem.shape), dem)
+    classes = (np.arange(40 * 50).reshape(40, 50) % 12).astype(np.uint8)
+    write(folder / "scl.tif", classes, GRID)
+    told = {
+        "id": "S2B_X",
+        "level": "L2A",
+        "baseline": "05.09",
+        "date": "2018-09-19T01:26:51Z",
+        "event_from": "2018-09-06",
+        "dem": "dem.tif",
+        "clouds": {"file": "scl.tif", "values": [3, 8, 9, 10]},
+    }
+    with pytest.warns(LandslideWarning, match="is Level-2A .* the model learned Level-1C"):
+        scene = open_inputs(manifest(folder, **told), RGB)
+    expected = np.where(np.isin(classes, (3, 8, 9, 10)), np.nan, STORED[0] * 1e-4 - 0.1)
+    np.testing.assert_allclose(read(scene, "red"), expected, rtol=1e-4, atol=1e-7)
+    assert np.isfinite(read(scene, "dem")).all()
+    origin = scene.origin
+    assert (origin.ids, origin.level, origin.baseline, origin.date) == (("S2B_X",), "2A", "05.09", "2018-09-19")
+    assert origin.event_from == "2018-09-06" and scene.source_ids == ("S2B_X",)
+
+
+def test_what_enters_the_fingerprint(folder):
+    write(folder / "scl.tif", np.full(GRID.shape, 8, np.uint8), GRID)
+
+    def print_of(**more):
+        return json.dumps(open_inputs(manifest(folder, **more), RGB).fingerprint(), default=str)
+
+    first = print_of()
+    assert print_of() == first
+    masked = print_of(clouds={"file": "scl.tif", "values": [8]})
+    assert len({first, masked, print_of(clouds={"file": "scl.tif", "values": [9]})}) == 3
+    assert print_of(bands=[band | {"offset": 0.0} for band in bands()]) != first
+    os.utime(folder / "scl.tif", ns=(1, 1))
+    assert print_of(clouds={"file": "scl.tif", "values": [8]}) != masked
+
+
+def linked(folder):
+    (folder / "red.tif").rename(folder.parent / "red.tif")
+    (folder / "red.tif").symlink_to(folder.parent / "red.tif")
+    return bands()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (bands("../scene/../"), "lies outside of"),
+        (bands("file:///etc/"), "lies outside of"),
+        (lambda folder: bands(f"{folder.parent}/"), "lies outside of"),
+        (linked, "lies outside of"),
+        (bands("/vsicurl/https://a/"), "is no file of this machine"),
+        (bands("http://sentinel-cogs.s3.us-west-2.amazonaws.com/"), "only https:// addresses"),
+        (bands("s3://sentinel-cogs/"), "host s3://sentinel-cogs is not among those"),
+        (bands("https://169.254.169.254/"), "host 169.254.169.254 is not among those"),
+        (bands("https://sentinel-cogs.s3.us-west-2.amazonaws.com.evil.org/"), "is not among those"),
+        (bands("https://a@sentinel-cogs.s3.us-west-2.amazonaws.com/"), "is no plain address"),
+        ([{"name": "red", "file": 3}], "expected a path or an https address"),
+    ],
+)
+def test_what_a_manifest_may_not_name_is_one_line(folder, change, said):
+    with pytest.raises(LandslideError) as refused:
+        open_inputs(manifest(folder, bands=change(folder) if callable(change) else change), RGB)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_files_outside_are_read_when_it_is_said(folder):
+    inputs = manifest(folder, bands=linked(folder))
+    scene = open_inputs(Inputs(inputs.scene, outside=True), RGB)
+    np.testing.assert_allclose(read(scene, "red"), STORED[0] * 1e-4 - 0.1, rtol=1e-4, atol=1e-7)
+
+
+def test_a_manifest_and_options_that_contradict_it(folder):
+    inputs = manifest(folder)
+    for more, said in (
+        ({"scale": 1.0}, "leave --bands, --scale"),
+        ({"layout": folder / "m.json"}, "leave --layout out"),
+    ):
+        with pytest.raises(LandslideError, match=said):
+            open_inputs(Inputs(inputs.scene, **more), RGB)
+    with pytest.raises(LandslideError, match="is a whole scene; map each by itself"):
+        open_inputs(Inputs((*inputs.scene, "b.tif")), RGB)
+
+
+def test_addresses_of_allowed_hosts_are_read_by_ranges(folder, server):
+    host, asked = server
+    tokens = {"red": "?token=x"}
+    named = [band | {"file": f"https://{host}/{band['file']}{tokens.get(band['name'], '')}"} for band in bands()]
+    inputs = manifest(folder, bands=named)
+    with pytest.raises(LandslideError, match=f"host {host} is not among those that are asked; --allow-host"):
+        open_inputs(inputs, RGB)
+    assert not asked
+    scene = open_inputs(Inputs(inputs.scene, hosts=(host,)), RGB)
+    for i, name in enumerate(NAMES):
+        np.testing.assert_allclose(read(scene, name), STORED[i] * 1e-4 - 0.1, rtol=1e-4, atol=1e-7)
+    assert {path.partition("?")[0] for path in asked} == {f"/{name}.tif" for name in NAMES}  # nothing beside them
+    assert "token" not in json.dumps(scene.fingerprint())
+    missing = manifest(folder, bands=[band | {"file": f"https://{host}/none.tif"} for band in bands()])
+    with pytest.raises(LandslideError, match=f"https://{host}/none.tif: cannot be read as a raster"):
+        open_inputs(Inputs(missing.scene, hosts=(host,)), RGB)
+
+
+def test_planetary_computer_s_addresses_are_signed_or_the_package_is_named(folder, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "planetary_computer", None)
+    place = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/"
+    with (
+        pytest.raises(LandslideError, match="must be signed: pip install planetary-computer"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        open_inputs(manifest(folder, bands=bands(place)), RGB)

@@ -1,0 +1,132 @@
+"""Whatever a scene is given as: rasters, a product of Sentinel-2, a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tf_landslide.bands.layouts import LEVEL_1C, BandLayout
+from tf_landslide.bands.recipes import ChannelRecipe
+from tf_landslide.core.errors import LandslideError, warn
+from tf_landslide.scenes.manifest import Manifest, is_manifest, read_manifest
+from tf_landslide.scenes.product import is_product, read_product
+from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.sentinel2 import CODES
+from tf_landslide.scenes.source import HOSTS, file
+from tf_landslide.scenes.stack import assemble, open_dem, open_scene
+
+_ALSO = ("red", "nir")  # describe polygons by their NDVI, and lie on a product's finest grid
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a user gives.
+
+    Attributes:
+        scene: rasters, ``NAME=FILE`` for a band each, a ``.SAFE`` folder, or a manifest.
+        dem: a terrain model, or tiles of one.
+        layout: a file that says what the bands of a raster are.
+        bands, scale, offset, nodata: of rasters without a layout; see ``stack.open_scene``.
+        clouds: leave out what the scene's own cloud mask marks.
+        hosts: that a manifest's addresses may ask besides the known catalogues'.
+        outside: a manifest may name files outside of its folder.
+    """
+
+    scene: tuple[str, ...]
+    dem: tuple[Path, ...] = ()
+    layout: Path | None = None
+    bands: Mapping[str, int] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = 0.0
+    clouds: bool = True
+    hosts: tuple[str, ...] = ()
+    outside: bool = False
+
+
+def open_inputs(inputs: Inputs, recipe: ChannelRecipe) -> Scene:
+    """The scene that a user gives, with the bands that a model needs.
+
+    Warns where a surface reflectance is given to a model that learned the top of the atmosphere's.
+
+    Raises:
+        LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``.
+    """
+    needed = tuple(band.name for band in recipe.bands)
+    first = Path(inputs.scene[0])
+    special = is_manifest(first) or is_product(first)
+    if special or inputs.layout:
+        _refuse_unused(inputs, special)
+    if inputs.layout:
+        return _of_manifest(_manifest(inputs, inputs.layout), inputs, needed, recipe.layout, first)
+    if is_manifest(first):
+        return _of_manifest(_manifest(inputs, first), inputs, needed, recipe.layout)
+    if is_product(first):
+        return _of_product(first, inputs, needed, recipe.layout)
+    return open_scene(
+        inputs.scene,
+        needed,
+        bands=inputs.bands,
+        dem=inputs.dem,
+        scale=inputs.scale,
+        offset=inputs.offset,
+        nodata=inputs.nodata,
+    )
+
+
+def _refuse_unused(inputs: Inputs, special: bool) -> None:
+    """Raise ``LandslideError`` for what would be left unread."""
+    name = inputs.layout or inputs.scene[0]
+    if len(inputs.scene) > 1:
+        raise LandslideError(f"{inputs.scene[1]}: {name} is a whole scene; map each by itself")
+    if special and inputs.layout:
+        raise LandslideError(f"{inputs.layout}: {inputs.scene[0]} says itself what its bands are; leave --layout out")
+    if inputs.bands or inputs.scale is not None or inputs.offset is not None:
+        raise LandslideError(f"{name}: says itself what its bands are; leave --bands, --scale and --offset out")
+
+
+def _manifest(inputs: Inputs, path: Path) -> Manifest:
+    return read_manifest(path, HOSTS | {host.lower() for host in inputs.hosts}, inputs.outside)
+
+
+def _of_manifest(
+    manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout, stack: Path | None = None
+) -> Scene:
+    default = None if stack is None else file(stack)
+    wanted = [name for name in manifest.bands if name in (*needed, *_ALSO)] or list(manifest.bands)
+    _warn_of_level(manifest.origin.level, learned, str(manifest.path))
+    return assemble(
+        {name: manifest.open(name, default) for name in wanted},
+        needed,
+        str(manifest.path),
+        dem=open_dem([file(path) for path in inputs.dem]) if inputs.dem else manifest.terrain(),
+        clouds=manifest.clouds if inputs.clouds else None,
+        origin=manifest.origin,
+    )
+
+
+def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout) -> Scene:
+    product = read_product(path)
+    also = [name for name in _ALSO if product.has(name)]
+    wanted = [name for name in dict.fromkeys((*needed, *also)) if name in CODES]
+    _warn_of_level(product.level, learned, str(path))
+    scene = assemble(
+        {name: product.open(name) for name in wanted},
+        needed,
+        str(path),
+        dem=open_dem([file(path) for path in inputs.dem]),
+        clouds=product.clouds if inputs.clouds else None,
+        origin=product.origin,
+    )
+    if inputs.clouds and scene.clouds is None:
+        warn(f"{path}: brings no cloud mask; clouds are mapped as if they were ground")
+    return scene
+
+
+def _warn_of_level(level: str | None, learned: BandLayout, where: str) -> None:
+    if level == "2A" and learned.name in LEVEL_1C:
+        warn(
+            f"{where}: is Level-2A (surface reflectance), the model learned Level-1C (top of the "
+            "atmosphere); expect worse"
+        )
