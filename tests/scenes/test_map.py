@@ -76,7 +76,7 @@ def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkey
     assert main([*words, "--out", str(tmp_path / "a")]) == 0
     first = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert {row["band"]: row["files"] for row in first["inputs"]} == {
-        **dict.fromkeys(BANDS, ["s.tif"]),
+        **{name: ["s.tif"] for name in BANDS},
         "dem": ["dem.tif"],
     }
     assert first["inputs"][1]["index"] == 2 and first["inputs"][1]["bytes"] == [(scene / "s.tif").stat().st_size]
@@ -97,7 +97,7 @@ def test_what_was_warned_of_on_opening_stands_in_the_record(run_folder, scene, t
         warnings.warn("these bands look odd", LandslideWarning, stacklevel=2)
         return open_scene(*files, **options)
 
-    monkeypatch.setattr("tf_landslide.scenes.stack.open_scene", warning)
+    monkeypatch.setattr("tf_landslide.scenes.inputs.open_scene", warning)
     out = tmp_path / "map"
     assert main(command(run_folder, scene, out, "--window", "288", "--overlap", "96")) == 0
     assert json.loads((out / "summary.json").read_text())["warnings"][0] == "these bands look odd"
