@@ -47,7 +47,7 @@ docs: $(STAMP) # the docs as a site, in site/
 
 lock: # pin anew what pyproject.toml asks for, for every Python from 3.11
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --extra page --extra serve --extra map --extra search pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --extra page --extra serve --extra map --extra search --extra scale pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:

@@ -85,7 +85,7 @@ def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkey
     assert first["tiles"] == {"window": 96, "overlap": 32, "drop": 8}
     assert first["polygons"] == {"minimum_area_m2": 500.0, "fill_holes_m2": 300.0, "smooth": True, "schema": "plain"}
     assert first["versions"]["rasterio"] == rasterio.__version__ and "SYNTHETIC" in first["warnings"][0]
-    assert set(first["seconds"]) == {"predicting", "rasters", "polygons", "pictures"}
+    assert set(first["seconds"]) == {"rasters", "polygons", "pictures"}
     page = (tmp_path / "a" / "map.html").read_text()
     assert "0.400, by the caller" in page and "tiny (plain_unet)" in page and "SYNTHETIC" in page
     with Image.open(tmp_path / "a" / "overview.png") as image:
@@ -144,10 +144,10 @@ def test_a_stopped_map_takes_no_parts_of_a_model_that_was_trained_anew(run_folde
     card = load_card(run)
     opened = open_scene([scene / "s.tif"], BANDS, dem=scene / "dem.tif")
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tf_landslide.jobs.map.write_rasters", stopped)
+    monkeypatch.setattr("tf_landslide.jobs.map.publish", stopped)
     for turn in range(2):
         model = load_model(run, compile=False)
         if turn:

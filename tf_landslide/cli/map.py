@@ -19,6 +19,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--window", type=int, default=512, metavar="PX", help="side of a window (default 512)")
     parser.add_argument("--overlap", type=int, default=128, metavar="PX", help="of two windows (default 128)")
     _add_outputs(parser)
+    _add_workers(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -87,6 +88,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    """Who predicts, where it is not this process."""
+    group = parser.add_argument_group("workers (extra: scale)").add_mutually_exclusive_group()
+    group.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine that predict")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, tcp://HOST:8786, whose workers predict")
+
+
 def run(a: Arguments) -> None:
     with extra("map"):
         from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
@@ -107,7 +115,7 @@ def run(a: Arguments) -> None:
     )
     with heard() as told:
         scene = open_inputs(inputs, predictor.card.channel_recipe)
-    from tf_landslide.jobs.map import MapOptions, map_scene  # rasterio, GeoPandas
+    from tf_landslide.jobs.map import MapOptions, Workers, map_scene  # rasterio, GeoPandas
 
     options = MapOptions(
         threshold=a.threshold,
@@ -123,7 +131,8 @@ def run(a: Arguments) -> None:
         event_date_from=a.event_from,
         event_date_to=a.event_to,
     )
-    summary = map_scene(scene, predictor, Path(a.out), options)
+    workers = Workers(a.model, a.workers, a.scheduler) if a.workers or a.scheduler else None
+    summary = map_scene(scene, predictor, Path(a.out), options, workers)
     if a.json:
         print_json(summary)
         return
@@ -140,6 +149,12 @@ def _bands(text: str) -> dict[str, int]:
         return {name.strip(): int(number) for name, number in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def _number_or_none(text: str) -> float | None:

@@ -101,6 +101,27 @@ def telling_a_full_disk(path: str | Path) -> Iterator[None]:
         raise LandslideError(f"{path}: no space left on the disk; make room, then run the same command again") from None
 
 
+def require_space(folder: str | Path, nbytes: int, what: str) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: that is written to; it need not exist yet.
+        nbytes: that are needed.
+        what: needs them.
+
+    Raises:
+        LandslideError: fewer are free.
+    """
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < nbytes:
+        raise LandslideError(
+            f"{folder}: {what} needs {nbytes / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free; make room, or name a "
+            "folder on another disk"
+        )
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with replacing(path) as partial:

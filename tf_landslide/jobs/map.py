@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.errors import require_known
 from tf_landslide.jobs.publish import publish, timed
+from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
-from tf_landslide.scenes.blocks import Tiling, tiling
-from tf_landslide.scenes.mapper import Mapping, map_blocks, rows_of, settings_hash
+from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SCHEMAS
-from tf_landslide.scenes.writer import write_rasters
 
 
 @dataclass(frozen=True)
@@ -51,38 +48,33 @@ class MapOptions:
     whole_paths: bool = True
 
 
-def map_scene(scene: Scene, predictor: Predictor, out: Path, options: MapOptions) -> dict[str, Any]:
+def map_scene(
+    scene: Scene, predictor: Predictor, out: Path, options: MapOptions, workers: Workers | None = None
+) -> dict[str, Any]:
     """Map a scene into a folder.
 
     A run that was stopped goes on from the blocks that are done, if scene, model and settings are the same.
+
+    Args:
+        scene: to map.
+        predictor: the model.
+        out: folder for the map.
+        options: how it is mapped.
+        workers: who predict the blocks, if not this process.
 
     Returns:
         what ``summary.json`` holds.
 
     Raises:
-        LandslideError: options that cannot be, or a block that cannot be read or predicted.
+        LandslideError: options that cannot be, a block that cannot be read or predicted, too little disk, or another
+            process that writes to the folder.
     """
     threshold = check_threshold(predictor.card.threshold if options.threshold is None else options.threshold)
     require_known(options.schema, SCHEMAS, "schema")
     cut = tiling(scene.grid.shape, options.window, options.overlap, options.drop)
-    if out.exists() and not out.is_dir():
-        raise LandslideError(f"{out}: is a file; name a folder for the map")
-    parts = out / f".parts-{settings_hash(_settings(scene, predictor, cut))}"
-    mapping = Mapping(scene, predictor, cut, min(predictor.batch_size, cut.per_side**2), parts)
-    seconds: dict[str, float] = {}
-    with timed(seconds, "predicting"):
-        map_blocks(mapping)
     tags = {"model": predictor.card.name, "channels": ", ".join(predictor.card.channel_names)}
-    with timed(seconds, "rasters"):
-        rasters = write_rasters(out, scene.grid, rows_of(mapping), threshold, tags)
-    more = {"computed_pixels": cut.computed_pixels}
-    summary = publish(scene, predictor, out, options, rasters, threshold, seconds, more)
-    shutil.rmtree(parts, ignore_errors=True)
-    return summary
-
-
-def _settings(scene: Scene, predictor: Predictor, cut: Tiling) -> dict[str, object]:
-    """All that a block's result depends on."""
-    card = json.loads(predictor.card.as_json())
-    model = {"card": card, "weights": predictor.backend.fingerprint(), "runtime": predictor.runtime}
-    return {"scene": scene.fingerprint(), "model": model, "tiling": str(cut)}
+    more, seconds = {"computed_pixels": cut.computed_pixels}, dict[str, float]()
+    with map_folder(out):
+        with timed(seconds, "rasters"):
+            rasters = map_rasters(scene, predictor, out, cut, threshold=threshold, tags=tags, workers=workers)
+        return publish(scene, predictor, out, options, rasters, threshold, seconds, more)

@@ -18,6 +18,7 @@ import shapely
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
+from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
-GDAL_CACHE = 128  # megabytes of blocks; by itself GDAL takes a twentieth of the machine's memory
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
 
 

@@ -42,6 +42,11 @@ class Window:
     def columns(self) -> slice:
         return slice(self.column, self.column + self.width)
 
+    @property
+    def end(self) -> int:
+        """The row behind its last one."""
+        return self.row + self.height
+
     def padded(self, pixels: int) -> Window:
         """The window and a border around it."""
         return Window(self.row - pixels, self.column - pixels, self.height + 2 * pixels, self.width + 2 * pixels)

@@ -1,29 +1,40 @@
 """A scene through a model, block by block: read, predicted once, kept as a part, added up into one probability.
 
-A part is a file that appears whole or not at all, in a folder named by a hash of everything that it depends on. So a
-run that was stopped goes on where it stopped, a failed block fails the run by name, and blocks may be predicted in any
-order and by anybody: they are added up in one order by one writer.
+Blocks may be predicted in any order and by anybody, here or by workers (``scenes.cluster``). Whoever writes the map
+takes them as they are finished, keeps each as a part (``scenes.parts``) and adds the parts up in one order. So a run
+that was stopped goes on where it stopped, and a failed block fails the run by name.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from threading import Event
 
 import numpy as np
 
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing
-from tf_landslide.core.progress import progress
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.blocks import Block, Tiling
 from tf_landslide.scenes.grid import Window
+from tf_landslide.scenes.parts import Parts, encoded
 from tf_landslide.scenes.scene import Scene
+
+STRIP = 512  # rows that are added up and written at a time: a row of the rasters' tiles
+BATCH_PIXELS = 2**20  # that the model is given at a time
+AHEAD = 2  # blocks under way: one is predicted, the next one read, while the last one is written
+
+Finished = Iterator[tuple[Block, bytes]]
+"""Blocks as they are predicted, in any order, each with the bytes of its part."""
+
+
+class Stopped(Exception):
+    """Nobody waits for the block any longer."""
 
 
 @dataclass(frozen=True)
@@ -35,109 +46,137 @@ class Mapping:
         predictor: the model.
         tiling: how the scene is cut.
         batch: windows handed to the model at a time: always as many, so that every block is computed alike.
-        parts: folder of the parts.
     """
 
     scene: Scene
     predictor: Predictor
     tiling: Tiling
     batch: int
-    parts: Path
 
     @property
     def recipe(self) -> ChannelRecipe:
         return self.predictor.card.channel_recipe
 
-    def part(self, block: Block) -> Path:
-        return self.parts / f"{block.row}_{block.column}.npy"
+    def channels(self, window: Window) -> np.ndarray | None:
+        """(H, W, C) channels of a window; missing in every channel where any band that the model needs is.
 
-    def missing(self) -> list[Block]:
-        """The blocks that have no part yet."""
-        return [block for block in self.tiling.blocks() if not self.part(block).is_file()]
-
-    def channels(self, window: Window) -> np.ndarray:
-        """(H, W, C) channels of a window; missing in every channel where any band that the model needs is."""
-        bands = {band.name: self.scene.read(band.name, window) for band in self.recipe.bands}
+        None where that is everywhere: once it shows, no further band is read.
+        """
+        bands: dict[str, np.ndarray] = {}
+        valid = np.ones(window.shape, bool)
+        for band in self.recipe.bands:
+            bands[band.name] = self.scene.read(band.name, window)
+            valid &= np.isfinite(bands[band.name])
+            if not valid.any():
+                return None
         channels = self.recipe.of_physical(bands)
-        channels[~np.isfinite(list(bands.values())).all(axis=0)] = np.nan
+        channels[~valid] = np.nan
         return channels
 
-    def read(self, block: Block) -> np.ndarray:
-        """(windows, H, W, C) channels of a block's windows; its region is read once."""
-        region = self.channels(block.region)
-        parts = (window.relative_to(block.region) for window in block.windows)
-        return np.stack([region[part.rows, part.columns] for part in parts])
+    def share(self, block: Block, channels: np.ndarray | None, stop: Event | None = None) -> np.ndarray:
+        """A block's share of the probability, NaN where it cannot be told; windows without data skip the model.
 
-    def predict(self, block: Block, channels: np.ndarray) -> np.ndarray:
-        """A block's share of the probability, NaN where it cannot be told; windows without data skip the model."""
+        Args:
+            block: of the tiling.
+            channels: of its region.
+            stop: where it is set meanwhile, ``Stopped`` is raised.
+
+        Returns:
+            (H, W) float32 of its region.
+        """
+        if channels is None:
+            return np.full(block.region.shape, np.nan, np.float32)
         valid = np.isfinite(channels).all(axis=-1)
-        having = np.flatnonzero(valid.any(axis=(1, 2)))
-        probability = np.zeros(valid.shape, np.float32)
+        parts = [window.relative_to(block.region) for window in block.windows]
+        having = [i for i, part in enumerate(parts) if valid[part.rows, part.columns].any()]
+        probability = np.zeros((len(parts), *parts[0].shape), np.float32)
+        given = np.zeros((self.batch, *parts[0].shape, channels.shape[-1]), np.float32)
         for start in range(0, len(having), self.batch):
+            if stop is not None and stop.is_set():
+                raise Stopped
             chosen = having[start : start + self.batch]
-            given = np.zeros((self.batch, *channels.shape[1:]), np.float32)
-            given[: len(chosen)] = channels[chosen]
+            for image, i in zip(given, chosen, strict=False):
+                image[:] = channels[parts[i].rows, parts[i].columns]
+            given[len(chosen) :] = 0
             probability[chosen] = self.predictor(given)[: len(chosen), ..., 0]
         share = self.tiling.blended(block, probability)
-        for window, seen in zip(block.windows, valid, strict=True):
-            part = window.relative_to(block.region)
-            share[part.rows, part.columns][~seen] = np.nan
+        share[~valid] = np.nan
         return share
 
-    def keep(self, block: Block, share: np.ndarray) -> None:
-        with replacing(self.part(block)) as partial:
-            np.save(partial, share)
+    def part(self, block: Block) -> bytes:
+        """A block's part, from reading to its bytes."""
+        return encoded(self.share(block, self.channels(block.region)))
 
 
-def map_blocks(mapping: Mapping) -> None:
-    """Predict every block that has no part yet; the next ones are read meanwhile.
+def batch_of(predictor: Predictor, cut: Tiling) -> int:
+    """Windows to hand to a model at a time: as large ones are few, or memory would be full of them."""
+    return max(1, min(predictor.batch_size, cut.per_side**2, BATCH_PIXELS // cut.rows.window**2))
 
-    Raises:
-        LandslideError: a block that cannot be read or predicted, by its place.
+
+@contextmanager
+def named(block: Block) -> Iterator[None]:
+    """Tell which block an error is of."""
+    try:
+        yield
+    except LandslideError as error:
+        raise LandslideError(f"block {block.row}, {block.column} of the scene: {error}") from None
+
+
+@contextmanager
+def predicted_here(mapping: Mapping, blocks: Sequence[Block]) -> Iterator[Finished]:
+    """Predict blocks in this process: while one is computed, the next is read, and the last one can be written.
+
+    The iterator that it gives raises ``LandslideError`` for a block that cannot be read or predicted, by its place.
     """
-    blocks = mapping.missing()
-    with ThreadPoolExecutor(1) as reader:
-        pending = [(block, reader.submit(mapping.read, block)) for block in blocks[:2]]
-        for following in progress(
-            [*blocks[2:], None, None][: len(blocks)], total=len(blocks), label="mapping", unit="block"
-        ):
-            block, reading = pending.pop(0)
-            if following is not None:
-                pending.append((following, reader.submit(mapping.read, following)))
-            try:
-                mapping.keep(block, mapping.predict(block, reading.result()))
-            except LandslideError as error:
-                raise LandslideError(f"block {block.row}, {block.column} of the scene: {error}") from None
+    stop = Event()
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as model:
+        try:
+            yield _pipeline(mapping, blocks, reader, model, stop)
+        finally:  # what is under way is given up
+            stop.set()
+            for pool in (reader, model):
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-def rows_of(mapping: Mapping) -> Iterator[tuple[int, np.ndarray]]:
+def _pipeline(
+    mapping: Mapping, blocks: Sequence[Block], reader: ThreadPoolExecutor, model: ThreadPoolExecutor, stop: Event
+) -> Finished:
+    def predict(block: Block, reading: Future[np.ndarray | None]) -> bytes:
+        return encoded(mapping.share(block, reading.result(), stop))
+
+    def submit(block: Block) -> tuple[Block, Future[bytes]]:
+        return block, model.submit(predict, block, reader.submit(mapping.channels, block.region))
+
+    waiting = iter(blocks)
+    pending = deque(map(submit, islice(waiting, AHEAD)))
+    while pending:
+        block, predicting = pending.popleft()
+        with named(block):
+            content = predicting.result()
+        pending.extend(map(submit, islice(waiting, 1)))
+        yield block, content
+
+
+def rows_of(parts: Parts, shape: tuple[int, int], finished: Finished) -> Iterator[tuple[int, np.ndarray]]:
     """The scene's probability from north to south: (first row, (H, W) float32, NaN where it cannot be told).
 
-    Holds one row of blocks at a time. Parts are added in the order of their places, whoever made them, so that the
-    sum is the same bit for bit.
+    Blocks are kept as they are finished; rows are given as soon as all blocks that reach into them are. Holds ``STRIP``
+    rows at a time. Parts are added in the order of their places, whoever made them, so that the sum is the same bit
+    for bit.
+
+    Args:
+        parts: of the scene.
+        shape: of the scene.
+        finished: the blocks that have no part yet.
     """
-    rows, columns = mapping.scene.grid.shape
-    open_rows = np.zeros((0, columns), np.float32)
-    done = 0
-    blocks = list(mapping.tiling.blocks())
-    last = blocks[-1].row
-    for number in range(last + 1):
-        of_row = [block for block in blocks if block.row == number]
-        region = of_row[0].region
-        total = np.zeros((min(region.row + region.height, rows) - done, columns), np.float32)
-        total[: len(open_rows)] = open_rows
-        for block in of_row:
-            share = np.load(mapping.part(block))
-            inside = block.region.within((rows, columns))
-            part = inside.relative_to(block.region)
-            total[inside.row - done : inside.row - done + inside.height, inside.columns] += share[
-                part.rows, part.columns
-            ]
-        end = next((block.region.row for block in blocks if block.row == number + 1), rows)
-        yield done, total[: end - done]
-        open_rows, done = total[end - done :], end
-
-
-def settings_hash(values: dict[str, object]) -> str:
-    """A short name for all that a part depends on."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    rows, columns = shape
+    blocks = list(parts.tiling.blocks())
+    kept = {block for block in blocks if parts.path(block).is_file()}
+    for top in range(0, rows, STRIP):
+        strip = Window(top, 0, min(STRIP, rows - top), columns)
+        needed = [block for block in blocks if block.region.row < top + strip.height and top < block.region.end]
+        while not kept.issuperset(needed):
+            block, content = next(finished)
+            parts.keep(block, content)
+            kept.add(block)
+        yield top, parts.total(needed, strip)

@@ -64,6 +64,10 @@ class Source:
     def is_remote(self) -> bool:
         return self.name.startswith(("https://", "s3://"))
 
+    def __reduce__(self) -> tuple[type[Source], tuple[str]]:
+        """Sent to another process, which may stand in another folder, it names the same file."""
+        return Source, (self.name if self.is_remote else str(Path(self.name).absolute()),)
+
     @property
     def id(self) -> str:
         """The file's own name."""

@@ -9,14 +9,25 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises has no public name
+from rasterio.errors import RasterioError
 
-from tf_landslide.core.files import replacing
+from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.core.files import beside, require_space
 from tf_landslide.scenes.grid import Grid
 
 PROBABILITY, MASK = "probability.tif", "mask.tif"
 NO_DATA = 255  # of the mask, which holds 0 and 1
 _COLOURS = {0: (255, 255, 255, 0), 1: (214, 39, 40, 255), NO_DATA: (128, 128, 128, 0)}
 _TILE = 512
+_FULL = 2**22  # fewer free bytes than that, and what failed to be written failed for that
+
+
+def bytes_needed(grid: Grid) -> int:
+    """Disk that both rasters take while they are written, at most: what is written first, the result, and overviews of
+    both, a third more each, uncompressed.
+    """
+    return round(grid.shape[0] * grid.shape[1] * (4 + 1) * 2 * 4 / 3)
 
 
 def write_rasters(
@@ -43,6 +54,9 @@ def write_rasters(
     ):
         mask.write_colormap(1, _COLOURS)
         for start, values in rows:
+            require_space(
+                folder, 2 * values.nbytes, "the next strip of the map"
+            )  # GDAL would say more, and less clearly
             window = rasterio.windows.Window(0, start, grid.shape[1], len(values))
             probability.write(values, 1, window=window)
             marked = (values >= np.float32(threshold)).astype(np.uint8)
@@ -72,15 +86,25 @@ def _cloud_optimised(
         "zlevel": 1,
         "BIGTIFF": "IF_SAFER",
     }
-    with replacing(path) as partial:
-        plain = partial.with_name(f"{partial.stem}.plain.tif")
-        try:
-            with rasterio.open(plain, "w", **profile) as raster:
-                raster.update_tags(**tags)
-                yield raster
-            options = {"predictor": "YES", "overview_resampling": "MODE" if dtype == "uint8" else "AVERAGE"}
-            rasterio.shutil.copy(
-                plain, partial, driver="COG", compress="DEFLATE", blocksize=_TILE, BIGTIFF="IF_SAFER", **options
-            )
-        finally:
-            plain.unlink(missing_ok=True)
+    with beside(path.with_suffix("")) as scratch, _told(path):
+        scratch.mkdir()  # what GDAL leaves there when it fails goes with it
+        plain, whole = scratch / "plain.tif", scratch / path.name
+        with rasterio.open(plain, "w", **profile) as raster:
+            raster.update_tags(**tags)
+            yield raster
+        require_space(path.parent, plain.stat().st_size * 2, f"{path.name} with its overviews")
+        options = {"predictor": "YES", "overview_resampling": "MODE" if dtype == "uint8" else "AVERAGE"}
+        rasterio.shutil.copy(
+            plain, whole, driver="COG", compress="DEFLATE", blocksize=_TILE, BIGTIFF="IF_SAFER", **options
+        )
+        whole.replace(path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell in one line, with the path, why GDAL could not write a file."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        require_space(path.parent, _FULL, path.name)
+        raise LandslideError(f"{path}: cannot be written ({first_line(error.__cause__ or error)})") from None

@@ -1,0 +1,121 @@
+"""A scene's probability and mask, predicted by this process or by workers, and gone on with where a run stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.extras import extra
+from tf_landslide.core.files import require_space, sweep
+from tf_landslide.core.locks import locked
+from tf_landslide.core.progress import progress
+from tf_landslide.predict.predictor import Predictor
+from tf_landslide.scenes.blocks import Block, Tiling
+from tf_landslide.scenes.identity import Identity, identity_of
+from tf_landslide.scenes.mapper import Finished, Mapping, batch_of, predicted_here, rows_of
+from tf_landslide.scenes.parts import Parts, parts_folder, parts_under
+from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.writer import bytes_needed, write_rasters
+
+GDAL_CACHE = 2**27  # bytes; by itself GDAL takes a twentieth of the memory, the more the larger a scene is
+MUCH = 1e9  # bytes of disk, from which on it is said what is needed
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who predicts, where it is not this process.
+
+    Attributes:
+        model: what they load: a folder that they find at the same place, or a server's address.
+        number: of processes on this machine.
+        scheduler: or the address of a Dask scheduler that has workers of its own.
+    """
+
+    model: str
+    number: int | None = None
+    scheduler: str | None = None
+
+
+@contextmanager
+def map_folder(out: Path) -> Iterator[None]:
+    """Keep other processes out of a map's folder, and GDAL's cache small; parts go where all has gone well.
+
+    Raises:
+        LandslideError: another process writes to the folder, or it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise LandslideError(f"{out}: is a file; name a folder for the map")
+    with locked(out), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        sweep(out)
+        yield
+        for folder in parts_under(out):  # of other settings too: the map is there
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def map_rasters(
+    scene: Scene,
+    predictor: Predictor,
+    out: Path,
+    cut: Tiling,
+    *,
+    threshold: float,
+    tags: dict[str, str],
+    workers: Workers | None = None,
+) -> tuple[Path, Path]:
+    """Write ``probability.tif`` and ``mask.tif``; each appears whole or not at all.
+
+    Blocks that an earlier run of the same files, model and settings has left are taken over.
+
+    Args:
+        scene: to map.
+        predictor: the model.
+        out: folder for the map, within ``map_folder``.
+        cut: how the scene is cut.
+        threshold: of the mask.
+        tags: kept in both files.
+        workers: who predict, if not this process.
+
+    Raises:
+        LandslideError: a block that cannot be read or predicted, by its place; too little disk.
+    """
+    identity = identity_of(predictor)
+    parts = Parts(parts_folder(out, _settings(scene, predictor, cut, identity)), cut)
+    mapping = Mapping(scene, predictor, cut, batch_of(predictor, cut))
+    blocks = parts.missing()
+    needed = sum(map(parts.nbytes, blocks)) + bytes_needed(scene.grid)
+    require_space(out, needed, "this map")
+    if needed > MUCH:
+        print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
+    with _predicted(mapping, blocks, identity, workers) as finished:
+        shown = progress(finished, total=len(blocks), label="mapping", unit="block")
+        return write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags)
+
+
+@contextmanager
+def _predicted(
+    mapping: Mapping, blocks: Sequence[Block], identity: Identity, workers: Workers | None
+) -> Iterator[Finished]:
+    if workers is None:
+        with predicted_here(mapping, blocks) as finished:
+            yield finished
+        return
+    with extra("scale"):
+        from tf_landslide.scenes.cluster import job_of, predicted_by  # Dask, optional
+    job = job_of(workers.model, mapping, identity)
+    with predicted_by(job, blocks, workers.number, workers.scheduler) as finished:
+        yield finished
+
+
+def _settings(scene: Scene, predictor: Predictor, cut: Tiling, identity: Identity) -> dict[str, Any]:
+    """All that a block's result depends on, but for the CPU."""
+    card = json.loads(predictor.card.as_json())
+    return {"scene": scene.fingerprint(), "card": card, "tiling": str(cut), **identity.settings}

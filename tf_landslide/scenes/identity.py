@@ -1,0 +1,60 @@
+"""What a block's answer depends on besides the scene: the model's weights, what computes it, and on which CPU."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tf_landslide import __version__
+from tf_landslide.predict.predictor import Predictor
+
+_PACKAGES = {"tensorflow": ("tensorflow", "keras"), "openvino": ("openvino",)}
+_READING = ("numpy", "rasterio", "pyproj")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Of one who predicts blocks. Two that are equal give the same bytes.
+
+    Attributes:
+        weights: fingerprint of the model's.
+        runtime: what computes: ``tensorflow``, ``openvino`` or ``server``.
+        versions: of the packages that take part, with spaces between.
+        cpu: its name, and those of its instructions that matter. Of another, the last digits may differ.
+    """
+
+    weights: str
+    runtime: str
+    versions: str
+    cpu: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but the CPU, on which a map may be gone on with."""
+        return {key: value for key, value in asdict(self).items() if key != "cpu"}
+
+    def differences(self, other: Identity) -> str:
+        """Where another one is not the same, the CPU left aside; empty where it is."""
+        mine, others = self.settings, other.settings
+        return "; ".join(f"{key} {mine[key]} here, {others[key]} there" for key in mine if mine[key] != others[key])
+
+
+def identity_of(predictor: Predictor) -> Identity:
+    """Of this process with a predictor."""
+    packages = (*_READING, *_PACKAGES.get(predictor.runtime, ()))
+    versions = [f"tf-landslide {__version__}", *(f"{package} {version(package)}" for package in packages)]
+    return Identity(predictor.backend.fingerprint(), predictor.runtime, ", ".join(versions), cpu())
+
+
+def cpu() -> str:
+    """This machine's CPU by name, and its instruction sets that kernels are chosen by."""
+    path = Path("/proc/cpuinfo")
+    first = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}
+    name = said.get("model name") or platform.processor() or platform.machine()
+    flags = (said.get("flags") or said.get("Features") or "").split()
+    return " ".join([name, *(flag for flag in _INSTRUCTIONS if flag in flags)])
