@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ class OpenVINOBackend:
         self._path = path
         channels, expected = _reference(path)
         # Where a CPU has bfloat16, OpenVINO would take it, and give two or three digits.
-        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():  # where processes share a machine
+            settings["INFERENCE_NUM_THREADS"] = int(threads)
         self._of_thread = threading.local()
         try:
             core = openvino.Core()
