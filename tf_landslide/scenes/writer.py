@@ -54,9 +54,7 @@ def write_rasters(
     ):
         mask.write_colormap(1, _COLOURS)
         for start, values in rows:
-            require_space(
-                folder, 2 * values.nbytes, "the next strip of the map"
-            )  # GDAL would say more, and less clearly
+            require_space(folder, 2 * values.nbytes, "the next strip")  # GDAL would tell it less clearly
             window = rasterio.windows.Window(0, start, grid.shape[1], len(values))
             probability.write(values, 1, window=window)
             marked = (values >= np.float32(threshold)).astype(np.uint8)
