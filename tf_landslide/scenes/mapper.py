@@ -65,13 +65,23 @@ class Mapping:
         bands: dict[str, np.ndarray] = {}
         valid = np.ones(window.shape, bool)
         for band in self.recipe.bands:
-            bands[band.name] = self.scene.read(band.name, window)
+            bands[band.name] = self._band(band.name, window)
             valid &= np.isfinite(bands[band.name])
             if not valid.any():
                 return None
         channels = self.recipe.of_physical(bands)
         channels[~valid] = np.nan
         return channels
+
+    def _band(self, name: str, window: Window) -> np.ndarray:
+        """A band of a window, by strips: what sampling takes of memory is many times what it gives."""
+        values = np.empty(window.shape, np.float32)
+        for top in range(0, window.height, STRIP):
+            height = min(STRIP, window.height - top)
+            values[top : top + height] = self.scene.read(
+                name, Window(window.row + top, window.column, height, window.width)
+            )
+        return values
 
     def share(self, block: Block, channels: np.ndarray | None, stop: Event | None = None) -> np.ndarray:
         """A block's share of the probability, NaN where it cannot be told; windows without data skip the model.
