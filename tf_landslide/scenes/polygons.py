@@ -22,7 +22,7 @@ from tf_landslide.scenes.writer import NO_DATA
 
 GEOD = Geod(ellps="WGS84")
 WGS84 = CRS.from_epsg(4326)
-_STRIP = 512  # rows that statistics are counted in at a time
+_TILE = 1024  # side of the squares that statistics are counted in: sampling takes many times what it gives
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Statistic:
 def zonal_statistics(
     geometries: Sequence[BaseGeometry], grid: Grid, layers: Mapping[str, Callable[[Window], np.ndarray]]
 ) -> list[dict[str, Statistic]]:
-    """Statistics of every layer over every polygon's pixels, a strip of rows at a time.
+    """Statistics of every layer over every polygon's pixels, a square at a time.
 
     Args:
         geometries: in the grid's map coordinates; pixels whose centre lies inside belong to one.
@@ -151,15 +151,15 @@ def zonal_statistics(
     counts = {name: np.zeros(n, np.int64) for name in layers}
     low, high = ({name: np.full(n, end) for name in layers} for end in (np.inf, -np.inf))
     bounds = shapely.bounds(np.array(geometries, dtype=object)).reshape(-1, 4)
-    for top in range(0, grid.shape[0], _STRIP):
-        window = Window(top, 0, min(_STRIP, grid.shape[0] - top), grid.shape[1])
-        strip = grid.of_window(window)
-        _, south, _, north = strip.bounds
-        here = np.flatnonzero((bounds[:, 1] < north) & (bounds[:, 3] > south)).tolist()
+    for window in grid.blocks(_TILE):
+        tile = grid.of_window(window)
+        west, south, east, north = tile.bounds
+        reaching = (bounds[:, 0] < east) & (bounds[:, 1] < north) & (bounds[:, 2] > west) & (bounds[:, 3] > south)
+        here = np.flatnonzero(reaching).tolist()
         if not here:
             continue
         labels = rasterio.features.rasterize(
-            ((geometries[i], i + 1) for i in here), strip.shape, transform=strip.transform, dtype="int32"
+            ((geometries[i], i + 1) for i in here), tile.shape, transform=tile.transform, dtype="int32"
         )
         inside = labels > 0
         for name, read in layers.items():
