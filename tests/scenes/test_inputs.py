@@ -132,7 +132,7 @@ def test_a_pixel_is_valid_only_where_every_needed_band_is(tmp_path):
         class card:
             channel_recipe = RGB
 
-    channels = Mapping(scene, Given(), None, 1, tmp_path).channels(GRID.window)
+    channels = Mapping(scene, Given(), None, 1).channels(GRID.window)
     assert (np.isnan(channels).all(-1) == (stored[1] == 0)).all() and (np.isfinite(channels[stored[1] > 0])).all()
 
 

@@ -26,7 +26,7 @@ from tf_landslide.scenes.parts import Parts, parts_folder, parts_under
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.writer import bytes_needed, write_rasters
 
-GDAL_CACHE = 2**27  # bytes; by itself GDAL takes a twentieth of the memory, the more the larger a scene is
+GDAL_CACHE = 2**25  # bytes; by itself GDAL takes a twentieth of the memory, the more the larger a scene is
 MUCH = 1e9  # bytes of disk, from which on it is said what is needed
 
 
