@@ -63,9 +63,9 @@ class Scene:
 
     @property
     def source_ids(self) -> tuple[str, ...]:
-        """The products, else the files, that it is made of."""
-        files = {source.id for band in self.bands.values() for source in band.sources}
-        return self.origin.ids or tuple(sorted(files))
+        """The products, else the files in their order, that it is made of."""
+        files = dict.fromkeys(source.id for band in self.bands.values() for source in band.sources)
+        return self.origin.ids or tuple(files)
 
     def fingerprint(self) -> dict[str, object]:
         """All that its values depend on, as plain values."""
