@@ -89,7 +89,7 @@ def test_no_seam_is_steeper_than_the_ground_beside_it():
 def test_the_price_of_overlapping_is_what_is_computed_twice():
     cut = tiling((64 * 9, 64 * 9), 128, 64, 16)
     assert cut.computed_pixels / (64 * 9) ** 2 == pytest.approx(8**2 * 128**2 / (64 * 9) ** 2)
-    assert next(cut.blocks()).region == Window(0, 0, 2 * 64 + 128, 2 * 64 + 128)
+    assert next(cut.blocks()).region == Window(0, 0, 3 * 64 + 128, 3 * 64 + 128)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class Tiling:
         return total
 
 
-def tiling(shape: tuple[int, int], window: int = 512, overlap: int = 128, drop: int = 32, per_side: int = 3) -> Tiling:
+def tiling(shape: tuple[int, int], window: int = 512, overlap: int = 128, drop: int = 32, per_side: int = 4) -> Tiling:
     """Cut a scene.
 
     Args:
