@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_landslide.core.errors import LandslideError, LandslideWarning
+from tf_landslide.scenes import parts as parts_module
 from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.parts import Parts, encoded
@@ -38,6 +39,14 @@ def test_a_part_without_data_takes_hardly_any_room(parts, block):
     assert parts.path(block).stat().st_size < 200 and block not in parts.missing()
     found = parts.total([block], Window(60, 60, 10, 10))
     assert np.isnan(found[:4, :4]).all() and (found[4:] == 0).all() and (found[:, 4:] == 0).all()
+
+
+def test_someone_may_look_at_its_bytes_meanwhile(share, monkeypatch):
+    """A profiler that holds a frame holds what it was called with."""
+    held, checksum = [], parts_module._checksum
+    monkeypatch.setattr(parts_module, "_checksum", lambda content: (held.append(content), checksum(content))[1])
+    content = encoded(share)
+    assert held and content == held[0] + checksum(held[0])
 
 
 def overwritten(at, value):
