@@ -158,7 +158,7 @@ def _local(number: int) -> LocalCluster:
     return LocalCluster(
         n_workers=number,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
         memory_limit=0,  # Dask would end workers for what TensorFlow needs
         env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
