@@ -6,6 +6,7 @@ import rasterio
 import yaml
 from rasterio import Affine
 from rasterio.warp import Resampling, reproject
+from scipy.ndimage import binary_dilation
 
 from tests.scenes.test_sampler import SCENE, UTM, WGS84, terrain, write
 from tf_landslide.bands.layouts import BIJIE, LANDSLIDE4SENSE
@@ -201,6 +202,25 @@ def test_tiles_of_a_terrain_model_are_one(tmp_path):
     other = write(tmp_path / "o.tif", dem, Grid(Affine(0.0003, 0, 141.8, 0, -0.0003, 42.83), WGS84, dem.shape))
     with pytest.raises(LandslideError, match="its pixels do not continue those of"):
         open_scene([red], ("red", "dem"), dem=[*files, other])
+
+
+@pytest.mark.parametrize("value", [-9999, -32768, np.finfo(np.float32).min, 32767])
+def test_terrain_that_earth_does_not_have_is_missing_though_the_file_does_not_say_so(tmp_path, value):
+    dem = terrain(GRID.shape).astype(np.float32)
+    hole = np.zeros(GRID.shape, bool)
+    hole[10:14, 20:30] = True
+    red = write(tmp_path / "B04.tif", STORED[0], GRID)
+    path = write(tmp_path / "dem.tif", np.where(hole, np.float32(value), dem), GRID)
+    scene = open_scene([red], ("red", "dem", "slope"), dem=path)
+    np.testing.assert_array_equal(values(scene, "dem"), np.where(hole, np.nan, dem))
+    np.testing.assert_array_equal(np.isnan(values(scene, "slope")), binary_dilation(hole, np.ones((3, 3))))
+
+
+@pytest.mark.parametrize("height", [-430, 8849])
+def test_the_lowest_and_the_highest_land_stay(tmp_path, height):
+    dem = np.full(GRID.shape, height, np.int16)
+    red, path = write(tmp_path / "B04.tif", STORED[0], GRID), write(tmp_path / "dem.tif", dem, GRID)
+    np.testing.assert_array_equal(values(open_scene([red], ("dem",), dem=path), "dem"), dem)
 
 
 def test_a_fine_terrain_model_is_averaged_in_bounded_pieces(tmp_path, monkeypatch):

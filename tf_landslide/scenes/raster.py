@@ -20,6 +20,7 @@ from tf_landslide.scenes.source import Source, file
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
+EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 _OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
@@ -162,6 +163,8 @@ class RasterBand:
         for value in self.missing:
             missing |= values == value
         physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
+        if self.band.unit == "metres":
+            missing |= (physical < EARTH_METRES[0]) | (physical > EARTH_METRES[1])
         physical[missing] = np.nan
         return physical
 
