@@ -154,6 +154,7 @@ def test_settings_may_stand_anywhere_on_the_line(sample, config_file, tmp_path, 
         assert "training.epochs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_terminal_command_prints_no_start_up_noise(sample, run_folder, tmp_path):
     image = sample / "TestData/img/image_1.h5"
     done = python("-m", "tf_landslide", "predict", str(run_folder), str(image), "--out", str(tmp_path))

@@ -61,6 +61,7 @@ def _saved(model, path):
     return path
 
 
+@pytest.mark.slow
 def test_versions_only_grow(run_folder, tmp_path, capsys):
     for version in ("1", "2"):
         assert main(["export", str(run_folder), "--to", str(tmp_path), "--name", "m", "--json"]) == 0
@@ -84,6 +85,7 @@ def test_a_differing_export_is_not_published(run_folder, tmp_path, monkeypatch):
     assert not list((tmp_path / "m").iterdir())
 
 
+@pytest.mark.slow
 def test_two_exports_at_the_same_time_get_a_version_each(run_folder, tmp_path, monkeypatch):
     original, made = export.verify, []
 

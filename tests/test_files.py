@@ -149,6 +149,7 @@ def test_a_process_that_has_ended_is_dead_whether_or_not_anyone_has_asked_how():
     assert is_dead(name)
 
 
+@pytest.mark.slow
 def test_a_killed_synth_is_swept_and_done_again(tmp_path):
     words = [sys.executable, "-m", "tf_landslide", "synth", str(tmp_path / "s"), "--train", "64"]
     process = subprocess.Popen(words)
@@ -219,6 +220,7 @@ def test_a_full_disk_ends_predict_in_one_line(small_disk, exported, sample, caps
     assert not list((small_disk / "out").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [10_000, 100_000, 200_000])
 def test_a_full_disk_ends_export_in_one_line(small_disk, run_folder, leave, capfd):
     fill(small_disk, leave)

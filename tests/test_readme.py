@@ -30,6 +30,7 @@ def test_the_docs_list_every_key_of_the_config():
     assert config_table() in (ROOT / "docs" / "training.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_runs_model_loads_in_a_fresh_process_as_the_docs_say(run_folder):
     script = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL).group(1)
     script = script.replace("RUN", str(run_folder)) + "print(model.input_shape, model.optimizer is not None)"

@@ -224,6 +224,7 @@ def test_pixels_to_ignore_get_no_weight(copy):
         np.testing.assert_array_equal(weight[i], turned(expected[i] != 255, symmetry))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [255, 2, -1])
 def test_a_run_counts_the_pixels_that_are_known_and_no_other(value, copy, config_file, tmp_path):
     masks, out = hide(copy, value), tmp_path / "run"
@@ -290,6 +291,7 @@ def _hold(path, ready, done):
         done.wait(60)
 
 
+@pytest.mark.slow
 def test_a_file_held_open_by_another_program_is_told_so(tmp_path):
     path = write(tmp_path / "image_1.h5", img=IMAGE)
     context = multiprocessing.get_context("spawn")
@@ -476,6 +478,7 @@ def rewrite_masks(folder: Path, change) -> None:
         write(path, label=change(mask))
 
 
+@pytest.mark.slow
 def test_a_dataset_of_other_names_and_values_is_inspected_and_trained_on(copy, config_file, tmp_path, capsys):
     rewrite_masks(copy, lambda mask: mask[..., None] * np.uint8(255))
     found, plain = inspect_data(copy), 10
@@ -507,6 +510,7 @@ def cut(folder: Path, side: int) -> None:
         write(path, **{key: values})
 
 
+@pytest.mark.slow
 def test_patches_of_any_size_are_padded_for_training_and_judged_as_they_are(copy, config_file, tmp_path, capsys):
     from tf_landslide.data.pipeline import load_dataset
 

@@ -101,6 +101,7 @@ def test_digital_numbers_of_ones_own_layout_are_told_too():
     )
 
 
+@pytest.mark.slow
 def test_every_command_says_it_and_refuses_where_told(copy, run_folder, config_file, tmp_path, capsys):
     said = "layout 'landslide4sense_dn'?"
     converted(copy, DN)

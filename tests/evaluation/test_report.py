@@ -31,6 +31,7 @@ def test_report_of_a_run_is_whole(run_folder):
     assert json.loads((report / "metrics.json").read_text()).keys() == {"test"}
 
 
+@pytest.mark.slow
 def test_evaluate_agrees_with_what_training_judged(run_folder, sample, tmp_path, capsys):
     before = json.loads((run_folder / "metrics.json").read_text())
     out = tmp_path / "report"

@@ -26,6 +26,7 @@ def test_multiply_adds_by_hand():
     assert multiply_adds(model, 16, 16) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet_resnet34", "unet_mobilenetv2", "unet_mit_b1", "unet"])
 def test_the_committed_table_is_what_is_built(name):
     model = build_paper_model(name)

@@ -68,6 +68,7 @@ def test_a_scene_becomes_a_map(run_folder, scene, tmp_path, capsys):
         assert polygons["ndvi_mean"].between(-1, 1).all() and polygons["slope_max"].between(0, 90).all()
 
 
+@pytest.mark.slow
 def test_the_record_says_what_it_was_made_of(run_folder, scene, tmp_path, monkeypatch):
     """Files as they were named."""
     monkeypatch.chdir(scene)
@@ -136,6 +137,7 @@ def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):
     np.testing.assert_allclose(found[valid], expected[valid], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stopped_map_takes_no_parts_of_a_model_that_was_trained_anew(run_folder, scene, tmp_path, monkeypatch):
     """Whose card is the same to the letter; from a run and from an export."""
     from tf_landslide.scenes.stack import open_scene

@@ -30,6 +30,8 @@ from tf_landslide.data.folders import find_patches
 from tf_landslide.predict.backends.server import connect
 from tf_landslide.predict.load import load_predictor
 
+pytestmark = pytest.mark.slow
+
 
 def url(server, name="tiny"):
     return f"grpc://localhost:{server.port}/{name}"

@@ -99,6 +99,7 @@ def test_one_models_folder_and_a_folder_of_models_can_be_served(models):
     assert (one.name, one.base_path) == ("tiny", str(models / "tiny"))
 
 
+@pytest.mark.slow
 def test_the_socket_and_the_configuration_file_are_used(models, tmp_path):
     file, path = tmp_path / "models.config", tmp_path / "s"
     text = f'model_config_list {{ config {{ name: "e" base_path: "{models}/every" model_platform: "tensorflow" }} }}'

@@ -20,6 +20,8 @@ from serving.status import ServingError
 from tests.serving.conftest import running
 from tests.serving.test_malformed import resident
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "/v1/models/every:predict"
 BODY = json.dumps({"inputs": {"a": [[1, 2]], "b": [[3, 4]]}}).encode()
 SUMS = {"outputs": {"sum": [[4, 6]], "difference": [[-2, -2]], "label_bytes": [{"b64": "/wA="}]}}

@@ -10,6 +10,8 @@ from serving.manager import Manager
 from serving.protos import ModelServerConfig, ModelSpec, ModelVersionStatus
 from serving.status import Code, ServingError
 
+pytestmark = pytest.mark.slow
+
 
 class Loaded:
     def __init__(self, path):

@@ -65,7 +65,7 @@ def _size(shape: tuple[int, int]) -> int:
     return shape[0] * shape[1] * _DTYPE.itemsize
 
 
-def _checksum(content: memoryview) -> bytes:
+def _checksum(content: bytes | memoryview) -> bytes:
     return crc32(content).to_bytes(_CHECKSUM, "little")
 
 
