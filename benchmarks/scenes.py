@@ -62,7 +62,8 @@ def opened(predictor, scene: Path, dem: Path):
 
 def mapped(facts: dict, model: str, scene: str, dem: str, folder: str) -> tuple[Calls, Describe]:
     """One map of a scene, all of it."""
-    from tf_landslide.jobs.map import MapOptions, map_scene
+    from tf_landslide.jobs.map import map_scene
+    from tf_landslide.jobs.map_options import MapOptions
     from tf_landslide.predict.load import load_predictor
 
     predictor = load_predictor(model)

@@ -14,7 +14,8 @@ from rasterio import Affine
 from tests.scenes.test_sampler import UTM, WGS84, terrain, write
 from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideWarning
-from tf_landslide.jobs.map import MapOptions, map_scene
+from tf_landslide.jobs.map import map_scene
+from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_card, load_model, load_predictor
 from tf_landslide.scenes.grid import Grid

@@ -8,6 +8,7 @@ from pathlib import Path
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.core.extras import extra
+from tf_landslide.jobs.map_options import MapOptions
 
 
 def add(commands: Commands) -> None:
@@ -115,7 +116,8 @@ def run(a: Arguments) -> None:
     )
     with heard() as told:
         scene = open_inputs(inputs, predictor.card.channel_recipe)
-    from tf_landslide.jobs.map import MapOptions, Workers, map_scene  # rasterio, GeoPandas
+    from tf_landslide.jobs.map import map_scene  # rasterio, GeoPandas
+    from tf_landslide.jobs.rasters import Workers
 
     options = MapOptions(
         threshold=a.threshold,

@@ -17,6 +17,7 @@ from tf_landslide.data.folders import find_patches
 from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
 from tf_landslide.jobs.export import export_run
+from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.jobs.train import train
 from tf_landslide.metrics import SCORES
 from tf_landslide.predict.files import predict_files
@@ -101,7 +102,7 @@ def _map(run: Run, out: Path, say: Callable[[str], None]) -> dict[str, Any] | No
     if find_spec("rasterio") is None:
         say("no map: rasterio is not installed; pip install 'tf-landslide[map]'")
         return None
-    from tf_landslide.jobs.map import MapOptions, map_scene  # rasterio, which is optional
+    from tf_landslide.jobs.map import map_scene  # rasterio, which is optional
     from tf_landslide.scenes.stack import open_scene
     from tf_landslide.scenes.synthetic import score, write_scene
 

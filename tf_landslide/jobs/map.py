@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import require_known
+from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.predict.predictor import Predictor
@@ -14,38 +14,6 @@ from tf_landslide.predict.result import check_threshold
 from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SCHEMAS
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How a scene is mapped.
-
-    Attributes:
-        threshold: None takes the model's own.
-        window, overlap, drop: of what the model is given, in pixels; see ``scenes.blocks``.
-        minimum_area, fill_holes: of polygons, in square metres.
-        smooth: cut the corners of the polygons' pixels; their areas stay.
-        schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
-        event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
-            happened by its date.
-        model: how the caller named it, for the record.
-        warnings: that were told before, for the record.
-        whole_paths: name files in the record as the caller did; else by their names alone.
-    """
-
-    threshold: float | None = None
-    window: int = 512
-    overlap: int = 128
-    drop: int = 32
-    minimum_area: float = 500.0
-    fill_holes: float = 0.0
-    smooth: bool = False
-    schema: str = "plain"
-    event_date_from: str | None = None
-    event_date_to: str | None = None
-    model: str | None = None
-    warnings: tuple[str, ...] = ()
-    whole_paths: bool = True
 
 
 def map_scene(

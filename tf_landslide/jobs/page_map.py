@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.jobs.map import MapOptions, map_scene
+from tf_landslide.jobs.map import map_scene
+from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.page.scenes import SceneRequest
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.stack import open_scene

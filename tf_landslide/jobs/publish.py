@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -18,6 +18,7 @@ import shapely
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
+from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
@@ -32,9 +33,6 @@ from tf_landslide.scenes.schemas import SOURCE_ID
 from tf_landslide.scenes.vectors import write_vectors
 from tf_landslide.scenes.viewer import viewer_html
 from tf_landslide.scenes.writer import NO_DATA
-
-if TYPE_CHECKING:
-    from tf_landslide.jobs.map import MapOptions
 
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
@@ -72,50 +70,37 @@ def publish(
         what ``summary.json`` holds.
     """
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
-        return _published(scene, predictor, out, options, rasters, threshold, seconds, more)
-
-
-def _published(
-    scene: Scene,
-    predictor: Predictor,
-    out: Path,
-    options: MapOptions,
-    rasters: tuple[Path, Path],
-    threshold: float,
-    seconds: dict[str, float],
-    more: dict[str, Any],
-) -> dict[str, Any]:
-    with timed(seconds, "polygons"):
-        found = _describe(scene, predictor.card, options, rasters)
-        vectors = write_vectors(out, scene.grid, found, options.schema)
-    valid, marked = count_pixels(rasters[1])
-    summary = _record(scene, predictor, options, threshold) | more
-    areas = [row.area_ha for row in found.attributes]
-    summary |= {
-        "valid_share": round(valid / (scene.grid.shape[0] * scene.grid.shape[1]), 6),
-        "landslide_pixels": marked,
-        "landslides": len(areas),
-        "area_ha": round(sum(areas), 4),
-        "largest_ha": areas[0] if areas else None,
-        "truncated": sum(row.truncated for row in found.attributes),
-    }
-    summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
-    with timed(seconds, "pictures"):
-        shown = preview(scene, *rasters)
-        overview(out / OVERVIEW, _sheet(shown, found, summary))
-        page = viewer_html(
-            shown,
-            found,
-            title=_title(summary),
-            facts=_facts(summary),
-            threshold=threshold,
-            notes=summary["warnings"],
-        )
-        write_text(out / PAGE, page)
-    summary["seconds"] = seconds
-    summary["files"] = [*(path.name for path in (*rasters, *vectors)), OVERVIEW, PAGE]
-    write_json(out / SUMMARY, summary)
-    return summary
+        with timed(seconds, "polygons"):
+            found = _describe(scene, predictor.card, options, rasters)
+            vectors = write_vectors(out, scene.grid, found, options.schema)
+        valid, marked = count_pixels(rasters[1])
+        summary = _record(scene, predictor, options, threshold) | more
+        areas = [row.area_ha for row in found.attributes]
+        summary |= {
+            "valid_share": round(valid / (scene.grid.shape[0] * scene.grid.shape[1]), 6),
+            "landslide_pixels": marked,
+            "landslides": len(areas),
+            "area_ha": round(sum(areas), 4),
+            "largest_ha": areas[0] if areas else None,
+            "truncated": sum(row.truncated for row in found.attributes),
+        }
+        summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
+        with timed(seconds, "pictures"):
+            shown = preview(scene, *rasters)
+            overview(out / OVERVIEW, _sheet(shown, found, summary))
+            page = viewer_html(
+                shown,
+                found,
+                title=_title(summary),
+                facts=_facts(summary),
+                threshold=threshold,
+                notes=summary["warnings"],
+            )
+            write_text(out / PAGE, page)
+        summary["seconds"] = seconds
+        summary["files"] = [*(path.name for path in (*rasters, *vectors)), OVERVIEW, PAGE]
+        write_json(out / SUMMARY, summary)
+        return summary
 
 
 def _describe(scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple[Path, Path]) -> Found:
