@@ -30,7 +30,7 @@ def large_scene(folder: Path, size: int) -> tuple[Path, Path]:
     import rasterio
     from rasterio.windows import Window
 
-    from tf_landslide.data.synthetic import make_scene
+    from tf_landslide.data.landscape import make_scene
 
     scene = make_scene([1], REPEATED)
     stored, dem = np.moveaxis(scene.original[..., [1, 2, 3, 7]], -1, 0).astype(np.uint16), scene.original[..., 13]

@@ -6,7 +6,8 @@ from tf_landslide.bands.layouts import LANDSLIDE4SENSE_DIVISORS
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.folders import find_patches
-from tf_landslide.data.synthetic import SCENE, make_scene, write_sample
+from tf_landslide.data.landscape import SCENE, make_scene
+from tf_landslide.data.synthetic import write_sample
 
 # Means of the real training split's stored bands.
 REAL_MEANS = [0.93, 0.92, 0.95, 0.96, 1.02, 1.04, 1.04, 1.05, 1.17, 1.17, 1.05, 1.04, 1.25, 1.65]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE_DIVISORS
-from tf_landslide.data.synthetic import make_scene
+from tf_landslide.data.landscape import make_scene
 from tf_landslide.predict.load import load_predictor, start_tensorflow
 from tf_landslide.scenes.blocks import tiling
 

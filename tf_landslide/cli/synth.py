@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
@@ -19,6 +20,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--scene-crs", default="utm", metavar="NAME", help="utm, its DEM in degrees; or geographic, its DEM in UTM"
     )
+    parser.add_argument("--before", action="store_true", help="write the scene before its landslides too")
+    parser.add_argument(
+        "--before-shift",
+        type=_shift,
+        default=(0.4, -0.7),
+        metavar="ROWS,COLS",
+        help="by which it lies off, in pixels (default 0.4,-0.7)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal files (default 0)")
 
 
@@ -34,6 +43,20 @@ def run(a: Arguments) -> None:
         with extra("map"):
             from tf_landslide.scenes.synthetic import write_scene  # rasterio
 
-        files = write_scene(Path(a.scene), size=a.scene_size, system=a.scene_crs, seed=a.seed)
-        others = ", ".join(path.name for path in (files.dem, files.truth, files.polygons))
+        files = write_scene(
+            Path(a.scene),
+            size=a.scene_size,
+            system=a.scene_crs,
+            seed=a.seed,
+            before=a.before_shift if a.before else None,
+        )
+        others = ", ".join(path.name for path in (files.dem, files.truth, files.polygons, files.before) if path)
         print(f"{files.scene}: a scene of {a.scene_size} x {a.scene_size} pixels (synthetic); beside it {others}")
+
+
+def _shift(text: str) -> tuple[float, float]:
+    try:
+        rows, columns = map(float, text.split(","))
+        return rows, columns
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected ROWS,COLS in pixels, e.g. 0.4,-0.7, got {text!r}") from None

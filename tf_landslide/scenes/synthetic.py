@@ -1,13 +1,13 @@
 """A georeferenced scene of the SYNTHETIC sample landscape, with its landslides known: stack, terrain model, truth.
 
-The landscape is ``data.synthetic``'s; here it is laid on the map (in the open Atlantic, where no landslide is), stored
+The landscape is ``data.landscape``'s; here it is laid on the map (in the open Atlantic, where no landslide is), stored
 as Sentinel-2 stores a scene, cut by the edge of a swath, and its terrain is given in another reference system and
 resolution, as terrain models come. Nothing in it was measured anywhere on Earth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from rasterio import Affine
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, REFLECTANCE_SCALE
 from tf_landslide.core.errors import LandslideError, lookup
 from tf_landslide.core.files import replacing
-from tf_landslide.data.synthetic import PATCH, PIXEL_SIZE, SCENE, Scene, make_scene
+from tf_landslide.data.landscape import PATCH, PIXEL_SIZE, SCENE, Scene, make_scene
+from tf_landslide.data.seasons import make_earlier
 from tf_landslide.metrics.counts import scores
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.polygons import WGS84, measured, traced
@@ -32,6 +33,7 @@ LARGEST = 1024  # pixels a side: placing its landslides takes half a minute
 _BORDER = PATCH // 4  # pixels of the landscape around the scene, for the terrain model to reach beyond it
 _UTM = CRS.from_epsg(32626)  # zone 26 north
 _CORNER = 500_000.0, 4_983_000.0  # of the landscape, in it: 27 degrees west, 45 north
+_FARTHEST = 8  # pixels that the image before may lie off
 _DEM_METRES = 12.5  # as ALOS PALSAR's
 _MARK = "SYNTHETIC sample landscape of tf_landslide, not measured anywhere on Earth"
 _OPTICAL = LANDSLIDE4SENSE.names[:12]
@@ -46,15 +48,19 @@ class SceneFiles:
         dem: metres, float32, on a grid of its own.
         truth: 1 on landslides, else 0, on the scene's grid.
         polygons: the same as polygons.
+        before: the same ground before its landslides, as another stack; None where none was asked for.
     """
 
     scene: Path
     dem: Path
     truth: Path
     polygons: Path
+    before: Path | None = None
 
 
-def write_scene(path: Path, *, size: int = SCENE, system: str = "utm", seed: int = 0) -> SceneFiles:
+def write_scene(
+    path: Path, *, size: int = SCENE, system: str = "utm", seed: int = 0, before: tuple[float, float] | None = None
+) -> SceneFiles:
     """Write a scene and what belongs to it, beside it, by its name: ``_dem.tif``, ``_truth.tif``, ``_truth.gpkg``.
 
     Args:
@@ -62,9 +68,11 @@ def write_scene(path: Path, *, size: int = SCENE, system: str = "utm", seed: int
         size: pixels of 10 m along each side.
         system: ``utm``, with a terrain model in degrees; or ``geographic``, with one in UTM.
         seed: equal seeds give equal scenes.
+        before: write ``_before.tif`` too, an image of another season in which the landslides have not happened yet,
+            and which lies this many rows and columns further on, though its georeference does not say so.
 
     Raises:
-        LandslideError: a size, system or seed that cannot be, or a file that is no GeoTIFF by its name.
+        LandslideError: a size, system, seed or shift that cannot be, or a file that is no GeoTIFF by its name.
     """
     if not PATCH <= size <= LARGEST:
         raise LandslideError(f"a synthetic scene has {PATCH} to {LARGEST} pixels a side, got {size}")
@@ -72,32 +80,42 @@ def write_scene(path: Path, *, size: int = SCENE, system: str = "utm", seed: int
         raise LandslideError(f"the seed must not be negative, got {seed}")
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise LandslideError(f"{path}: a scene is a GeoTIFF; name it ….tif")
+    if before is not None and not max(map(abs, before)) <= _FARTHEST:
+        raise LandslideError(f"the image before may lie up to {_FARTHEST} pixels off, got {before[0]:g}, {before[1]:g}")
     layout = lookup({"utm": _in_utm, "geographic": _in_degrees}, system, "reference system")
     whole, dem_grid = layout(size + 2 * _BORDER)
     inner = Window(_BORDER, _BORDER, size, size)
     grid = whole.of_window(inner)
-    landscape = _landscape(seed, inner)
+    found, landscape = _landscape(seed, inner)
     stored = landscape.original[inner.rows, inner.columns, :12].astype(np.uint16)
     stored[_beyond_the_swath(size)] = 0
     truth = landscape.mask[inner.rows, inner.columns]
     elevation = landscape.original[..., 13].astype(np.float32)
     dem = sampler(whole, dem_grid)(dem_grid.window, lambda window: elevation[window.rows, window.columns])
     files = SceneFiles(path, *(path.with_name(path.stem + end) for end in ("_dem.tif", "_truth.tif", "_truth.gpkg")))
-    _write(files.scene, np.moveaxis(stored, -1, 0), grid, nodata=None, names=_OPTICAL, scale=REFLECTANCE_SCALE)
+    stacks = {files.scene: stored}
+    if before is not None:
+        files = replace(files, before=path.with_name(path.stem + "_before.tif"))
+        earlier = make_earlier(found, inner.height + 2 * _BORDER, before)[inner.rows, inner.columns].astype(np.uint16)
+        earlier[_beyond_the_swath(size)[:, ::-1]] = 0
+        stacks[files.before] = earlier
+    for name, values in stacks.items():
+        _write(name, np.moveaxis(values, -1, 0), grid, nodata=None, names=_OPTICAL, scale=REFLECTANCE_SCALE)
     _write(files.dem, dem[None], dem_grid, nodata=float("nan"), names=("dem",))
     _write(files.truth, truth[None], grid, nodata=None, names=("landslide",))
     _write_polygons(files.polygons, files.truth, grid)
     return files
 
 
-def _landscape(seed: int, inner: Window) -> Scene:
-    """A landscape with landslides in that part of it; a small one may have none at the first attempt."""
+def _landscape(seed: int, inner: Window) -> tuple[list[int], Scene]:
+    """A landscape with landslides in that part of it, and its seed; a small one may have none at the first attempt."""
     size = inner.height + 2 * _BORDER
     for attempt in range(20):
-        made = make_scene([seed, 3, size, attempt], size)
+        own = [seed, 3, size, attempt]
+        made = make_scene(own, size)
         if made.mask[inner.rows, inner.columns].any():
             break
-    return made
+    return own, made
 
 
 def _in_utm(size: int) -> tuple[Grid, Grid]:
