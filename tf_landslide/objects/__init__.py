@@ -1,0 +1,1 @@
+"""Object-based image analysis: segments of an image, what they are like, and what that says about them."""
