@@ -45,7 +45,7 @@ def test_it_holds_what_is_needed_and_nothing_else(installed):
     for name in (
         *("py.typed", "models/catalogue.json", "runs/model_card.md.jinja", "evaluation/report.md.jinja"),
         *("scenes/viewer.html.jinja", "scenes/viewer.css", "scenes/viewer.js"),
-        *("configs/base.yaml", "configs/unet_resnet34.yaml"),
+        *("configs/base.yaml", "configs/unet_resnet34.yaml", "objects/rules/landslide.yaml"),
     ):
         assert (installed / "tf_landslide" / name).is_file(), name
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
