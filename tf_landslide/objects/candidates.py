@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,11 @@ class Judged:
 
     def read(self, window: Window) -> np.ndarray:
         """(H, W) float32 confidence of the object at each pixel of a window; NaN where there is none."""
-        return np.concatenate([[np.float32(np.nan)], self.confidence])[self.segments.read(window)]
+        return self._by_label[self.segments.read(window)]
+
+    @cached_property
+    def _by_label(self) -> np.ndarray:
+        return np.concatenate([[np.float32(np.nan)], self.confidence])
 
 
 def judge(layers: Mapping[str, Layer], grid: Grid, rules: Rules, folder: Path) -> Judged:
