@@ -14,6 +14,8 @@ from functools import partial
 
 import numpy as np
 
+from scipy.ndimage import uniform_filter
+
 from tf_landslide.objects.pair import NIR, VISIBLE, Pair
 from tf_landslide.objects.radiometry import Normalisation
 from tf_landslide.scenes.grid import Window
@@ -21,6 +23,10 @@ from tf_landslide.scenes.layers import Layer
 from tf_landslide.scenes.scene import DEM, SLOPE
 
 Bands = Mapping[str, np.ndarray]
+CLOUD_BRIGHTNESS, CLOUD_REDNESS = 0.15, 0.06
+"""Brighter and less red than that is cloud or snow. Ours, by eye, on top-of-atmosphere reflectance."""
+CLOUD_REACH = 20
+"""Pixels within which what is cloud counts, along rows and columns: its veil is wider than what is white."""
 _BARE_NDVI = 0.02  # sums of NDVI below say nothing: water, snow and rock before and after
 
 
@@ -78,8 +84,8 @@ def change_layers(pair: Pair, normalisation: Normalisation, dem: bool = True) ->
         dem: terrain too, where the image after has it.
 
     Returns:
-        ``INDEX``, ``INDEX_before`` and ``INDEX_change`` of each of ``INDICES`` that the bands allow, ``rdndvi``, and
-        ``slope`` and ``dem``. All but the terrain are missing where a band of either image is.
+        ``INDEX``, ``INDEX_before`` and ``INDEX_change`` of each of ``INDICES`` that the bands allow, ``rdndvi``,
+        ``brightness_sigmas`` (``brightness_change`` over ``Normalisation.noise``), ``cloud`` (share of the pixels around that look like cloud or snow after), ``slope`` and ``dem``. All but the terrain are missing where a band of either image is.
     """
     layers: dict[str, Layer] = {}
     for name, (needed, index) in INDICES.items():
@@ -89,9 +95,19 @@ def change_layers(pair: Pair, normalisation: Normalisation, dem: bool = True) ->
             layers[f"{name}_change"] = partial(_difference, layers[name], layers[f"{name}_before"])
     if "ndvi" in layers:
         layers["rdndvi"] = partial(_relative, layers["ndvi_before"], layers["ndvi"])
+    layers["brightness_sigmas"] = partial(_scaled, layers["brightness_change"], 1 / normalisation.noise)
+    layers["cloud"] = partial(_cloud, pair)
     if dem:
         layers |= {name: partial(pair.after.read, name) for name in (SLOPE, DEM) if name in pair.after.names}
     return layers
+
+
+def _cloud(pair: Pair, window: Window) -> np.ndarray:
+    around = pair.read(window.padded(CLOUD_REACH))
+    white = (brightness(around) > CLOUD_BRIGHTNESS) & (redness(around) < CLOUD_REDNESS)
+    share = uniform_filter(white.astype(np.float64), 2 * CLOUD_REACH + 1, mode="constant")
+    inner = slice(CLOUD_REACH, -CLOUD_REACH)
+    return np.where(np.isnan(around["red"]), np.nan, share)[inner, inner].astype(np.float32)
 
 
 def _after(pair: Pair, index: Callable[[Bands], np.ndarray], window: Window) -> np.ndarray:
@@ -107,6 +123,10 @@ def _before(
 
 def _difference(after: Layer, before: Layer, window: Window) -> np.ndarray:
     return after(window) - before(window)
+
+
+def _scaled(layer: Layer, factor: float, window: Window) -> np.ndarray:
+    return layer(window) * np.float32(factor)
 
 
 def _relative(before: Layer, after: Layer, window: Window) -> np.ndarray:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.objects.pair import VISIBLE
 from tf_landslide.scenes.grid import Window
 
 _SIDE, _PER_AXIS = 48, 12  # of the windows that are looked at
@@ -22,6 +23,7 @@ _ROUNDS = 8
 _CHANGED = 2.5  # robust standard deviations from the line, beyond which a pixel has changed
 _GAINS = 0.2, 5.0  # beyond, no light explains it
 _FEWEST = 100  # pixels
+_LEAST_NOISE = 1e-4  # reflectance: one digital number
 _MAD = 1.4826  # of a normal distribution: standard deviation over median deviation
 
 
@@ -43,10 +45,13 @@ class Normalisation:
     Attributes:
         lines: by band.
         kept: share of the pixels looked at that were taken as unchanged.
+        noise: by how much brightness (the mean of the visible bands) differs from the line, as a robust standard
+            deviation over all pixels looked at: what season, sun and slopes do.
     """
 
     lines: Mapping[str, Line]
     kept: float
+    noise: float
 
 
 def fit_normalisation(
@@ -89,7 +94,9 @@ def match(before: np.ndarray, after: np.ndarray, bands: tuple[str, ...]) -> Norm
             break
         same = now
     lines = {name: Line(float(a), float(b)) for name, a, b in zip(bands, gain, offset, strict=True)}
-    return Normalisation(lines, float(same.mean()))
+    brightness = residual[[band in VISIBLE for band in bands]].mean(0)
+    noise = _MAD * float(np.median(np.abs(brightness - np.median(brightness))))
+    return Normalisation(lines, float(same.mean()), max(noise, _LEAST_NOISE))
 
 
 def _lines(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
