@@ -32,6 +32,9 @@ class Sheet:
         title: above the figure.
         notes: below it, a line each.
         threshold: marked on the colour bar.
+        before: (H, W, 3) uint8, a picture of an earlier image, white where there is none; shown beside the other.
+        outlined: what the outlines are.
+        quantity: what ``probability`` is.
     """
 
     picture: np.ndarray
@@ -43,6 +46,9 @@ class Sheet:
     title: str
     notes: Sequence[str]
     threshold: float
+    before: np.ndarray | None = None
+    outlined: str = "landslides"
+    quantity: str = "probability"
 
 
 def overview(path: Path, sheet: Sheet) -> None:
@@ -51,27 +57,31 @@ def overview(path: Path, sheet: Sheet) -> None:
     height, width = sheet.pixel_size
     tall = rows * height / (columns * width)
     beside = tall > 0.6
-    size = min(_WIDEST / 1.4 if beside else _WIDEST, _TALLEST / tall / (1 if beside else 2))
+    panels = 2 if sheet.before is None else 3
+    size = min(_WIDEST / 1.4 if beside else _WIDEST, _TALLEST / tall / (1 if beside else panels))
     panel = max(size, 3.2), max(size * tall, 1.2)
     figure = Figure(
-        figsize=(2 * panel[0] + 1.2, panel[1] + 1.5) if beside else (panel[0] + 1.2, 2 * panel[1] + 1.9),
+        figsize=(panels * panel[0] + 1.2, panel[1] + 1.5) if beside else (panel[0] + 1.2, panels * panel[1] + 1.9),
         dpi=120,
         layout="constrained",
     )
-    left, right = figure.subplots(1, 2) if beside else figure.subplots(2, 1)
+    *first, left, right = figure.subplots(1, panels) if beside else figure.subplots(panels, 1)
+    for axis in first:
+        axis.imshow(sheet.before, aspect=height / width, interpolation="antialiased")
+        axis.set_title("image before", fontsize=10)
     shown = np.where(sheet.valid[..., None], sheet.picture, 235).astype(np.uint8)
     left.imshow(shown, aspect=height / width, interpolation="antialiased")
     left.add_collection(LineCollection(list(sheet.outlines), colors="black", linewidths=1.6, alpha=0.6))
     left.add_collection(LineCollection(list(sheet.outlines), colors="#ffd400", linewidths=0.8))
-    left.set_title("image and landslides", fontsize=10)
+    left.set_title(f"image{' after' if first else ''} and {sheet.outlined}", fontsize=10)
     right.set_facecolor("#c4c4c4")
     image = right.imshow(sheet.probability, cmap="plasma", vmin=0, vmax=1, aspect=height / width, interpolation="none")
-    right.set_title("probability; grey: nothing can be told", fontsize=10)
+    right.set_title(f"{sheet.quantity}; grey: nothing can be told", fontsize=10)
     bar = figure.colorbar(image, ax=right, shrink=0.85, pad=0.02)
-    bar.set_label("landslide probability")
+    bar.set_label(f"landslide {sheet.quantity}")
     bar.ax.axhline(sheet.threshold, color="white", linewidth=2)
     bar.ax.axhline(sheet.threshold, color="black", linewidth=0.8)
-    for axis in (left, right):
+    for axis in (*first, left, right):
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))

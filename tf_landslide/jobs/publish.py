@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -87,14 +87,15 @@ def publish(
         summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
-            overview(out / OVERVIEW, _sheet(shown, found, summary))
+            facts, notes = _facts(summary), summary["warnings"]
+            overview(out / OVERVIEW, sheet_of(shown, found, _title(summary), facts, notes, threshold))
             page = viewer_html(
                 shown,
                 found,
                 title=_title(summary),
-                facts=_facts(summary),
+                facts=facts,
                 threshold=threshold,
-                notes=summary["warnings"],
+                notes=notes,
             )
             write_text(out / PAGE, page)
         summary["seconds"] = seconds
@@ -217,17 +218,29 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("area", f"{summary['area_ha']:,.1f} ha"),
         ("model", f"{summary['model']} ({summary['network']})"),
         ("threshold", f"{summary['threshold']:.3f}, by {summary['threshold_from']}"),
-        ("image", f"{columns:,} × {rows:,} pixels of {summary['pixel_size_m'][1]:.3g} m, {_crs(summary['crs'])}"),
+        (
+            "image",
+            f"{columns:,} × {rows:,} pixels of {summary['pixel_size_m'][1]:.3g} m, {crs_in_words(summary['crs'])}",
+        ),
         ("mapped", f"{100 * summary['valid_share']:.1f} % of it"),
         ("made", summary["made"][:10]),
     ]
 
 
-def _crs(text: str) -> str:
+def crs_in_words(text: str) -> str:
     return text if len(text) < 40 else "a reference system of its own"
 
 
-def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
+def sheet_of(
+    shown: Preview,
+    found: Found,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    threshold: float,
+    **more: Any,
+) -> Sheet:
+    """What the figure of a map shows: its preview, the largest landslides, facts and notes; ``more`` fields of it."""
     grid: Grid = shown.grid
     t = ~grid.transform
     outlines = [
@@ -238,7 +251,7 @@ def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
     ]
     height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
     middle = grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2)
-    facts = [f"{name} {value}" for name, value in _facts(summary)]
+    told = [f"{name} {value}" for name, value in facts]
     return Sheet(
         picture=shown.picture,
         valid=shown.valid,
@@ -246,7 +259,8 @@ def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
         outlines=outlines,
         pixel_size=(float(height[0]), float(width[0])),
         north=-grid_north(grid, *middle),
-        title=_title(summary),
-        notes=[" · ".join(facts[:4]), " · ".join(facts[4:]), *summary["warnings"]],
-        threshold=summary["threshold"],
+        title=title,
+        notes=[" · ".join(told[:4]), " · ".join(told[4:]), *notes],
+        threshold=threshold,
+        **more,
     )

@@ -1,4 +1,4 @@
-"""Candidates for landslides in a pair of images: segments judged by rules, those that touch joined, and judged again."""
+"""Candidates for landslides in a pair of images: segments judged by rules, joined where they touch, judged again."""
 
 from __future__ import annotations
 

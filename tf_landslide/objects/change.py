@@ -3,8 +3,8 @@
 Where both images have near infrared: NDVI, its change, and the relative one (rdNDVI, Scheip & Wegmann 2021,
 doi:10.5194/nhess-21-1495-2021), -100..100 and beyond, negative where vegetation is lost. With visible bands alone the
 green-red vegetation index (GRVI, Motohka et al. 2010, doi:10.3390/rs2102369) stands in for NDVI; it tells green leaves
-from soil, but not brown leaves from soil. In any case: brightness (mean of the visible bands), which bare ground raises,
-and redness, (red - blue) / (red + blue), by which soil is told from cloud and snow, which are bright and colourless.
+from soil, but not brown leaves from soil. In any case: brightness (mean of the visible bands), which bare ground
+raises, and redness, (red - blue) / (red + blue), by which soil is told from cloud and snow, bright and colourless.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-
 from scipy.ndimage import uniform_filter
 
 from tf_landslide.objects.pair import NIR, VISIBLE, Pair
@@ -58,7 +57,7 @@ def redness(bands: Bands) -> np.ndarray:
 
 
 def rdndvi(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Relative difference of NDVI: ``100 (after - before) / sqrt(after + before)``, NaN where the sum is about nothing."""
+    """Relative difference of NDVI: ``100 (after - before) / sqrt(after + before)``, NaN where the sum is next to 0."""
     total = after + before
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > _BARE_NDVI, 100 * (after - before) / np.sqrt(total), np.float32(np.nan)).astype(
@@ -85,7 +84,9 @@ def change_layers(pair: Pair, normalisation: Normalisation, dem: bool = True) ->
 
     Returns:
         ``INDEX``, ``INDEX_before`` and ``INDEX_change`` of each of ``INDICES`` that the bands allow, ``rdndvi``,
-        ``brightness_sigmas`` (``brightness_change`` over ``Normalisation.noise``), ``cloud`` (share of the pixels around that look like cloud or snow after), ``slope`` and ``dem``. All but the terrain are missing where a band of either image is.
+        ``brightness_sigmas`` (``brightness_change`` over ``Normalisation.noise``), ``cloud`` (share of the pixels
+        around that look like cloud or snow after), ``slope`` and ``dem``. All but the terrain are missing where a band
+        of either image is.
     """
     layers: dict[str, Layer] = {}
     for name, (needed, index) in INDICES.items():

@@ -82,7 +82,7 @@ def estimate_shift(before: Layer, after: Layer, shape: tuple[int, int]) -> Shift
 
 
 def shift_of(before: np.ndarray, after: np.ndarray) -> tuple[float, float] | None:
-    """The shift between two patches, (H, W) each, NaN where missing; None where too little is valid, or nothing differs.
+    """The shift between two patches, (H, W) each, NaN where missing; None where too little is valid, or all is even.
 
     A pattern at (row, column) after lies at (row + shift, column + shift) before.
     """

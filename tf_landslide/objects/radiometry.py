@@ -2,9 +2,9 @@
 
 Relative radiometric normalisation as by Yuan & Elvidge (1996, doi:10.1016/0924-2716(96)00018-4) and Canty & Nielsen
 (2008, doi:10.1016/j.rse.2007.07.013): pixels that have not changed are found and the line fitted in turn. The line is
-the robust kind of matching means and deviations: medians and median deviations, which landslides, clouds and snow do not
-move as long as they cover less than half. It takes sun, season and haze as far as they are the same everywhere; what
-differs from slope to slope stays.
+the robust kind of matching means and deviations: medians and median deviations, which landslides, clouds and snow do
+not move as long as they cover less than half. It takes sun, season and haze as far as they are the same everywhere;
+what differs from slope to slope stays.
 """
 
 from __future__ import annotations

@@ -51,19 +51,32 @@ def open_inputs(inputs: Inputs, recipe: ChannelRecipe) -> Scene:
     Warns where a surface reflectance is given to a model that learned the top of the atmosphere's.
 
     Raises:
+        LandslideError: as ``open_bands``.
+    """
+    return open_bands(inputs, tuple(band.name for band in recipe.bands), recipe.layout)
+
+
+def open_bands(inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None = None) -> Scene:
+    """The scene that a user gives, with some bands that it must have.
+
+    Args:
+        inputs: of the user.
+        needed: names of bands.
+        learned: layout of the scenes that a model learned from, if there is a model.
+
+    Raises:
         LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``.
     """
-    needed = tuple(band.name for band in recipe.bands)
     first = Path(inputs.scene[0])
     special = is_manifest(first) or is_product(first)
     if special or inputs.layout:
         _refuse_unused(inputs, special)
     if inputs.layout:
-        return _of_manifest(_manifest(inputs, inputs.layout), inputs, needed, recipe.layout, first)
+        return _of_manifest(_manifest(inputs, inputs.layout), inputs, needed, learned, first)
     if is_manifest(first):
-        return _of_manifest(_manifest(inputs, first), inputs, needed, recipe.layout)
+        return _of_manifest(_manifest(inputs, first), inputs, needed, learned)
     if is_product(first):
-        return _of_product(first, inputs, needed, recipe.layout)
+        return _of_product(first, inputs, needed, learned)
     return open_scene(
         inputs.scene,
         needed,
@@ -91,7 +104,7 @@ def _manifest(inputs: Inputs, path: Path) -> Manifest:
 
 
 def _of_manifest(
-    manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout, stack: Path | None = None
+    manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None, stack: Path | None = None
 ) -> Scene:
     default = None if stack is None else file(stack)
     wanted = [name for name in manifest.bands if name in (*needed, *_ALSO)] or list(manifest.bands)
@@ -106,7 +119,7 @@ def _of_manifest(
     )
 
 
-def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout) -> Scene:
+def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None) -> Scene:
     product = read_product(path)
     also = [name for name in _ALSO if product.has(name)]
     wanted = [name for name in dict.fromkeys((*needed, *also)) if name in CODES]
@@ -124,8 +137,8 @@ def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: Ba
     return scene
 
 
-def _warn_of_level(level: str | None, learned: BandLayout, where: str) -> None:
-    if level == "2A" and learned.name in LEVEL_1C:
+def _warn_of_level(level: str | None, learned: BandLayout | None, where: str) -> None:
+    if level == "2A" and learned is not None and learned.name in LEVEL_1C:
         warn(
             f"{where}: is Level-2A (surface reflectance), the model learned Level-1C (top of the "
             "atmosphere); expect worse"

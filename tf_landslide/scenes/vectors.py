@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import geopandas
@@ -19,19 +20,33 @@ from tf_landslide.scenes.schemas import as_columns
 VECTORS = ("landslides.gpkg", "landslides.geojson")
 
 
-def write_vectors(folder: Path, grid: Grid, found: Found, schema: str = "plain") -> tuple[Path, Path]:
-    """Write ``landslides.gpkg`` and ``landslides.geojson``; a map without landslides gives files without features.
+def write_vectors(
+    folder: Path,
+    grid: Grid,
+    found: Found,
+    schema: str = "plain",
+    *,
+    names: tuple[str, str] = VECTORS,
+    more: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Path, Path]:
+    """Write a GeoPackage and a GeoJSON; a map without landslides gives files without features.
 
     Args:
         folder: to write to.
         grid: of the scene.
         found: the landslides.
         schema: whose field names, one of ``schemas.SCHEMAS``.
+        names: of the files.
+        more: numbers of each landslide, by name of the field; NaN where one is not known.
     """
     geometry = geopandas.GeoSeries(found.geometries, crs=grid.crs.to_wkt())
     places = list(geometry.representative_point().to_crs(4326))
-    frame = geopandas.GeoDataFrame(as_columns(found.attributes, places, schema), geometry=geometry)
-    return write_geopackage(folder / VECTORS[0], frame), write_geojson(folder / VECTORS[1], frame)
+    columns = as_columns(found.attributes, places, schema) | {
+        name: list(values) for name, values in (more or {}).items()
+    }
+    frame = geopandas.GeoDataFrame(columns, geometry=geometry)
+    paths = folder / names[0], folder / names[1]
+    return write_geopackage(paths[0], frame, paths[0].stem), write_geojson(paths[1], frame)
 
 
 def write_geopackage(path: Path, frame: geopandas.GeoDataFrame, layer: str = "landslides") -> Path:

@@ -31,7 +31,12 @@ def bytes_needed(grid: Grid) -> int:
 
 
 def write_rasters(
-    folder: Path, grid: Grid, rows: Iterable[tuple[int, np.ndarray]], threshold: float, tags: dict[str, str]
+    folder: Path,
+    grid: Grid,
+    rows: Iterable[tuple[int, np.ndarray]],
+    threshold: float,
+    tags: dict[str, str],
+    names: tuple[str, str] = (PROBABILITY, MASK),
 ) -> tuple[Path, Path]:
     """Write both rasters; each appears whole or not at all.
 
@@ -41,12 +46,13 @@ def write_rasters(
         rows: of probability, from north to south, as ``mapper.rows_of`` gives them.
         threshold: a pixel is a landslide from this probability on.
         tags: about the model, kept in both files.
+        names: of the files.
 
     Returns:
-        the paths of ``probability.tif`` (float32, NaN where nothing can be told) and ``mask.tif`` (uint8: 0, 1 on
-        landslides, 255 where nothing can be told).
+        the paths of the probability (float32, NaN where nothing can be told) and the mask (uint8: 0, 1 on landslides,
+        255 where nothing can be told).
     """
-    paths = folder / PROBABILITY, folder / MASK
+    paths = folder / names[0], folder / names[1]
     tags = {**tags, "threshold": f"{threshold:g}"}
     with (
         _cloud_optimised(paths[0], grid, "float32", float("nan"), tags) as probability,
