@@ -24,6 +24,7 @@ _VALID = 0.8  # share of a window's pixels that must be valid
 _AGREE = 0.75  # pixels within which a window agrees with the median
 _MOST = 12.0  # pixels; what is farther is no shift but a mistake
 _UPSAMPLED = 50
+_EVEN = 1e-6  # of the largest value: a range that is rounding
 _DETAIL = 0.7  # pixels, of the Laplacian of Gaussian
 
 
@@ -90,9 +91,9 @@ def shift_of(before: np.ndarray, after: np.ndarray) -> tuple[float, float] | Non
     if valid.mean() < _VALID:
         return None
     taper = np.hanning(before.shape[0])[:, None] * np.hanning(before.shape[1])[None, :]
-    planes = [_detail(plane, valid) * taper for plane in (before, after)]
-    if any(not plane.any() for plane in planes):
+    if any(np.ptp(plane[valid]) <= _EVEN * np.abs(plane[valid]).max() for plane in (before, after)):
         return None
+    planes = [_detail(plane, valid) * taper for plane in (before, after)]
     shift, *_ = phase_cross_correlation(*planes, upsample_factor=_UPSAMPLED, normalization=None)
     return float(shift[0]), float(shift[1])
 
