@@ -133,13 +133,13 @@ class Candidates:
     def rows(self) -> Iterator[tuple[int, np.ndarray]]:
         """Confidence by rows from north to south, as ``scenes.writer.write_rasters`` takes it.
 
-        Of a group's pixels its own confidence, of others that of their segment.
+        It is that of the group, 0 where there is none, and NaN where nothing can be told.
         """
         rows, columns = self.segments.segments.shape
         for top in range(0, rows, ROWS):
             window = Window(top, 0, min(ROWS, rows - top), columns)
-            own, grouped = self.segments.read(window), self.groups.read(window)
-            yield top, np.where(np.isnan(grouped), own, grouped)
+            told = np.isfinite(self.segments.read(window))
+            yield top, np.where(told, np.nan_to_num(self.groups.read(window)), np.float32(np.nan))
 
 
 def find_candidates(layers: Mapping[str, Layer], grid: Grid, rules: Rules, form: Rules, folder: Path) -> Candidates:
