@@ -17,11 +17,15 @@ from tf_landslide.objects.tiles import Tiles
 from tf_landslide.scenes.grid import Window
 
 
+def use_small_tiles(patch):
+    for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
+        patch.setattr(tiles, name, value)
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of some 40 pixels, so that small scenes have many."""
-    for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
-        monkeypatch.setattr(tiles, name, value)
+    use_small_tiles(monkeypatch)
 
 
 def readers(layers):
@@ -45,11 +49,9 @@ def scene(shape, seed=0, gaps=True):
     shape=st.tuples(st.integers(1, 130), st.integers(1, 130)), size=st.sampled_from([9, 30, 64]), seed=st.integers(0)
 )
 def test_segments_of_a_scene_are_a_partition(method, shape, size, seed, tmp_path_factory):
-    seed %= 10**6
     layers = scene(shape, seed)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
-            patch.setattr(tiles, name, value)
+        use_small_tiles(patch)
         wanted = Segmenting(method, size, ("a", "b"))
         found = segment_scene(readers(layers), shape, wanted, tmp_path_factory.mktemp("s"))
     labels = labels_of(found)
@@ -64,8 +66,9 @@ def test_segments_of_a_scene_are_a_partition(method, shape, size, seed, tmp_path
         assert not labels[around].any()
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("method", METHODS)
-def test_blocks_threads_and_order_change_no_byte(method, tmp_path, small_tiles, monkeypatch):
+def test_blocks_threads_and_order_change_no_byte(method, tmp_path, monkeypatch):
     layers, wanted = scene((170, 215)), Segmenting(method, 30, ("a", "b"))
     files = []
     for i, (per_side, threads) in enumerate([(1, 1), (2, 2), (3, 1), (9, 3)]):
@@ -78,7 +81,8 @@ def test_blocks_threads_and_order_change_no_byte(method, tmp_path, small_tiles, 
     assert len(set(files)) == 1
 
 
-def test_tiles_in_any_order_are_named_alike(small_tiles):
+@pytest.mark.usefixtures("small_tiles")
+def test_tiles_in_any_order_are_named_alike():
     wanted = Segmenting("slic", 30, ("a", "b")).with_spreads(scene((100, 130)))
     cut, layers = Tiles.of((100, 130), wanted), scene((100, 130))
     seen = []
@@ -104,8 +108,9 @@ def test_a_scene_of_one_tile_is_a_patch(method, tmp_path):
     assert found.settings == wanted.with_spreads(layers)
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("method", METHODS)
-def test_a_disc_across_the_corner_of_tiles_is_one_object(method, tmp_path, small_tiles):
+def test_a_disc_across_the_corner_of_tiles_is_one_object(method, tmp_path):
     """It lies on four tiles. With the slightest compactness superpixels too keep to it."""
     wanted = Segmenting(method, 100, ("a",), compactness=0.01, smoothing=0, spreads={"a": 0.1})
     side = Tiles.of((100, 100), wanted).side
@@ -132,7 +137,8 @@ def test_the_lines_between_tiles_hardly_show(method, apart, tmp_path):
         assert cut[line].mean() < wanted_cut[line].mean() + 0.05
 
 
-def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, small_tiles, monkeypatch):
+@pytest.mark.usefixtures("small_tiles")
+def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, monkeypatch):
     layers = scene((40, 200), gaps=False)
     layers["a"][:, 40:] = np.nan
     asked, segmented = [], []
@@ -146,7 +152,8 @@ def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, small_tiles, mo
     assert not labels_of(found)[:, 40:].any() and labels_of(found)[:, :40].all()
 
 
-def test_spreads_are_the_scenes_and_are_kept(tmp_path, small_tiles):
+@pytest.mark.usefixtures("small_tiles")
+def test_spreads_are_the_scenes_and_are_kept(tmp_path):
     layers = {"a": np.random.default_rng(0).normal(0, 4, (400, 500)).astype(np.float32)}
     found = segment_scene(readers(layers), (400, 500), Segmenting("watershed", 25, ("a",)), tmp_path)
     assert dict(found.settings.spreads)["a"] == pytest.approx(4, rel=0.02)
@@ -161,7 +168,7 @@ def test_one_pixel_and_reading_beyond_the_scene(tmp_path):
 def test_a_failure_leaves_no_file_and_a_wrong_layer_is_named(tmp_path):
     wanted = Segmenting(layers=("a",), spreads={"a": 1.0})
     with pytest.raises(LandslideError, match=r"layer 'a' gives \(2, 2\) for a window of \(3, 3\)"):
-        segment_scene({"a": lambda window: np.ones((2, 2))}, (3, 3), wanted, tmp_path)
+        segment_scene({"a": lambda _: np.ones((2, 2))}, (3, 3), wanted, tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(LandslideError, match="unknown layer 'a'; did you mean 'aa'"):
         segment_scene(readers({"aa": np.ones((3, 3))}), (3, 3), wanted, tmp_path)

@@ -2,8 +2,8 @@
 
 Two neighbouring tiles both see the ground along their line, each with margin beyond it. A segment of one and a segment
 of the other that touch at the line are the same object where, in a strip along it, they share more than half of what
-they cover together (so none has two partners). What the line cuts off and is small then joins a neighbour, as small pieces
-do everywhere. All of it is decided after all tiles are seen, so their order does not matter.
+they cover together (so none has two partners). What the line cuts off and is small then joins a neighbour, as small
+pieces do everywhere. All of it is decided after all tiles are seen, so their order does not matter.
 """
 
 from __future__ import annotations
