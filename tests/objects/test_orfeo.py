@@ -34,6 +34,13 @@ def test_a_failure_is_one_line(tmp_path, monkeypatch):
         segment({"a": np.ones((3, 3)), "b": np.ones((3, 3))}, WANTED)
 
 
+def test_what_was_aborted_is_run_once_more(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "echo run >> ran; echo Aborted; exit 134")
+    with pytest.raises(LandslideError, match="failed with status 134 and says: Aborted"):
+        orfeo._run([str(tmp_path / orfeo.PROGRAM)], folder=str(tmp_path))
+    assert (tmp_path / "ran").read_text() == "run\nrun\n"
+
+
 @pytest.mark.skipif(shutil.which(orfeo.PROGRAM) is None, reason="needs Orfeo ToolBox: apt-get install otb-bin")
 def test_orfeo_follows_a_disc_and_gives_a_partition():
     truth = np.hypot(*np.mgrid[-30:31, -35:36]) < 17

@@ -155,8 +155,8 @@ def _touching(first: _Side, second: _Side) -> tuple[np.ndarray, np.ndarray, np.n
     a, b = first.segments[there].astype(np.int64), second.segments[there].astype(np.int64)
     base = int(second.strip.max(initial=0)) + 1
     pairs, shared = np.unique(first.strip.ravel().astype(np.int64) * base + second.strip.ravel(), return_counts=True)
+    place = np.searchsorted(pairs, a * base + b).clip(max=len(pairs) - 1)
+    both = np.where(pairs[place] == a * base + b, shared[place], 0)
     areas = [np.bincount(side.strip.ravel()) for side in (first, second)]
-    both = shared[np.searchsorted(pairs, a * base + b).clip(max=len(pairs) - 1)]
-    both = np.where(np.isin(a * base + b, pairs), both, 0)
     same = both > _SAME * (areas[0][a] + areas[1][b] - both)
     return first.pieces[there].astype(np.int64), second.pieces[there].astype(np.int64), same
