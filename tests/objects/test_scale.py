@@ -25,7 +25,7 @@ def neighbours(labels):
 
 
 def moran_by_loops(labels, values):
-    """Espindola et al. 2006, equation 2: n ΣΣ w (y - ȳ)(y - ȳ) / (Σ (y - ȳ)² ΣΣ w)."""
+    """As Espindola et al. (2006) write it: n ΣΣ w (y - ȳ)(y - ȳ) / (Σ (y - ȳ)² ΣΣ w)."""
     n = labels.max()
     means = [values[labels == i].mean() for i in range(1, n + 1)]
     mean = sum(means) / n

@@ -5,6 +5,9 @@ their means. Fine segments have little variance and neighbours that resemble one
 are brought to 0..1 over the scales that are compared, averaged over the layers, and added; the smallest sum is chosen
 (Espindola et al. 2006, doi:10.1080/01431160600617194; over several layers Johnson & Xie 2011,
 doi:10.1016/j.isprsjprs.2011.02.006).
+
+The finest and the coarsest score about 1 by construction. So the choice depends on which scales are compared, and tells
+the balanced one, not the one that finds most landslides.
 """
 
 from __future__ import annotations
