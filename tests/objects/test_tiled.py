@@ -9,9 +9,10 @@ from scipy import ndimage
 from tests.objects.test_segments import METHODS, blobs, check_partition
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects import tiles
+from tf_landslide.objects.pieces import connected
 from tf_landslide.objects.segmenters import SEGMENTERS
 from tf_landslide.objects.segments import Segmenting, segment
-from tf_landslide.objects.stitch import Seen, Stitcher
+from tf_landslide.objects.stitch import Seen, Stitcher, _Side, _touching
 from tf_landslide.objects.tiled import FILE, segment_scene
 from tf_landslide.objects.tiles import Tiles
 from tf_landslide.scenes.grid import Window
@@ -97,6 +98,23 @@ def test_tiles_in_any_order_are_named_alike():
         names, count = stitcher.names()
         results.append((count, np.concatenate(names).tolist()))
     assert results[0] == results[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_segments_are_one_object_where_they_share_most_of_what_they_cover(seed):
+    """Two views of a strip whose line lies between columns 4 and 5, against sets of pixels."""
+    rng = np.random.default_rng(seed)
+    first = connected(np.kron(rng.integers(0, 3, (3, 3)), np.ones((3, 4), int)))
+    second = np.roll(first, rng.integers(-2, 3), axis=int(rng.integers(2)))
+    second[first == 0], first[second == 0] = 0, 0
+    lines = first[:, 4], second[:, 5]
+    a, b, same = _touching(_Side(first, lines[0] * 10, lines[0]), _Side(second, lines[1] * 10, lines[1]))
+    there = (lines[0] > 0) & (lines[1] > 0)
+    assert a.tolist() == (lines[0][there] * 10).tolist() and b.tolist() == (lines[1][there] * 10).tolist()
+    for i, j, one in zip(lines[0][there], lines[1][there], same, strict=True):
+        pixels = {tuple(p) for p in np.argwhere(first == i)}, {tuple(p) for p in np.argwhere(second == j)}
+        assert one == (2 * len(pixels[0] & pixels[1]) > len(pixels[0] | pixels[1]))
 
 
 @pytest.mark.parametrize("method", METHODS)
