@@ -168,5 +168,7 @@ def test_a_small_piece_joins_the_neighbour_of_the_longest_border():
     names = absorbed(np.bincount(pieces.ravel()), Borders.of(pieces), 3)
     three = pieces[1, 2]
     assert names[three] == names[1]  # it shares four edges with 1, two with 2
+    tied = np.array([[1, 2, 3]])  # 2 is the small one, by the areas given
+    assert absorbed(np.array([0, 9, 1, 9]), Borders.of(tied), 2).tolist() == [0, 1, 1, 2]  # the lower label of equals
     alone = np.array([[1, 0, 2]])
     assert absorbed(np.bincount(alone.ravel()), Borders.of(alone), 5).tolist() == [0, 1, 2]
