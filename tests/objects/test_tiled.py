@@ -155,6 +155,14 @@ def test_the_lines_between_tiles_hardly_show(method, apart, tmp_path):
         assert cut[line].mean() < wanted_cut[line].mean() + 0.05
 
 
+def test_a_tile_tells_the_borders_of_its_small_pieces():
+    """Which big ones border on one another is not needed, and would be most of what is held."""
+    labels = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 3, 2, 2, 2], [1, 1, 1, 2, 2, 2]], np.int32)
+    (tile,) = Tiles.of(labels.shape, Segmenting())
+    borders = Seen.of(tile, labels, 2).borders
+    assert list(zip(borders.a, borders.b, borders.length, strict=True)) == [(1, 3, 3), (2, 3, 1)]
+
+
 @pytest.mark.usefixtures("small_tiles")
 def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, monkeypatch):
     layers = scene((40, 200), gaps=False)
