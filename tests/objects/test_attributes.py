@@ -42,7 +42,7 @@ def layers():
     planes["dem"] = (ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), 6) * 900 + 3000).astype(np.float32)
     planes["slope"] = rng.uniform(4, 40, (SIDE, SIDE)).astype(np.float32)
     planes["red"][20:40, :35] = np.nan
-    planes["probability"][33, 40] = np.nan
+    planes["probability"][40:44, 5:50] = np.nan
     return planes
 
 
@@ -114,6 +114,12 @@ def test_a_rectangle_has_its_own_sides():
     np.testing.assert_allclose(table["orientation_deg"], [90, 0])
     np.testing.assert_allclose(table["rectangular_fit"], 1)
     np.testing.assert_allclose(table["compactness"], [4 * np.pi * 200 * 80 / 560**2, 4 * np.pi * 360 * 20 / 760**2])
+
+
+def test_an_edge_between_rows_of_different_width_has_the_mean_of_both():
+    table = measure(np.array([[1], [2]]), {}, pixel_size=(np.array([3.0, 3.0]), np.array([2.0, 4.0])))
+    perimeters = np.array([3 + 3 + 2 + 3, 3 + 3 + 3 + 4])
+    np.testing.assert_allclose(table["compactness"], 4 * np.pi * np.array([6, 12]) / perimeters**2)
 
 
 def test_compactness_is_that_of_the_traced_polygon(labels):
@@ -199,6 +205,23 @@ def test_distance_to_flat_ground_and_rivers_is_the_nearest_pixels(labels, size, 
         np.testing.assert_allclose(table["flat_distance_px"], table["flat_distance_m"] / 10)
     else:
         assert not any(name.endswith(("_m", "_m2")) for name in table)
+
+
+def test_nothing_is_told_of_slopes_and_rivers_where_they_are_missing():
+    labels = np.repeat([[1, 2]], 4, axis=0).repeat(4, axis=1)
+    plane = np.where(labels == 1, np.nan, 1.0)
+    table = measure(labels, {"slope": plane, "river": plane})
+    for name in ("flat_distance_px", "river_distance_px"):
+        np.testing.assert_array_equal(table[name], [np.nan, 0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_are_layers_too(labels):
+    plane = (np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 60).astype(np.uint8)
+    names = ("red", "green", "blue", "slope", "dem", "probability", "river")
+    tables = [measure(labels, dict.fromkeys(names, values)) for values in (plane, plane.astype(np.float64))]
+    for name, values in tables[1].items():
+        np.testing.assert_array_equal(tables[0][name], values)
 
 
 def test_what_runs_downhill_has_no_angle_to_the_slope():

@@ -1,4 +1,4 @@
-"""Attributes of a scene's segments: as of the whole, whatever the strips; in metres of the ellipsoid; in little memory."""
+"""Attributes of a scene's segments: as of the whole whatever the strips, by the ellipsoid, in bounded memory."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects import nearness
+from tf_landslide.objects import attributes, nearness
 from tf_landslide.objects.attributes import measure, measure_scene
 from tf_landslide.scenes.grid import Grid
 
@@ -133,6 +133,13 @@ def test_no_more_is_read_at_a_time_than_a_strip_and_its_surroundings():
     assert max(window.height for window in segments.asked) == 17
     assert max(window.height for window in asked) == 16 + 2 * halo
     assert len(asked) == len(NAMES) * 400 / 16  # every layer once
+
+
+def test_wide_scenes_are_read_by_fewer_rows(monkeypatch):
+    monkeypatch.setattr(attributes, "AT_ONCE", 80)
+    segments = Held(np.ones((40, 8), np.int32))
+    measure_scene(segments, {}, grid_of(UTM, (40, 8)))
+    assert max(window.height for window in segments.asked) == 11
 
 
 def test_a_scene_without_segments_is_an_empty_table():
