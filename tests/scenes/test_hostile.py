@@ -185,3 +185,18 @@ def test_windows_of_a_huge_raster_cost_little_memory(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert int(done.stdout) / 1024 < 500  # MB
+
+
+@pytest.mark.parametrize("tags", [(np.nan, 0.0), (1e-4, np.inf), (0.0, 0.5), (np.inf, 0.0)])
+def test_a_scale_that_a_file_states_and_that_is_no_number_is_refused(tmp_path, tags):
+    path = tif(tmp_path / "B04.tif")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = tags[:1], tags[1:]
+    with pytest.raises(LandslideError, match=r"B04\.tif: band 1 \(red\) has scale .* expected finite numbers"):
+        open_scene([path], ("red",))
+
+
+@pytest.mark.parametrize("stated", [{"scale": np.nan}, {"scale": np.inf}, {"scale": 0.0}, {"offset": np.inf}])
+def test_a_scale_that_is_given_and_is_no_number_is_refused(tmp_path, stated):
+    with pytest.raises(LandslideError, match="expected finite numbers, the scale not 0"):
+        open_scene([tif(tmp_path / "B04.tif")], ("red",), **stated)

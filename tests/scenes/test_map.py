@@ -181,3 +181,41 @@ def test_what_cannot_be_mapped_is_one_line_and_nothing_is_written(run_folder, sc
     assert main(change(command(run_folder, scene, tmp_path / "map"))) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--overlap", "-5"], "the overlap must be 1 to 256 pixels, half the window, got -5"),
+        (["--overlap", "500"], "the overlap must be 1 to 256 pixels"),
+        (["--window", "1000000000"], "up to 8,192, got 1,000,000,000"),
+        (["--scale", "nan"], "argument --scale: expected a number, got 'nan'"),
+        (["--scale", "inf"], "argument --scale: expected a number, got 'inf'"),
+        (["--scale", "0"], "argument --scale: expected a number greater than 0"),
+        (["--offset", "-inf"], "argument --offset"),
+        (["--nodata", "inf"], "argument --nodata: expected a number or none, got 'inf'"),
+        (["--min-area", "nan"], "argument --min-area: expected a number, got 'nan'"),
+        (["--fill-holes", "-1"], "argument --fill-holes: expected a number from 0 on"),
+        (["--event-from", "last week"], "argument --event-from: expected a day like 2018-09-06"),
+        (["--event-from", "2018-09-07", "--event-to", "2018-09-06"], "comes after --event-to 2018-09-06"),
+        (["--scheduler", ""], "argument --scheduler: expected the address of a scheduler"),
+        (["--bands", "red=1,Red=2"], "band 'red' is given twice"),
+        (["--bands", "red=0"], "expected bands as NAME=N"),
+        (["red="], "red=: expected NAME=FILE"),
+    ],
+)
+def test_numbers_that_are_none_are_one_line(run_folder, scene, tmp_path, capsys, words, said):
+    try:
+        status = main([*command(run_folder, scene, tmp_path / "map"), *words])
+    except SystemExit as left:  # of argparse
+        status = left.code
+    error = capsys.readouterr().err
+    assert status == 2 and said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
+
+
+def test_nan_as_no_data_leaves_zero_a_value():
+    """Missing is NaN anyway: ``--nodata nan`` says that 0 is not."""
+    from tf_landslide.cli.main import parse
+
+    words = ["map", "m", "s.tif", "--out", "o"]
+    assert parse([*words, "--nodata", "nan"]).nodata is None and parse(words).nodata == 0

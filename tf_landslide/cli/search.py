@@ -6,7 +6,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.extras import extra
 
@@ -27,9 +27,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--level", choices=("1C", "2A"), default="2A", help="of the products (default 2A; cdse has both)"
     )
-    parser.add_argument("--max-cloud", type=float, default=30.0, metavar="PERCENT", help="of a scene (default 30)")
     parser.add_argument(
-        "--event", type=_day, metavar="DAY", help="write the best scene before it and the best one after"
+        "--max-cloud", type=number_from_0, default=30.0, metavar="PERCENT", help="of a scene (default 30)"
+    )
+    parser.add_argument(
+        "--event", type=day, metavar="DAY", help="write the best scene before it and the best one after"
     )
     parser.add_argument("--url", metavar="URL", help="of a STAC API, in place of the catalogue's own")
     parser.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="that addresses may name")
@@ -63,11 +65,4 @@ def _bbox(text: str) -> tuple[float, ...]:
 
 def _days(text: str) -> tuple[date, date]:
     first, _, last = text.partition("/")
-    return _day(first), _day(last or first)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a day like 2018-09-06, got {text!r}") from None
+    return day(first), day(last or first)

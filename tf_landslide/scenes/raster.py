@@ -88,6 +88,11 @@ class RasterBand:
                     f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
                     f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"
                 )
+        if not (math.isfinite(band.scale) and band.scale and math.isfinite(band.offset)):
+            raise LandslideError(
+                f"{source}: band {index} ({band.name}) has scale {band.scale:g} and offset {band.offset:g}; expected "
+                "finite numbers, the scale not 0"
+            )
         values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
         return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
 
