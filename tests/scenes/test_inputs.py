@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from pyproj import CRS, Transformer
 from rasterio import Affine
 from rasterio.warp import Resampling, reproject
 from scipy.ndimage import binary_dilation
@@ -202,6 +203,25 @@ def test_tiles_of_a_terrain_model_are_one(tmp_path):
     other = write(tmp_path / "o.tif", dem, Grid(Affine(0.0003, 0, 141.8, 0, -0.0003, 42.83), WGS84, dem.shape))
     with pytest.raises(LandslideError, match="its pixels do not continue those of"):
         open_scene([red], ("red", "dem"), dem=[*files, other])
+
+
+def test_tiles_on_both_sides_of_180_degrees_are_neighbours(tmp_path):
+    """As the terrain model's tiles of 179 degrees east and of 180 degrees west are, whichever comes first."""
+    x, y = Transformer.from_crs(WGS84, CRS.from_epsg(32601), always_xy=True).transform(180.0, 65.0)
+    grid = Grid(Affine(30, 0, x - 900, 0, -30, y + 900), CRS.from_epsg(32601), (60, 60))
+    red = write(tmp_path / "B04.tif", np.full(grid.shape, 900, np.uint16), grid)
+    tiles = []
+    for west in (179.9, -180.0):
+        tile = Grid(Affine(0.0005, 0, west, 0, -0.0005, 65.02), WGS84, (80, 200))
+        longitudes, latitudes = np.meshgrid(*tile.centres(np.arange(80), np.arange(200)))
+        plane = 1000 * (longitudes % 360 - 179) + 500 * (latitudes - 65)
+        tiles.append(write(tmp_path / f"{west}.tif", plane, tile))
+    lon, lat = Transformer.from_crs(grid.crs, WGS84, always_xy=True).transform(
+        *np.meshgrid(*grid.centres(np.arange(60), np.arange(60)))
+    )
+    expected = 1000 * (lon % 360 - 179) + 500 * (lat - 65)
+    for files in (tiles, tiles[::-1]):
+        np.testing.assert_allclose(values(open_scene([red], ("dem",), dem=files), "dem"), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("value", [-9999, -32768, np.finfo(np.float32).min, 32767])

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "bbox",
         type=_bbox,
         metavar="WEST,SOUTH,EAST,NORTH",
-        help="area in degrees (one that begins with a minus: behind --)",
+        help="area in degrees; over 180 its east is negative (one that begins with a minus: behind --)",
     )
     parser.add_argument("days", type=_days, metavar="DAY/DAY", help="first and last day, 2018-09-01/2018-10-15")
     parser.add_argument("--out", required=True, metavar="FILE.yaml", help="the manifest")
@@ -33,6 +33,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--event", type=day, metavar="DAY", help="write the best scene before it and the best one after"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="a manifest for each tile of that day which the area needs, FILE_TILE.yaml"
+    )
     parser.add_argument("--url", metavar="URL", help="of a STAC API, in place of the catalogue's own")
     parser.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="that addresses may name")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
@@ -44,7 +47,7 @@ def run(a: Arguments) -> None:
     with extra("map"):
         from tf_landslide.jobs.search import Search, search  # rasterio, pystac-client
 
-    wanted = Search(a.bbox, a.days, a.catalogue, a.level, a.max_cloud, a.event, a.url, tuple(a.allow_host))
+    wanted = Search(a.bbox, a.days, a.catalogue, a.level, a.max_cloud, a.event, a.url, tuple(a.allow_host), a.all)
     told = search(wanted, Path(a.out))
     if a.json:
         print_json(told)

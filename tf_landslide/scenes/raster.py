@@ -160,8 +160,7 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            with part.source.environment():
-                values = _dataset(part.source).read(self.index, window=window.for_rasterio())
+            values = _stored(part.source, self.index, window)
         except (rasterio.RasterioIOError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
@@ -205,6 +204,8 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     for band in bands:
         t, f = band.grid.transform, first.grid.transform
         row, column = (t.f - f.f) / f.e, (t.c - f.c) / f.a
+        if first.grid.is_geographic:  # tiles of 179 degrees east and of 180 degrees west are neighbours
+            column -= first.grid.columns_of_a_turn * round(column / first.grid.columns_of_a_turn)
         size = np.allclose((t.a, t.e), (f.a, f.e), rtol=1e-9)
         if (
             not size
@@ -237,6 +238,19 @@ def _means(values: np.ndarray, k: int) -> np.ndarray:
     for i in range(k):
         means += columns[i::k] / k**2
     return means.astype(np.float32)
+
+
+def _stored(source: Source, index: int, window: Window) -> np.ndarray:
+    """A window of a file's band as it is stored; where a signature has run out meanwhile, by a new one."""
+    try:
+        with source.environment():
+            return _dataset(source).read(index, window=window.for_rasterio())
+    except rasterio.RasterioIOError:
+        if not source.is_signed:
+            raise
+        _OF_THREAD.files.pop(source).close()
+    with source.environment():
+        return _dataset(source).read(index, window=window.for_rasterio())
 
 
 def _dataset(source: Source) -> rasterio.DatasetReader:
