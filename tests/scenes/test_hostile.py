@@ -116,6 +116,23 @@ def test_nan_as_no_data_and_infinities_are_missing(tmp_path):
     np.testing.assert_array_equal(np.isnan(scene.read("red", scene.grid.window)), ~np.isfinite(values))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e20, 1e300, -np.inf])
+def test_floats_that_no_band_has_are_missing_without_a_word(tmp_path, value):
+    values = np.linspace(0.1, 0.9, 600).reshape(20, 30)
+    values[3, 4] = value
+    scene = open_scene([tif(tmp_path / "B04.tif", values)], ("red",), scale=1.0)
+    np.testing.assert_array_equal(np.isnan(scene.read("red", scene.grid.window)), values == value)
+
+
+def test_a_scene_given_as_terrain_is_refused(tmp_path):
+    path = tif(tmp_path / "s.tif")
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "B04")
+    with pytest.raises(LandslideError, match=r"s\.tif: is no terrain model: its band 1 is 'red' by its description"):
+        open_scene([path], ("red", "dem"), dem=path)
+
+
 def test_metadata_that_names_another_file_is_not_followed(tmp_path):
     """GDAL's own side file may name a file of overviews anywhere."""
     path = tif(tmp_path / "B04.tif")

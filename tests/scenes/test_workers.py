@@ -88,6 +88,18 @@ def test_that_no_worker_is_left_is_told_once_and_given_up_after_a_while(monkeypa
     ]
 
 
+def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
+    """As where memory or processes are short, or a script lacks its main guard."""
+    from tf_landslide.scenes import cluster
+
+    def failing(**_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(cluster, "LocalCluster", failing)
+    with pytest.raises(LandslideError, match=r"^2 workers cannot be started on this machine \(Nanny failed to start"):
+        cluster._local(2)
+
+
 @pytest.mark.slow
 def test_a_map_that_lost_all_workers_waits_for_new_ones(exported, scene, expected, tmp_path, dask):  # noqa: F811
     _, address = scheduler(dask)

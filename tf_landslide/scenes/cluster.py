@@ -186,13 +186,19 @@ def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
 def _local(number: int) -> LocalCluster:
     """Worker processes on this machine, which share its cores."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // number))
-    return LocalCluster(
-        n_workers=number,
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
-        memory_limit=0,  # Dask would end workers for what TensorFlow needs
-        env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    try:
+        return LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
+            memory_limit=0,  # Dask would end workers for what TensorFlow needs
+            env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise LandslideError(
+            f"{number} workers cannot be started on this machine ({first_line(error)}); try fewer, or leave --workers "
+            "out (a script of your own needs if __name__ == '__main__')"
+        ) from None
 
 
 # --- in the worker's process

@@ -172,8 +172,8 @@ def _origin(values: Mapping[str, Any], path: Path) -> Origin:
     if baseline is not None and not re.fullmatch(r"\d\d\.\d\d", str(baseline)):
         raise LandslideError(f"{path}: baseline: expected it in quotes, like '05.09', found {str(baseline)[:20]!r}")
     name = values.get("id")
-    if name is not None and (not isinstance(name, str) or len(name) > 200):
-        raise LandslideError(f"{path}: id: expected the name of a product")
+    if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= 200):
+        raise LandslideError(f"{path}: id: expected the name of a product, at most 200 printable characters")
     day, first, last = (_day(values.get(key), f"{path}: {key}") for key in ("date", "event_from", "event_to"))
     if first and last and first > last:
         raise LandslideError(f"{path}: event_from: {first} comes after event_to, {last}")

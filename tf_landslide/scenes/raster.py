@@ -21,6 +21,7 @@ from tf_landslide.scenes.source import Source, file
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
+LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
@@ -166,7 +167,9 @@ class RasterBand:
         missing = ~np.isfinite(values)
         for value in self.missing:
             missing |= values == value
-        physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
+            missing |= ~(np.abs(physical) <= LARGEST)
         if self.band.unit == "metres":
             missing |= (physical < EARTH_METRES[0]) | (physical > EARTH_METRES[1])
         physical[missing] = np.nan

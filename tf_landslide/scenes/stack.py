@@ -73,7 +73,16 @@ def open_band(
 
 
 def open_dem(files: Sequence[Source]) -> RasterBand | None:
-    """A terrain model of one file or of tiles side by side; None of none."""
+    """A terrain model of one file or of tiles side by side; None of none.
+
+    Raises:
+        LandslideError: no raster, a band of an image, or tiles that do not continue one another.
+    """
+    for source in files:
+        with source.open() as raster:
+            text = raster.descriptions[0]
+        if text and (name := sentinel2.band_of_description(text)) in sentinel2.CODES:
+            raise LandslideError(f"{source}: is no terrain model: its band 1 is {name!r} by its description")
     return mosaic([open_band(path, 1, DEM) for path in files]) if files else None
 
 
