@@ -125,6 +125,16 @@ def test_floats_that_no_band_has_are_missing_without_a_word(tmp_path, value):
     np.testing.assert_array_equal(np.isnan(scene.read("red", scene.grid.window)), values == value)
 
 
+def test_a_file_that_another_replaced_is_opened_anew_and_one_that_is_gone_is_named(tmp_path):
+    """Within one process, as the page's is."""
+    for values in (SMALL, SMALL[:7] * 2):
+        scene = open_scene([tif(tmp_path / "B04.tif", values)], ("red",))
+        np.testing.assert_allclose(scene.read("red", scene.grid.window), values * 1e-4, rtol=1e-6)
+    (tmp_path / "B04.tif").unlink()
+    with pytest.raises(LandslideError, match=r"B04\.tif: band 1 cannot be read"):
+        scene.read("red", scene.grid.window)
+
+
 def test_a_scene_given_as_terrain_is_refused(tmp_path):
     path = tif(tmp_path / "s.tif")
     with rasterio.open(path, "r+") as file:

@@ -219,3 +219,32 @@ def test_nan_as_no_data_leaves_zero_a_value():
 
     words = ["map", "m", "s.tif", "--out", "o"]
     assert parse([*words, "--nodata", "nan"]).nodata is None and parse(words).nodata == 0
+
+
+def test_a_name_that_is_a_script_is_text_on_the_map(run_folder, scene, tmp_path):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    bands = "".join(f"  - {{name: {name}, file: s.tif, index: {i}}}\n" for i, name in enumerate(BANDS, 1))
+    manifest = tmp_path / "m.yaml"
+    for name in ("s.tif", "dem.tif"):
+        shutil.copy(scene / name, tmp_path)
+    manifest.write_text(f"id: {json.dumps(evil)}\ndem: dem.tif\nbands:\n{bands}")
+    out = tmp_path / "map"
+    words = ["map", str(run_folder), str(manifest), "--out", str(out), "--window", "96", "--overlap", "32"]
+    assert main(words) == 0
+    page = (out / "map.html").read_text()
+    assert "<script>alert" not in page and "<img src=x" not in page and "alert(1)" in page
+    assert json.loads((out / "summary.json").read_text())["scene"]["ids"] == [evil]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1)])
+def test_a_scene_of_few_pixels_becomes_a_map(run_folder, scene, tmp_path, shape):
+    values = np.full((4, *shape), 900, np.uint16)
+    profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": shape[0], "width": shape[1]}
+    with rasterio.open(tmp_path / "s.tif", "w", **profile, crs=UTM.to_wkt(), transform=GRID.transform) as file:
+        file.write(values)
+        file.descriptions = BANDS
+    shutil.copy(scene / "dem.tif", tmp_path)
+    out = tmp_path / "map"
+    assert main(command(run_folder, tmp_path, out, "--window", "64", "--overlap", "16", "--min-area", "0")) == 0
+    with rasterio.open(out / "mask.tif") as raster:
+        assert raster.shape == shape and (raster.read(1) != 255).any()

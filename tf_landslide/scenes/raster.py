@@ -162,7 +162,7 @@ class RasterBand:
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
             values = _stored(part.source, self.index, window)
-        except (rasterio.RasterioIOError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
         for value in self.missing:
@@ -251,14 +251,19 @@ def _stored(source: Source, index: int, window: Window) -> np.ndarray:
     except rasterio.RasterioIOError:
         if not source.is_signed:
             raise
-        _OF_THREAD.files.pop(source).close()
+        _OF_THREAD.files.pop(source)[1].close()
     with source.environment():
         return _dataset(source).read(index, window=window.for_rasterio())
 
 
 def _dataset(source: Source) -> rasterio.DatasetReader:
-    """The thread's own open file."""
-    files: dict[Source, rasterio.DatasetReader] = _OF_THREAD.__dict__.setdefault("files", {})
-    if source not in files:
-        files[source] = source.open()
-    return files[source]
+    """The thread's own open file; opened anew where another has taken its place."""
+    files: dict[Source, tuple[list[object], rasterio.DatasetReader]] = _OF_THREAD.__dict__.setdefault("files", {})
+    fingerprint = source.fingerprint()
+    known, raster = files.get(source, (None, None))
+    if known != fingerprint:
+        if raster is not None:
+            raster.close()
+        raster = source.open()
+        files[source] = fingerprint, raster
+    return raster
