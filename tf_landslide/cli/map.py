@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number, number_above_0, number_from_0
 from tf_landslide.cli.printing import heard, print_json
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
-from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.jobs.map_options import MapOptions, named_bands
 
 
 def add(commands: Commands) -> None:
@@ -26,9 +27,11 @@ def add(commands: Commands) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     """What the map's polygons are, and what is said with them."""
-    parser.add_argument("--min-area", type=float, default=500.0, metavar="M2", help="of a polygon (default 500)")
     parser.add_argument(
-        "--fill-holes", type=float, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
+        "--min-area", type=number_from_0, default=500.0, metavar="M2", help="of a polygon (default 500)"
+    )
+    parser.add_argument(
+        "--fill-holes", type=number_from_0, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
     parser.add_argument(
@@ -37,8 +40,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="field names of the polygons: plain, ems (Copernicus EMS) or coolr (NASA COOLR); default plain",
     )
-    parser.add_argument("--event-from", metavar="DATE", help="kept with every polygon")
-    parser.add_argument("--event-to", metavar="DATE", help="kept with every polygon")
+    parser.add_argument("--event-from", type=day, metavar="DATE", help="kept with every polygon")
+    parser.add_argument("--event-to", type=day, metavar="DATE", help="kept with every polygon")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +68,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="bands of the first file (default: by their descriptions, or by file names like post_B04.tif)",
     )
     group.add_argument(
-        "--scale", type=float, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
+        "--scale", type=number_above_0, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
     )
-    group.add_argument("--offset", type=float, metavar="O", help="… + O (default: the file's own, else 0)")
+    group.add_argument("--offset", type=number, metavar="O", help="… + O (default: the file's own, else 0)")
     group.add_argument(
         "--nodata",
         type=_number_or_none,
@@ -93,7 +96,9 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     """Who predicts, where it is not this process."""
     group = parser.add_argument_group("workers (extra: scale)").add_mutually_exclusive_group()
     group.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine that predict")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, tcp://HOST:8786, whose workers predict")
+    group.add_argument(
+        "--scheduler", type=_address, metavar="ADDRESS", help="of Dask, tcp://HOST:8786, whose workers predict"
+    )
 
 
 def run(a: Arguments) -> None:
@@ -101,6 +106,8 @@ def run(a: Arguments) -> None:
         from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
+    if a.event_from and a.event_to and a.event_from > a.event_to:
+        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
     predictor = load_predictor(a.model)
     inputs = Inputs(
         scene=tuple(a.scene),
@@ -130,8 +137,8 @@ def run(a: Arguments) -> None:
         schema=a.schema,
         model=a.model,
         warnings=tuple(told),
-        event_date_from=a.event_from,
-        event_date_to=a.event_to,
+        event_date_from=a.event_from and a.event_from.isoformat(),
+        event_date_to=a.event_to and a.event_to.isoformat(),
     )
     workers = Workers(a.model, a.workers, a.scheduler) if a.workers or a.scheduler else None
     summary = map_scene(scene, predictor, Path(a.out), options, workers)
@@ -147,10 +154,11 @@ def run(a: Arguments) -> None:
 
 def _bands(text: str) -> dict[str, int]:
     try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None
+        if found := named_bands(text):
+            return found
+        raise LandslideError("expected bands as NAME=N,…, e.g. red=3,green=2,blue=1")
+    except LandslideError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:
@@ -159,5 +167,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _address(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the address of a scheduler, tcp://HOST:8786")
+    return text
+
+
 def _number_or_none(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
+    """A stored value that means nothing; NaN always does, so that ``nan`` names no further one."""
+    if text.lower() in ("none", "nan"):
+        return None
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a number or none, got {text!r}") from None
