@@ -25,6 +25,7 @@ from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.attributes import Found, describe
 from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.lacking import what_lacks
 from tf_landslide.scenes.layers import layers_of
 from tf_landslide.scenes.polygons import grid_north
 from tf_landslide.scenes.preview import Preview, preview
@@ -85,6 +86,10 @@ def publish(
             "truncated": sum(row.truncated for row in found.attributes),
         }
         summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
+        if valid == 0:
+            needed = [band.name for band in predictor.card.channel_recipe.bands]
+            lacks = what_lacks(scene, needed, options.whole_paths)
+            summary["warnings"].append(f"No pixel has all bands that the model needs: {lacks}.")
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
             facts, notes = _facts(summary), summary["warnings"]
@@ -198,8 +203,6 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         told.append("The model was trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
     if card.layout.caveat:
         told.append(card.layout.caveat)
-    if summary["valid_share"] == 0:
-        told.append("No pixel has all bands that the model needs: nothing could be told.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told

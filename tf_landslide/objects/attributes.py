@@ -213,14 +213,13 @@ def _described(
 
 def _form_columns(image: Image, moments: Moments, form: Form) -> Table:
     """Area, length, width, compactness and orientation."""
-    known = np.where(moments.pixels > 0, 1.0, np.nan)
     pixels = Form.of(moments, np.ones(image.shape[0]), np.ones(image.shape[0]))
     table = {"area_px": moments.pixels, "length_px": pixels.length, "width_px": pixels.width}
     if image.metric:
         table |= {"area_m2": moments.area, "length_m": form.length, "width_m": form.width}
     return table | {
         "length_width": form.length / form.width,
-        "compactness": 4 * np.pi * ratio(moments.area * known, np.square(moments.perimeter)),
+        "compactness": 4 * np.pi * ratio(moments.area, np.square(moments.perimeter)),
         "orientation_deg": form.orientation,
     }
 
