@@ -14,7 +14,7 @@ from tf_landslide.core.extras import extra
 from tf_landslide.objects.segmenting import Segmenting
 
 PROGRAM = "otbcli_LargeScaleMeanShift"
-RANGE_RADIUS = 0.5
+RANGE_RADIUS = 0.4
 """Of the mean shift, in spreads."""
 
 
@@ -48,13 +48,13 @@ def large_scale_mean_shift(planes: np.ndarray, settings: Segmenting) -> np.ndarr
         sizes = ["-tilesizex", str(width), "-tilesizey", str(height)]
         radii = ["-spatialr", str(max(1, settings.step // 2)), "-ranger", str(RANGE_RADIUS)]
         output = ["-minsize", str(settings.least), "-mode", "raster", "-mode.raster.out", str(labels), "uint32"]
-        _run([program, "-in", str(image), *radii, *sizes, *output])
+        _run([program, "-in", str(image), *radii, *sizes, *output], folder=name)
         with rasterio.open(labels) as file:
             return 1 + file.read(1).astype(np.int32)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         said = next((line for line in lines if "FATAL" in line or "ERROR" in line), (lines or ["nothing"])[-1])

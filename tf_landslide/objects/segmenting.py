@@ -15,6 +15,9 @@ from tf_landslide.core.errors import LandslideError, lookup, require_known
 
 METHODS = ("felzenszwalb", "slic", "watershed", "lsms")
 
+LARGEST = 2**14
+"""Pixels of the largest mean segment: tiles, and with them the memory that is needed, grow with it."""
+
 SPREADS: dict[str, float] = {
     "probability": 0.25,
     **dict.fromkeys(("ndvi", "ndwi", "ndmi", "nbr"), 0.1),
@@ -28,8 +31,8 @@ class Segmenting:
     """How an image is segmented. The defaults are for landslides on Sentinel-2's 10 m.
 
     Attributes:
-        method: ``felzenszwalb``, whose segments take the shape of what is there; ``slic`` or ``watershed``, whose segments
-            are all of about one size; ``lsms``, which needs Orfeo ToolBox.
+        method: ``felzenszwalb``, whose segments take the shape of what is there; ``slic`` or ``watershed``, whose
+            segments are all of about one size; ``lsms``, which needs Orfeo ToolBox.
         size: wanted mean area of a segment, in pixels: the scale.
         layers: names of those that are used.
         compactness: of ``slic``: by how many spreads two pixels must differ to be as unlike as two that lie one step of
@@ -52,8 +55,8 @@ class Segmenting:
         object.__setattr__(self, "spreads", tuple(sorted((str(name), float(value)) for name, value in spreads)))
         if not self.layers:
             raise LandslideError("segments need at least one layer, got none")
-        if not 1 <= self.size <= 2**20:
-            raise LandslideError(f"the size of segments must be 1 to {2**20:,} pixels, got {self.size}")
+        if not 1 <= self.size <= LARGEST:
+            raise LandslideError(f"the size of segments must be 1 to {LARGEST:,} pixels, got {self.size}")
         positive = {"compactness": self.compactness, **dict(self.spreads)}
         for name, value in positive.items():
             if not (np.isfinite(value) and value > 0):
@@ -72,19 +75,19 @@ class Segmenting:
         """Pixels of the smallest segment: smaller ones join a neighbour."""
         return max(1, self.size // 8)
 
+    def needs_measuring(self, layer: str) -> bool:
+        """Whether the spread of a layer is neither stated nor known."""
+        return layer not in SPREADS and layer not in dict(self.spreads)
+
     def with_spreads(self, layers: Mapping[str, np.ndarray]) -> Segmenting:
         """The same with a spread of every layer: those that are not stated are measured on the given pixels.
 
         Args:
-            layers: of a scene, decimated, or of a patch: any arrays, NaN where missing.
+            layers: of a scene or some of it, or of a patch: arrays of any shape, NaN where missing.
         """
         known = SPREADS | dict(self.spreads)
-        return replace(
-            self,
-            spreads=tuple(
-                (name, known[name] if name in known else spread(lookup(layers, name, "layer"))) for name in self.layers
-            ),
-        )
+        measured = {name: spread(lookup(layers, name, "layer")) for name in self.layers if self.needs_measuring(name)}
+        return replace(self, spreads=tuple((name, (known | measured)[name]) for name in self.layers))
 
 
 def spread(values: np.ndarray) -> float:
