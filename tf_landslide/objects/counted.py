@@ -1,4 +1,4 @@
-"""Objects of patches reduced to a table and counts of pixels: rules are fitted and judged on it, images no longer needed."""
+"""Objects of patches reduced to a table and counts of pixels, by which rules are fitted and judged without any image."""
 
 from __future__ import annotations
 

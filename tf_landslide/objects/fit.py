@@ -14,7 +14,7 @@ import numpy as np
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics.counts import scores
 from tf_landslide.objects.conditions import ConditionSet, Marks
-from tf_landslide.objects.counted import ACCEPTED, REJECTED, Counted
+from tf_landslide.objects.counted import ACCEPTED, REJECTED, Counted, on_grid
 from tf_landslide.objects.forest import Forest
 from tf_landslide.objects.rules import Rules
 
@@ -38,8 +38,17 @@ class Choice:
     marks: Marks
 
 
-def best_choice(confidence: np.ndarray, objects: Counted) -> Choice:
-    """The confidence to accept from and the marks that have the best F1 of all pixels; of equals the first."""
+def best_choice(confidence: np.ndarray, objects: Counted, marks: Marks | None = None) -> Choice:
+    """The confidence to accept from and the marks that have the best F1 of all pixels; of equals the first.
+
+    Args:
+        confidence: (N,) of the objects.
+        objects: of P patches.
+        marks: to keep to; None tries all.
+    """
+    accepted, rejected = np.arange(len(ACCEPTED)), np.arange(len(REJECTED))
+    if marks is not None:
+        accepted, rejected = (np.array([place]) for place in on_grid(marks))
     places = np.searchsorted(ACCEPT, confidence, side="right")  # accepted at ACCEPT[k] where place > k
     total = objects.landslide.sum() + objects.outside[:, [0, 2]].sum()
     base = objects.outside[:, :2].sum(0)
@@ -52,12 +61,12 @@ def best_choice(confidence: np.ndarray, objects: Counted) -> Choice:
         ]
         return np.reshape(flat, (*counts.shape[:2], len(ACCEPT)))
 
-    taken = above(objects.accepted)
-    refused = objects.rejected.sum(-1)[..., None] - above(objects.rejected)
+    taken = above(objects.accepted[accepted])
+    refused = objects.rejected[rejected].sum(-1)[..., None] - above(objects.rejected[rejected])
     marked = taken[:, None] + refused[None] + base[:, None]  # (A, R, 2, accept)
     f1 = scores(marked[:, :, 0], marked[:, :, 1], total - marked[:, :, 0])["f1"]
     i, j, k = np.unravel_index(int(f1.argmax()), f1.shape)
-    return Choice(float(f1.max()), ACCEPT[k], Marks(ACCEPTED[i], REJECTED[j]))
+    return Choice(float(f1.max()), ACCEPT[k], Marks(ACCEPTED[accepted[i]], REJECTED[rejected[j]]))
 
 
 def fit_rules(rules: Rules, objects: Counted) -> Rules:
@@ -76,6 +85,7 @@ def fit_rules(rules: Rules, objects: Counted) -> Rules:
         before = search.best.f1
         for where, candidates in search.coordinates():
             search.move(where, candidates)
+        search.choose_marks()
         if search.best.f1 - before < _LEAST:
             break
     return replace(search.rules, accept=search.best.accept, marks=search.best.marks)
@@ -84,8 +94,8 @@ def fit_rules(rules: Rules, objects: Counted) -> Rules:
 def fit_forest(rules: Rules, objects: Counted, *, folds: int = FOLDS, seed: int = 0) -> Rules:
     """The rules with a forest that gives the confidence, grown on objects.
 
-    What it says of objects it was grown on is worth little; so confidence to accept and marks are chosen by what forests
-    grown on other patches say of each.
+    What it says of objects it was grown on is worth little; so confidence to accept and marks are chosen by what
+    forests grown on other patches say of each.
     """
     _check(objects)
     held_out = np.zeros(len(objects.patch))
@@ -179,10 +189,16 @@ class _Search:
                 degrees[j] = condition.degree(self._column(condition.attribute))
             joined = [*self._joined[:i], changed.joined(degrees), *self._joined[i + 1 :]]
             rules = replace(self.rules, sets=sets)
-            found = best_choice(rules.judged(joined), self.objects)
+            found = best_choice(rules.judged(joined), self.objects, self.best.marks)
             if found.f1 > self.best.f1 + _LEAST:
                 self.best, self.rules, self._joined = found, rules, joined
                 self._degrees[i] = degrees
+
+    def choose_marks(self) -> None:
+        """Try all marks."""
+        found = best_choice(self.rules.judged(self._joined), self.objects)
+        if found.f1 > self.best.f1 + _LEAST:
+            self.best = found
 
 
 def _with(s: ConditionSet, j: int | None, values: tuple[float, ...]) -> ConditionSet:

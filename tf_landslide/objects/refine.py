@@ -1,27 +1,27 @@
-"""Refining: a network's probability, cut into objects, some of which are taken for landslides. One way for a patch and a
-scene.
-"""
+"""Refining: a network's probability, cut into objects, some of which are taken for landslides; of a patch, of a scene."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.bands.recipes import INDICES, available, channel
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.attributes import measure
+from tf_landslide.objects.attributes import measure, measure_scene
 from tf_landslide.objects.conditions import Table
 from tf_landslide.objects.rules import Rules
 from tf_landslide.objects.segments import segment
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.scenes.grid import Window
+from tf_landslide.objects.tiled import Segments, segment_scene
+from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.layers import Layer
 from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.writer import NO_DATA
 
 PROBABILITY = "probability"
 _VISIBLE = ("red", "green", "blue")
@@ -145,7 +145,7 @@ def refine(
         rules: to refine by; what they ask for and is not there is left out.
         threshold: of the network.
         pixel_size: in metres, where it is known.
-        units: of the layers, as ``layer_units`` gives them; a layer without one is taken to be in the unit that is needed.
+        units: of the layers, as ``layer_units`` gives them; any other is taken to be in the unit that is needed.
 
     Raises:
         LandslideError: as ``usable``, or shapes differ.
@@ -162,3 +162,79 @@ def refine(
 def untold(rules: Rules, table: Table) -> dict[str, str]:
     """Attributes that rules ask for and a table lacks."""
     return dict.fromkeys(rules.left_out(table), "cannot be told of these data")
+
+
+@dataclass(frozen=True)
+class RefinedScene:
+    """A scene, refined; its pixels are read window by window.
+
+    Attributes:
+        segments: the objects.
+        table: attributes of them, (N,) each.
+        confidence: (N,) of the rules.
+        rules: as they were asked.
+        left_out: as of ``Refined``.
+        probability: of the network.
+        threshold: of the network.
+    """
+
+    segments: Segments
+    table: Table
+    confidence: np.ndarray
+    rules: Rules
+    left_out: Mapping[str, str]
+    probability: Layer
+    threshold: float
+
+    def mask(self, window: Window) -> np.ndarray:
+        """(H, W) bool, true on landslides."""
+        labels, probability = self.segments.read(window), self.probability(window)
+        return decided(labels, probability, self.confidence, self.rules, self.threshold)
+
+    def confidence_of(self, window: Window) -> np.ndarray:
+        """(H, W) float32 confidence of each pixel's object, NaN where there is none."""
+        return np.concatenate([[np.nan], self.confidence]).astype(np.float32)[self.segments.read(window)]
+
+
+def refine_scene(
+    probability: Layer,
+    layers: Mapping[str, Layer],
+    rules: Rules,
+    grid: Grid,
+    folder: Path,
+    *,
+    threshold: float,
+    units: Mapping[str, str] | None = None,
+) -> RefinedScene:
+    """Refine a scene; what is held in memory is a strip of it and its objects' attributes.
+
+    Args:
+        probability: of the network, NaN where nothing can be told.
+        layers: as ``scene_layers`` gives them.
+        rules: to refine by.
+        grid: of the scene.
+        folder: for the objects' labels, 4 bytes a pixel; they are needed as long as the result is.
+        threshold: of the network.
+        units: of the layers.
+
+    Raises:
+        LandslideError: as ``refine``, or the disk is full.
+    """
+    planes = {PROBABILITY: probability, **layers}
+    fitting, left_out = usable(rules, planes, units or {})
+    segments = segment_scene(planes, grid.shape, fitting.segments, folder)
+    table = measure_scene(segments, planes, grid, threshold=threshold)
+    left_out |= untold(fitting, table)
+    return RefinedScene(segments, table, fitting.confidence(table), fitting, left_out, probability, threshold)
+
+
+def strips(refined: RefinedScene, height: int = 512) -> Iterator[tuple[int, np.ndarray]]:
+    """The refined mask from north to south: the first row of a strip, and (h, W) uint8: 0, 1, 255 where nothing can be
+    told.
+    """
+    rows, columns = refined.segments.shape
+    for top in range(0, rows, height):
+        window = Window(top, 0, min(height, rows - top), columns)
+        mask = refined.mask(window).astype(np.uint8)
+        mask[np.isnan(refined.probability(window))] = NO_DATA
+        yield top, mask
