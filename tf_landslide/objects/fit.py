@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics.counts import scores
-from tf_landslide.objects.conditions import ConditionSet, Marks
+from tf_landslide.objects.conditions import Condition, ConditionSet, Marks
 from tf_landslide.objects.counted import ACCEPTED, REJECTED, Counted, on_grid
 from tf_landslide.objects.forest import Forest
 from tf_landslide.objects.rules import Rules
@@ -24,6 +24,7 @@ ACCEPT = tuple(k / 20 for k in range(1, 20))
 FOLDS = 5
 _SUPPORT, _REJECT = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MIDDLE = (0.05, 0.95)
 _ROUNDS = 4
 _LEAST = 2e-4  # of F1, below which nothing is moved: noise
 _MAJORITY = 0.5  # of an object's pixels, for it to be a landslide
@@ -170,10 +171,10 @@ class _Search:
         for i, s in enumerate(self.rules.sets):
             if not np.isfinite(self._joined[i]).any():
                 continue
+            yield (i, None), [(w,) for w in (_SUPPORT if s.decides == "support" else _REJECT)]
             for j, c in enumerate(s.conditions):
                 if c.fitted:
                     yield (i, j), _ramps(self._column(c.attribute), self.objects)
-            yield (i, None), [(w,) for w in (_SUPPORT if s.decides == "support" else _REJECT)]
 
     def move(self, where: Where, candidates: list[tuple[float, ...]]) -> None:
         """Move one number to the best of the candidates, if that is better than where it is."""
@@ -221,16 +222,24 @@ def _ramps(values: np.ndarray, objects: Counted) -> list[tuple[float, ...]]:
     return [(low, high) for n, low in enumerate(ordered) for high in ordered[n + 1 :]]
 
 
-def with_units(rules: Rules, units: Mapping[str, str]) -> Rules:
-    """The rules, ramps that were fitted taken to be in the units of the data that they were fitted on."""
+def begun(rules: Rules, objects: Counted, units: Mapping[str, str]) -> Rules:
+    """Rules to begin fitting with, on data whose layers may be in other units than the rules were written in.
 
-    def stated(s: ConditionSet) -> ConditionSet:
-        return replace(
-            s,
-            conditions=tuple(
-                replace(c, needs={layer: units.get(layer, unit) for layer, unit in c.needs.items()}) if c.fitted else c
-                for c in s.conditions
-            ),
-        )
+    A ramp that is in another unit, and may be fitted, begins over the middle nine tenths of what is seen; its set begins
+    without weight.
+    """
 
-    return replace(rules, sets=tuple(map(stated, rules.sets)))
+    def restated(c: Condition) -> Condition:
+        other = {layer: units[layer] for layer, unit in c.needs.items() if units.get(layer, unit) != unit}
+        values = objects.table.get(c.attribute, np.empty(0))
+        finite = values[np.isfinite(values)]
+        if not (c.fitted and other and finite.size):
+            return c
+        low, high = (float(f"{end:.3g}") for end in np.quantile(finite, _MIDDLE))
+        return replace(c.with_ramp(low, high) if low < high else c, needs={**c.needs, **other})
+
+    sets = []
+    for s in rules.sets:
+        conditions = tuple(map(restated, s.conditions))
+        sets.append(s if conditions == s.conditions else replace(s, conditions=conditions, weight=0.0))
+    return replace(rules, sets=tuple(sets))

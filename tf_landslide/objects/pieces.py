@@ -5,6 +5,7 @@ Neighbours share an edge of a pixel (4-connectivity), here and wherever segments
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,12 @@ class Borders:
         a, b = (np.concatenate([pair[i].ravel() for pair in sides]) for i in (0, 1))
         different = a != b  # first, for most are not
         return cls.of_pairs(a[different], b[different])
+
+    @classmethod
+    def merged(cls, parts: Sequence[Borders]) -> Borders:
+        """Those of several parts of an image; a pair's lengths add up."""
+        a, b, length = (np.concatenate([getattr(part, name) for part in parts]) for name in ("a", "b", "length"))
+        return cls.of_pairs(a, b, length)
 
     def renamed(self, names: np.ndarray) -> Borders:
         """After each label became ``names[label]``."""
