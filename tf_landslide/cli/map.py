@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tf_landslide.cli.objects import read_rules
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.core.extras import extra
@@ -30,6 +31,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fill-holes", type=float, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
+    parser.add_argument("--objects", metavar="RULES", help="refine the mask by its objects: landslide, or a YAML file")
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
     parser.add_argument(
         "--schema",
@@ -101,6 +103,7 @@ def run(a: Arguments) -> None:
         from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
+    rules = read_rules(a.objects)
     predictor = load_predictor(a.model)
     inputs = Inputs(
         scene=tuple(a.scene),
@@ -128,6 +131,7 @@ def run(a: Arguments) -> None:
         fill_holes=a.fill_holes,
         smooth=a.smooth,
         schema=a.schema,
+        rules=rules,
         model=a.model,
         warnings=tuple(told),
         event_date_from=a.event_from,

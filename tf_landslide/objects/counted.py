@@ -1,4 +1,4 @@
-"""Objects of patches reduced to a table and counts of pixels, by which rules are fitted and judged without any image."""
+"""Objects of patches reduced to a table and counts of pixels: rules are fitted and judged without any image."""
 
 from __future__ import annotations
 

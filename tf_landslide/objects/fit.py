@@ -225,8 +225,8 @@ def _ramps(values: np.ndarray, objects: Counted) -> list[tuple[float, ...]]:
 def begun(rules: Rules, objects: Counted, units: Mapping[str, str]) -> Rules:
     """Rules to begin fitting with, on data whose layers may be in other units than the rules were written in.
 
-    A ramp that is in another unit, and may be fitted, begins over the middle nine tenths of what is seen; its set begins
-    without weight.
+    A ramp that is in another unit, and may be fitted, begins over the middle nine tenths of what is seen; its set
+    begins without weight.
     """
 
     def restated(c: Condition) -> Condition:

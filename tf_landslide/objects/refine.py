@@ -1,4 +1,4 @@
-"""Refining: a network's probability, cut into objects, some of which are taken for landslides; of a patch, of a scene."""
+"""Refining: a network's probability cut into objects, some of which are landslides; of a patch, of a scene."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tf_landslide.objects.attributes import measure, measure_scene
 from tf_landslide.objects.conditions import Table
 from tf_landslide.objects.rules import Rules
 from tf_landslide.objects.segments import segment
-from tf_landslide.runs.card import ModelCard
 from tf_landslide.objects.tiled import Segments, segment_scene
+from tf_landslide.runs.card import ModelCard
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.layers import Layer
 from tf_landslide.scenes.scene import Scene
@@ -88,7 +88,10 @@ def scene_layers(scene: Scene, card: ModelCard) -> dict[str, Layer]:
         inner = channels[margin : margin + window.height, margin : margin + window.width]
         return patch_layers(inner, card)
 
-    return {name: (lambda window, name=name: read(window)[name]) for name in layer_names(card)}
+    def layer(name: str) -> Layer:
+        return lambda window: read(window)[name]
+
+    return {name: layer(name) for name in layer_names(card)}
 
 
 def usable(rules: Rules, layers: Mapping[str, Any], units: Mapping[str, str]) -> tuple[Rules, dict[str, str]]:
