@@ -9,19 +9,24 @@ from scipy import ndimage
 from tests.objects.test_segments import METHODS, blobs, check_partition
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects import tiles
+from tf_landslide.objects.pieces import connected
 from tf_landslide.objects.segmenters import SEGMENTERS
 from tf_landslide.objects.segments import Segmenting, segment
-from tf_landslide.objects.stitch import Seen, Stitcher
+from tf_landslide.objects.stitch import Seen, Stitcher, _Side, _touching
 from tf_landslide.objects.tiled import FILE, segment_scene
 from tf_landslide.objects.tiles import Tiles
 from tf_landslide.scenes.grid import Window
 
 
+def use_small_tiles(patch):
+    for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
+        patch.setattr(tiles, name, value)
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of some 40 pixels, so that small scenes have many."""
-    for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
-        monkeypatch.setattr(tiles, name, value)
+    use_small_tiles(monkeypatch)
 
 
 def readers(layers):
@@ -45,11 +50,9 @@ def scene(shape, seed=0, gaps=True):
     shape=st.tuples(st.integers(1, 130), st.integers(1, 130)), size=st.sampled_from([9, 30, 64]), seed=st.integers(0)
 )
 def test_segments_of_a_scene_are_a_partition(method, shape, size, seed, tmp_path_factory):
-    seed %= 10**6
     layers = scene(shape, seed)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_SIDE": 40, "_MARGIN": 12, "_SIDE_STEPS": 2, "_MARGIN_STEPS": 2}.items():
-            patch.setattr(tiles, name, value)
+        use_small_tiles(patch)
         wanted = Segmenting(method, size, ("a", "b"))
         found = segment_scene(readers(layers), shape, wanted, tmp_path_factory.mktemp("s"))
     labels = labels_of(found)
@@ -64,8 +67,9 @@ def test_segments_of_a_scene_are_a_partition(method, shape, size, seed, tmp_path
         assert not labels[around].any()
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("method", METHODS)
-def test_blocks_threads_and_order_change_no_byte(method, tmp_path, small_tiles, monkeypatch):
+def test_blocks_threads_and_order_change_no_byte(method, tmp_path, monkeypatch):
     layers, wanted = scene((170, 215)), Segmenting(method, 30, ("a", "b"))
     files = []
     for i, (per_side, threads) in enumerate([(1, 1), (2, 2), (3, 1), (9, 3)]):
@@ -78,7 +82,8 @@ def test_blocks_threads_and_order_change_no_byte(method, tmp_path, small_tiles, 
     assert len(set(files)) == 1
 
 
-def test_tiles_in_any_order_are_named_alike(small_tiles):
+@pytest.mark.usefixtures("small_tiles")
+def test_tiles_in_any_order_are_named_alike():
     wanted = Segmenting("slic", 30, ("a", "b")).with_spreads(scene((100, 130)))
     cut, layers = Tiles.of((100, 130), wanted), scene((100, 130))
     seen = []
@@ -95,6 +100,23 @@ def test_tiles_in_any_order_are_named_alike(small_tiles):
     assert results[0] == results[1]
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_segments_are_one_object_where_they_share_most_of_what_they_cover(seed):
+    """Two views of a strip whose line lies between columns 4 and 5, against sets of pixels."""
+    rng = np.random.default_rng(seed)
+    first = connected(np.kron(rng.integers(0, 3, (3, 3)), np.ones((3, 4), int)))
+    second = np.roll(first, rng.integers(-2, 3), axis=int(rng.integers(2)))
+    second[first == 0], first[second == 0] = 0, 0
+    lines = first[:, 4], second[:, 5]
+    a, b, same = _touching(_Side(first, lines[0] * 10, lines[0]), _Side(second, lines[1] * 10, lines[1]))
+    there = (lines[0] > 0) & (lines[1] > 0)
+    assert a.tolist() == (lines[0][there] * 10).tolist() and b.tolist() == (lines[1][there] * 10).tolist()
+    for i, j, one in zip(lines[0][there], lines[1][there], same, strict=True):
+        pixels = {tuple(p) for p in np.argwhere(first == i)}, {tuple(p) for p in np.argwhere(second == j)}
+        assert one == (2 * len(pixels[0] & pixels[1]) > len(pixels[0] | pixels[1]))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_scene_of_one_tile_is_a_patch(method, tmp_path):
     layers, wanted = scene((70, 90)), Segmenting(method, 30, ("a", "b"))
@@ -104,8 +126,9 @@ def test_a_scene_of_one_tile_is_a_patch(method, tmp_path):
     assert found.settings == wanted.with_spreads(layers)
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("method", METHODS)
-def test_a_disc_across_the_corner_of_tiles_is_one_object(method, tmp_path, small_tiles):
+def test_a_disc_across_the_corner_of_tiles_is_one_object(method, tmp_path):
     """It lies on four tiles. With the slightest compactness superpixels too keep to it."""
     wanted = Segmenting(method, 100, ("a",), compactness=0.01, smoothing=0, spreads={"a": 0.1})
     side = Tiles.of((100, 100), wanted).side
@@ -132,7 +155,8 @@ def test_the_lines_between_tiles_hardly_show(method, apart, tmp_path):
         assert cut[line].mean() < wanted_cut[line].mean() + 0.05
 
 
-def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, small_tiles, monkeypatch):
+@pytest.mark.usefixtures("small_tiles")
+def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, monkeypatch):
     layers = scene((40, 200), gaps=False)
     layers["a"][:, 40:] = np.nan
     asked, segmented = [], []
@@ -146,7 +170,8 @@ def test_empty_tiles_are_neither_read_on_nor_segmented(tmp_path, small_tiles, mo
     assert not labels_of(found)[:, 40:].any() and labels_of(found)[:, :40].all()
 
 
-def test_spreads_are_the_scenes_and_are_kept(tmp_path, small_tiles):
+@pytest.mark.usefixtures("small_tiles")
+def test_spreads_are_the_scenes_and_are_kept(tmp_path):
     layers = {"a": np.random.default_rng(0).normal(0, 4, (400, 500)).astype(np.float32)}
     found = segment_scene(readers(layers), (400, 500), Segmenting("watershed", 25, ("a",)), tmp_path)
     assert dict(found.settings.spreads)["a"] == pytest.approx(4, rel=0.02)
@@ -161,7 +186,7 @@ def test_one_pixel_and_reading_beyond_the_scene(tmp_path):
 def test_a_failure_leaves_no_file_and_a_wrong_layer_is_named(tmp_path):
     wanted = Segmenting(layers=("a",), spreads={"a": 1.0})
     with pytest.raises(LandslideError, match=r"layer 'a' gives \(2, 2\) for a window of \(3, 3\)"):
-        segment_scene({"a": lambda window: np.ones((2, 2))}, (3, 3), wanted, tmp_path)
+        segment_scene({"a": lambda _: np.ones((2, 2))}, (3, 3), wanted, tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(LandslideError, match="unknown layer 'a'; did you mean 'aa'"):
         segment_scene(readers({"aa": np.ones((3, 3))}), (3, 3), wanted, tmp_path)

@@ -167,14 +167,22 @@ class _Search:
         return self.objects.table.get(name, self._missing)
 
     def coordinates(self) -> Iterator[tuple[Where, list[tuple[float, ...]]]]:
-        """Every number that may move and where to; sets of which nothing can be told are left alone."""
+        """What may move and where to: the weight of each set, and each ramp with its set's weight.
+
+        Sets of which nothing can be told are left alone.
+        """
         for i, s in enumerate(self.rules.sets):
             if not np.isfinite(self._joined[i]).any():
                 continue
-            yield (i, None), [(w,) for w in (_SUPPORT if s.decides == "support" else _REJECT)]
+            weights = _SUPPORT if s.decides == "support" else _REJECT
+            yield (i, None), [(w,) for w in weights]
             for j, c in enumerate(s.conditions):
-                if c.fitted:
-                    yield (i, j), _ramps(self._column(c.attribute), self.objects)
+                if c.fitted:  # of a set without weight a ramp alone changes nothing
+                    given = (
+                        [w for w in weights if w > 0] if self.rules.sets[i].weight == 0 else [self.rules.sets[i].weight]
+                    )
+                    ramps = _ramps(self._column(c.attribute), self.objects)
+                    yield (i, j), [(*ramp, weight) for ramp in ramps for weight in given]
 
     def move(self, where: Where, candidates: list[tuple[float, ...]]) -> None:
         """Move one number to the best of the candidates, if that is better than where it is."""
@@ -205,8 +213,9 @@ class _Search:
 def _with(s: ConditionSet, j: int | None, values: tuple[float, ...]) -> ConditionSet:
     if j is None:
         return replace(s, weight=values[0])
-    moved = s.conditions[j].with_ramp(*values)
-    return replace(s, conditions=(*s.conditions[:j], moved, *s.conditions[j + 1 :]))
+    low, high, weight = values
+    moved = s.conditions[j].with_ramp(low, high)
+    return replace(s, weight=weight, conditions=(*s.conditions[:j], moved, *s.conditions[j + 1 :]))
 
 
 def _ramps(values: np.ndarray, objects: Counted) -> list[tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,8 @@ from tf_landslide.objects.segmenting import Segmenting
 PROGRAM = "otbcli_LargeScaleMeanShift"
 RANGE_RADIUS = 0.4
 """Of the mean shift, in spreads."""
+
+_ABORTED = 128  # a shell's status above that tells a signal
 
 
 def large_scale_mean_shift(planes: np.ndarray, settings: Segmenting) -> np.ndarray:
@@ -54,7 +57,15 @@ def large_scale_mean_shift(planes: np.ndarray, settings: Segmenting) -> np.ndarr
 
 
 def _run(command: list[str], folder: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    """Run Orfeo's program; once more where it was aborted, as it is about once in a hundred runs, whatever it is given.
+
+    On one thread: tiles run beside one another.
+    """
+    environment = os.environ | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+        if 0 <= done.returncode <= _ABORTED:
+            break
     if done.returncode:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         said = next((line for line in lines if "FATAL" in line or "ERROR" in line), (lines or ["nothing"])[-1])

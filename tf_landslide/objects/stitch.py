@@ -2,8 +2,8 @@
 
 Two neighbouring tiles both see the ground along their line, each with margin beyond it. A segment of one and a segment
 of the other that touch at the line are the same object where, in a strip along it, they share more than half of what
-they cover together (so none has two partners). What the line cuts off and is small then joins a neighbour, as small pieces
-do everywhere. All of it is decided after all tiles are seen, so their order does not matter.
+they cover together (so none has two partners). What the line cuts off and is small then joins a neighbour, as small
+pieces do everywhere. All of it is decided after all tiles are seen, so their order does not matter.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def _touching(first: _Side, second: _Side) -> tuple[np.ndarray, np.ndarray, np.n
     a, b = first.segments[there].astype(np.int64), second.segments[there].astype(np.int64)
     base = int(second.strip.max(initial=0)) + 1
     pairs, shared = np.unique(first.strip.ravel().astype(np.int64) * base + second.strip.ravel(), return_counts=True)
+    place = np.searchsorted(pairs, a * base + b).clip(max=len(pairs) - 1)
+    both = np.where(pairs[place] == a * base + b, shared[place], 0)
     areas = [np.bincount(side.strip.ravel()) for side in (first, second)]
-    both = shared[np.searchsorted(pairs, a * base + b).clip(max=len(pairs) - 1)]
-    both = np.where(np.isin(a * base + b, pairs), both, 0)
     same = both > _SAME * (areas[0][a] + areas[1][b] - both)
     return first.pieces[there].astype(np.int64), second.pieces[there].astype(np.int64), same
