@@ -81,7 +81,8 @@ class Strip:
     def read(self, name: str, halo: int) -> tuple[np.ndarray, int]:
         """A layer's rows and ``halo`` more on either side as far as the image reaches, and the first one's number."""
         start, end = max(self.top - halo, 0), min(self.bottom + halo, self.image.shape[0])
-        return self.image.layers[name](start, end), start
+        values = self.image.layers[name](start, end)
+        return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64), start
 
     def sum(self, values: np.ndarray | None = None) -> np.ndarray:
         """(k,) sums of ``values``, (h, W), over each segment's pixels here; their number where there are none."""

@@ -155,6 +155,7 @@ class Texture:
 
     def add(self, strip: Strip, values: np.ndarray) -> None:
         """``values``: (h + 1, W) over the row above the strip and its rows, NaN where missing."""
+        values = values.astype(np.float64)
         known = np.isfinite(values)
         where = np.where(known, strip.around, 0)
         scaled = (np.where(known, values, self._low) - self._low) / self._step
