@@ -119,11 +119,8 @@ def caveat(rules: Rules, masks_sha256: str) -> str | None:
     fit: Mapping[str, Any] = rules.fit
     if not fit or fit.get("masks_sha256") != masks_sha256:
         return None
-    held_out = fit.get("held_out")
-    told = ""
-    if isinstance(held_out, Mapping) and "f1_difference" in held_out:
+    told, held_out = "", fit.get("held_out")
+    if isinstance(held_out, Mapping) and {"f1_difference", "interval"} <= set(held_out):
         low, high = held_out["interval"]
-        told = (
-            f"; on held-out folds of it they changed F1 by {held_out['f1_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-        )
+        told = f"; on held-out folds F1 changed by {held_out['f1_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
     return f"The rules were fitted on these very patches, so that their scores here flatter{told}."
