@@ -63,13 +63,14 @@ def test_the_mask_is_what_each_pixel_s_object_says():
 
 def test_a_patch_is_refined_object_by_object(patch):
     probability, layers = patch
-    found = refine(probability, layers, RULES, threshold=0.4, pixel_size=10.0)
+    rules = replace(RULES, accept=0.5, marks=Marks(0.5, 1.0))
+    found = refine(probability, layers, rules, threshold=0.4, pixel_size=10.0)
     assert found.mask.shape == SHAPE and found.mask.dtype == bool and not found.mask[:5, :7].any()
     assert found.labels.max() == len(found.confidence) > 5
-    low, high = RULES.marks.levels(0.4)
+    low, high = rules.marks.levels(0.4)
     for number, confidence in enumerate(found.confidence, 1):
         pixels = found.labels == number
-        level = low if confidence >= RULES.accept else high
+        level = low if confidence >= rules.accept else high
         np.testing.assert_array_equal(found.mask[pixels], probability[pixels] >= np.float32(level))
     assert found.mask[38:43, 15:30].sum() == 0 and found.mask[13:18, 13:18].all()
     assert not found.mask[18:23, 58:63].any()  # as probable, but on flat ground

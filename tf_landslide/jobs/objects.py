@@ -13,18 +13,21 @@ import yaml
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_text
+from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.metrics.counts import judged_counts, paired_difference
 from tf_landslide.metrics.objects import ObjectCounts
 from tf_landslide.objects.counted import Counted, Seen
 from tf_landslide.objects.fit import FOLDS, begun, cross_validated, fit_forest, fit_rules
 from tf_landslide.objects.judging import MasksDigest, Refiner, compared, pixel_counts
-from tf_landslide.objects.refine import decided, layer_units
+from tf_landslide.objects.refine import PROBABILITY, decided, layer_units, patch_layers
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
+from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.splits import open_splits
 
+_SAMPLED = 64  # patches that spreads are measured on
 SPLIT = "valid"  # the only one that anything is fitted on
 
 
@@ -53,6 +56,7 @@ def fit(
         raise LandslideError(f"{out}: expected a file to write rules to, NAME.yaml")
     threshold = run.threshold  # an unfinished run is refused before any reading
     source = open_splits(run.config, data_dir, splits=[SPLIT])[SPLIT]
+    rules = _with_spreads(rules, source, run.card())
     seen, digest = _seen(run, source, rules, threshold)
     objects = Counted.of(seen, threshold)
     start = begun(rules, objects, layer_units(run.card()))
@@ -91,10 +95,33 @@ def write_rules(path: Path, rules: Rules) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         rules.forest.write(file)
         values["forest"] = file.name
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None))
+    write_text(path, yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
-def _seen(run: Run, source: Any, rules: Rules, threshold: float) -> tuple[list[Seen], str]:
+class _Dumper(yaml.SafeDumper):
+    """Lists of numbers and names on one line, all else line by line."""
+
+
+def _list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
+    plain = all(isinstance(value, (int, float, str)) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=plain)
+
+
+_Dumper.add_representer(list, _list)
+
+
+def _with_spreads(rules: Rules, source: PatchSource, card: ModelCard) -> Rules:
+    """The rules, with the spreads of the data: patches and scenes are cut into like segments then."""
+    chosen = np.unique(np.linspace(0, len(source) - 1, _SAMPLED).astype(int))
+    patches = [patch_layers(channels, card) for channels in source.fetch(chosen)[0]]
+    layers = {name: np.stack([patch[name] for patch in patches]) for name in patches[0]}
+    there = tuple(name for name in rules.segments.layers if name in (PROBABILITY, *layers))
+    if not there:
+        return rules  # refining says what is missing
+    return replace(rules, segments=replace(rules.segments, layers=there).with_spreads(layers))
+
+
+def _seen(run: Run, source: PatchSource, rules: Rules, threshold: float) -> tuple[list[Seen], str]:
     """Every patch of the split with its objects, and the digest of its masks."""
     predictor = predictor_of(run)
     refiner, digest, seen = Refiner(predictor.card, rules, threshold), MasksDigest(), []

@@ -213,7 +213,7 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
     if objects := summary.get("objects"):
         told.append(
             f"Mask and polygons are refined by objects (rules {objects['rules']}): {summary['landslide_pixels']:,} "
-            f"pixels are landslides here, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
+            f"pixels of landslides, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
         )
         if objects["left_out"]:
             told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
