@@ -146,6 +146,12 @@ def test_the_same_rules_work_on_all_data_and_say_what_they_lack(layout, channels
     assert without <= set(found.left_out) and np.isfinite(found.confidence).all()
 
 
+def test_a_patch_without_a_valid_pixel():
+    nothing = np.full((20, 30), np.nan, np.float32)
+    found = refine(nothing, dict.fromkeys(("red", "green", "blue", "ndvi"), nothing), RULES, threshold=0.4)
+    assert not found.mask.any() and not found.labels.any() and not len(found.confidence) and not found.left_out
+
+
 def test_segments_by_layers_that_are_not_there():
     rules = replace(RULES, segments=replace(RULES.segments, layers=("nir",)))
     with pytest.raises(LandslideError, match="segments need one of nir; the data have probability, red"):

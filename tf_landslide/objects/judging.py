@@ -49,11 +49,13 @@ class Comparison:
         self._refiner, self._digest = refiner, MasksDigest()
         self._counts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         self._objects: tuple[list[ObjectCounts], list[ObjectCounts]] = ([], [])
-        self._left_out: dict[str, str] = {}
+        self._left_out: dict[str, str] | None = None
 
     def look(self, channels: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> None:
         refined = self._refiner(channels, probability)
-        self._left_out |= refined.left_out
+        if len(refined.confidence):  # what no patch can tell
+            known = refined.left_out if self._left_out is None else self._left_out
+            self._left_out = {name: why for name, why in known.items() if name in refined.left_out}
         self._digest.add(mask)
         for marked, counts, objects in zip(
             (probability >= np.float32(self._refiner.threshold), refined.mask), self._counts, self._objects, strict=True
@@ -73,7 +75,7 @@ class Comparison:
         return {**compared(self._counts, self._objects, self._refiner.threshold)} | {
             "rules": rules.name,
             "by_forest": rules.forest is not None,
-            "left_out": self._left_out,
+            "left_out": self._left_out or {},
             "caveat": caveat(rules, self._digest.text),
         }
 

@@ -163,8 +163,9 @@ def refine(
 
 
 def untold(rules: Rules, table: Table) -> dict[str, str]:
-    """Attributes that rules ask for and a table lacks."""
-    return dict.fromkeys(rules.left_out(table), "cannot be told of these data")
+    """Attributes that rules ask for and a table lacks; none of a table without objects."""
+    there = any(len(column) for column in table.values())
+    return dict.fromkeys(rules.left_out(table) if there else (), "cannot be told of these data")
 
 
 @dataclass(frozen=True)
