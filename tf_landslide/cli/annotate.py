@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
-from tf_landslide.cli.scenes import SCENE, add_scene_options, inputs_of
+from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
-
-_NEEDED = ("red", "green", "blue")
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +18,13 @@ def add(commands: Commands) -> None:
         "scenes", nargs="*", metavar="SCENE", help="BEFORE and AFTER: a raster, a .SAFE folder or a manifest each"
     )
     parser.set_defaults(anywhere="scenes")
-    parser.add_argument("--before", nargs="+", default=[], metavar="FILE", help=f"instead: {SCENE}")
+    parser.add_argument(
+        "--before",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="instead: the rasters of a scene, NAME=FILE for a band each",
+    )
     parser.add_argument("--after", nargs="+", default=[], metavar="FILE", help="likewise; its grid is kept")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the candidates")
     parser.add_argument(
@@ -33,26 +37,34 @@ def add(commands: Commands) -> None:
         "--rules", metavar="RULES", help="name or YAML file (default: change; change_visible without near infrared)"
     )
     parser.add_argument("--form-rules", default="change_form", metavar="RULES", help="for groups of accepted segments")
-    parser.add_argument("--min-area", type=float, default=500.0, metavar="M2", help="of a polygon (default 500)")
     parser.add_argument(
-        "--fill-holes", type=float, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
+        "--min-area", type=number_from_0, default=500.0, metavar="M2", help="of a polygon (default 500)"
+    )
+    parser.add_argument(
+        "--fill-holes", type=number_from_0, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
-    parser.add_argument("--event-from", metavar="DATE", help="kept with every polygon (default: the image before's)")
-    parser.add_argument("--event-to", metavar="DATE", help="kept with every polygon (default: the image after's)")
-    add_scene_options(parser)
+    parser.add_argument(
+        "--event-from", type=day, metavar="DATE", help="kept with every polygon (default: the image before's)"
+    )
+    parser.add_argument(
+        "--event-to", type=day, metavar="DATE", help="kept with every polygon (default: the image after's)"
+    )
+    add_inputs(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def run(a: Arguments) -> None:
     before, after = _scenes(a)
+    if a.event_from and a.event_to and a.event_from > a.event_to:
+        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
     with extra("map"):
-        from tf_landslide.scenes.inputs import open_bands  # rasterio
+        from tf_landslide.scenes.inputs import open_inputs  # rasterio
     from tf_landslide.jobs.annotate import AnnotateOptions, annotate  # scikit-image, GeoPandas
 
     with heard() as told:
-        first = open_bands(inputs_of(a, before, ()), _NEEDED)
-        second = open_bands(inputs_of(a, after, a.dem), _NEEDED)
+        first = open_inputs(inputs_of(a, before, terrain=False), None)
+        second = open_inputs(inputs_of(a, after), None)
     options = AnnotateOptions(
         rules=a.rules,
         form=a.form_rules,
@@ -60,8 +72,8 @@ def run(a: Arguments) -> None:
         minimum_area=a.min_area,
         fill_holes=a.fill_holes,
         smooth=a.smooth,
-        event_date_from=a.event_from,
-        event_date_to=a.event_to,
+        event_date_from=a.event_from and a.event_from.isoformat(),
+        event_date_to=a.event_to and a.event_to.isoformat(),
         warnings=tuple(told),
     )
     summary = annotate(first, second, Path(a.out), options)

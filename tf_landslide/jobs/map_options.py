@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_landslide.objects.rules import Rules
 
 from tf_landslide.core.errors import LandslideError
 
@@ -19,6 +23,7 @@ class MapOptions:
         schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
         event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
             happened by its date.
+        rules: refine the mask by its objects; None leaves it as the network marks it.
         model: how the caller named it, for the record.
         warnings: that were told before, for the record.
         whole_paths: name files in the record as the caller did; else by their names alone.
@@ -34,6 +39,7 @@ class MapOptions:
     schema: str = "plain"
     event_date_from: str | None = None
     event_date_to: str | None = None
+    rules: Rules | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
     whole_paths: bool = True

@@ -68,8 +68,15 @@ def pair(before: Scene, after: Scene) -> Pair:
         before, after: any scenes with red, green and blue; near infrared is used where both have it.
 
     Raises:
-        LandslideError: they do not show the same ground.
+        LandslideError: a visible band is not there, or they do not show the same ground.
     """
+    for scene in (before, after):
+        if lacking := [name for name in VISIBLE if name not in scene.bands]:
+            known = ", ".join(scene.names)
+            raise LandslideError(
+                f"{_name(scene)}: has no band {lacking[0]!r} ({known}); say which is which with --bands NAME=N, or give "
+                "NAME=FILE"
+            )
     bands = tuple(name for name in (*VISIBLE, NIR) if name in before.bands and name in after.bands)
     if not _meet(before.grid, after.grid):
         raise LandslideError(

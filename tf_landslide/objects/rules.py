@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +110,14 @@ class Rules:
         return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, those as by default left out; ``from_dict`` takes them back, but for a forest."""
+        """Plain values; ``from_dict`` takes them back, but for a forest. Conditions leave out what is as by default."""
+        cut = self.segments
         return {
             "name": self.name,
             **({"title": self.title} if self.title else {}),
             "accept": self.accept,
-            "marks": stated(self.marks),
-            "segments": stated(self.segments),
+            "marks": asdict(self.marks),
+            "segments": asdict(self.segments) | {"layers": list(cut.layers), "spreads": dict(cut.spreads)},
             **({"fit": dict(self.fit)} if self.fit else {}),
             "sources": dict(self.sources),
             "sets": [

@@ -45,28 +45,20 @@ class Inputs:
     outside: bool = False
 
 
-def open_inputs(inputs: Inputs, recipe: ChannelRecipe) -> Scene:
-    """The scene that a user gives, with the bands that a model needs.
+def open_inputs(inputs: Inputs, recipe: ChannelRecipe | None) -> Scene:
+    """The scene that a user gives, with the bands that a model needs, or with all that it has.
 
     Warns where a surface reflectance is given to a model that learned the top of the atmosphere's.
 
-    Raises:
-        LandslideError: as ``open_bands``.
-    """
-    return open_bands(inputs, tuple(band.name for band in recipe.bands), recipe.layout)
-
-
-def open_bands(inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None = None) -> Scene:
-    """The scene that a user gives, with some bands that it must have.
-
     Args:
-        inputs: of the user.
-        needed: names of bands.
-        learned: layout of the scenes that a model learned from, if there is a model.
+        inputs: as the user gives them.
+        recipe: of the model; None where there is none yet.
 
     Raises:
         LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``.
     """
+    needed = None if recipe is None else tuple(band.name for band in recipe.bands)
+    learned = None if recipe is None else recipe.layout
     first = Path(inputs.scene[0])
     special = is_manifest(first) or is_product(first)
     if special or inputs.layout:
@@ -79,7 +71,7 @@ def open_bands(inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | No
         return _of_product(first, inputs, needed, learned)
     return open_scene(
         inputs.scene,
-        needed,
+        needed or (),
         bands=inputs.bands,
         dem=inputs.dem,
         scale=inputs.scale,
@@ -104,14 +96,19 @@ def _manifest(inputs: Inputs, path: Path) -> Manifest:
 
 
 def _of_manifest(
-    manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None, stack: Path | None = None
+    manifest: Manifest,
+    inputs: Inputs,
+    needed: tuple[str, ...] | None,
+    learned: BandLayout | None,
+    stack: Path | None = None,
 ) -> Scene:
     default = None if stack is None else file(stack)
-    wanted = [name for name in manifest.bands if name in (*needed, *_ALSO)] or list(manifest.bands)
+    asked = () if needed is None else (*needed, *_ALSO)
+    wanted = [name for name in manifest.bands if name in asked] or list(manifest.bands)
     _warn_of_level(manifest.origin.level, learned, str(manifest.path))
     return assemble(
         {name: manifest.open(name, default) for name in wanted},
-        needed,
+        needed or (),
         str(manifest.path),
         dem=open_dem([file(path) for path in inputs.dem]) if inputs.dem else manifest.terrain(),
         clouds=manifest.clouds if inputs.clouds else None,
@@ -119,14 +116,14 @@ def _of_manifest(
     )
 
 
-def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout | None) -> Scene:
+def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...] | None, learned: BandLayout | None) -> Scene:
     product = read_product(path)
-    also = [name for name in _ALSO if product.has(name)]
-    wanted = [name for name in dict.fromkeys((*needed, *also)) if name in CODES]
+    also = [name for name in (CODES if needed is None else _ALSO) if product.has(name)]
+    wanted = [name for name in dict.fromkeys((*(needed or ()), *also)) if name in CODES]
     _warn_of_level(product.level, learned, str(path))
     scene = assemble(
         {name: product.open(name) for name in wanted},
-        needed,
+        needed or (),
         str(path),
         dem=open_dem([file(path) for path in inputs.dem]),
         clouds=product.clouds if inputs.clouds else None,

@@ -1,22 +1,21 @@
-"""How scenes are given on the command line."""
+"""What a scene is given as, for every command that takes one."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tf_landslide.cli.parsing import Arguments
+from tf_landslide.cli.parsing import Arguments, number, number_above_0
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.jobs.map_options import named_bands
 
 if TYPE_CHECKING:
     from tf_landslide.scenes.inputs import Inputs
 
-SCENE = "rasters, NAME=FILE for a band each, a .SAFE folder, or a manifest (YAML, JSON)"
 
-
-def add_scene_options(parser: argparse.ArgumentParser) -> None:
-    """What scenes are, besides their files."""
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a scene is; its files are the command's own arguments."""
     group = parser.add_argument_group("what the scene is")
     group.add_argument(
         "--dem",
@@ -33,9 +32,9 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
         help="bands of the first file (default: by their descriptions, or by file names like post_B04.tif)",
     )
     group.add_argument(
-        "--scale", type=float, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
+        "--scale", type=number_above_0, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
     )
-    group.add_argument("--offset", type=float, metavar="O", help="… + O (default: the file's own, else 0)")
+    group.add_argument("--offset", type=number, metavar="O", help="… + O (default: the file's own, else 0)")
     group.add_argument(
         "--nodata",
         type=_number_or_none,
@@ -57,13 +56,13 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def inputs_of(a: Arguments, scene: Sequence[str], dem: Sequence[str]) -> Inputs:
-    """What the options say of a scene of these files."""
+def inputs_of(a: Arguments, files: list[str], terrain: bool = True) -> Inputs:
+    """The scene that was given, with its terrain model unless ``terrain`` is False."""
     from tf_landslide.scenes.inputs import Inputs  # rasterio
 
     return Inputs(
-        scene=tuple(scene),
-        dem=tuple(map(Path, dem)),
+        scene=tuple(files),
+        dem=tuple(map(Path, a.dem)) if terrain else (),
         layout=Path(a.layout) if a.layout else None,
         bands=a.bands,
         scale=a.scale,
@@ -77,11 +76,18 @@ def inputs_of(a: Arguments, scene: Sequence[str], dem: Sequence[str]) -> Inputs:
 
 def _bands(text: str) -> dict[str, int]:
     try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None
+        if found := named_bands(text):
+            return found
+        raise LandslideError("expected bands as NAME=N,…, e.g. red=3,green=2,blue=1")
+    except LandslideError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _number_or_none(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
+    """A stored value that means nothing; NaN always does, so that ``nan`` names no further one."""
+    if text.lower() in ("none", "nan"):
+        return None
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a number or none, got {text!r}") from None
