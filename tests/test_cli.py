@@ -20,6 +20,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "map",
+    "annotate",
     "search",
     "export",
     "serve",

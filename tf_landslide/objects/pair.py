@@ -74,8 +74,8 @@ def pair(before: Scene, after: Scene) -> Pair:
         if lacking := [name for name in VISIBLE if name not in scene.bands]:
             known = ", ".join(scene.names)
             raise LandslideError(
-                f"{_name(scene)}: has no band {lacking[0]!r} ({known}); say which is which with --bands NAME=N, or give "
-                "NAME=FILE"
+                f"{_name(scene)}: has no band {lacking[0]!r} (it has {known}); say which is which with --bands NAME=N, "
+                "or give NAME=FILE"
             )
     bands = tuple(name for name in (*VISIBLE, NIR) if name in before.bands and name in after.bands)
     if not _meet(before.grid, after.grid):

@@ -8,6 +8,7 @@ upper left corner with the same grid; so what they give at a place depends on it
 from __future__ import annotations
 
 import warnings
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,9 @@ from tf_landslide.objects.segmenting import Segmenting
 # scikit-image's Felzenszwalb takes any number of layers, and wonders at more than three; silenced here, once, since
 # filters are one for all threads.
 warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
+
+# scikit-image takes more than three channels for a mistake; here they are layers
+warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning, __name__)
 
 FELZENSZWALB_SCALE = 0.02
 """Felzenszwalb's k for a size of one pixel: so that on a real image at 10 m segments of size 50 have 50 on average."""

@@ -95,10 +95,11 @@ def write_scene(
     files = SceneFiles(path, *(path.with_name(path.stem + end) for end in ("_dem.tif", "_truth.tif", "_truth.gpkg")))
     stacks = {files.scene: stored}
     if before is not None:
-        files = replace(files, before=path.with_name(path.stem + "_before.tif"))
+        name = path.with_name(path.stem + "_before.tif")
+        files = replace(files, before=name)
         earlier = make_earlier(found, inner.height + 2 * _BORDER, before)[inner.rows, inner.columns].astype(np.uint16)
         earlier[_beyond_the_swath(size)[:, ::-1]] = 0
-        stacks[files.before] = earlier
+        stacks[name] = earlier
     for name, values in stacks.items():
         _write(name, np.moveaxis(values, -1, 0), grid, nodata=None, names=_OPTICAL, scale=REFLECTANCE_SCALE)
     _write(files.dem, dem[None], dem_grid, nodata=float("nan"), names=("dem",))
