@@ -18,6 +18,7 @@ COMMANDS = [
     "inspect",
     "train",
     "evaluate",
+    "objects",
     "predict",
     "map",
     "annotate",

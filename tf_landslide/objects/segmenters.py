@@ -8,7 +8,6 @@ upper left corner with the same grid; so what they give at a place depends on it
 from __future__ import annotations
 
 import warnings
-import warnings
 from collections.abc import Callable
 
 import numpy as np
