@@ -107,8 +107,6 @@ def cut_patches(scene: Scene, out: Path, options: PatchOptions) -> dict[str, Any
         LandslideError: options that cannot be, a file that cannot be read, no polygon on the scene, a scene too small
             to be shared out, too little disk, or a folder that holds something or is in use.
     """
-    if not 0 <= options.missing < 1:
-        raise LandslideError(f"the share of a patch that may be unknown is 0 to below 1, got {options.missing:g}")
     if options.negatives is not None and options.negatives < 0:
         raise LandslideError(f"--negatives must not be negative, got {options.negatives:g}")
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.resolve().name)[:40] or "patches"
@@ -146,7 +144,8 @@ def _cutting(grid: Grid, options: PatchOptions) -> tuple[Cutting, float]:
     metres = options.size / 2 * min(height, width) if options.buffer is None else options.buffer
     stride = options.size if options.stride is None else options.stride
     buffer = metres / height, metres / width
-    return Cutting(options.size, stride, options.valid, options.test, buffer, options.seed), round(metres, 3)
+    cutting = Cutting(options.size, stride, options.valid, options.test, buffer, options.missing, options.seed)
+    return cutting, round(metres, 1)
 
 
 def _told(checked: Checked, options: PatchOptions) -> list[str]:
@@ -192,7 +191,7 @@ def _cut(
         )
     regions = divide(labelled.density, cutting)
     with rasterio.open(path) as labels:
-        cut = pieces(regions, cutting, labels, missing=options.missing, negatives=options.negatives)
+        cut = pieces(regions, cutting, labels, options.negatives)
         _check_splits(cut, cutting, options.polygons)
         needed = bytes_of(layout, cutting.size) * sum(piece.left_out is None for piece in cut)
         require_space(folder, needed, "this dataset")

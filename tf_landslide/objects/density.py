@@ -39,16 +39,45 @@ class Tables:
         parts = zip((density.known, density.landslide), self.totals, strict=True)
         self._weight = sum((counts / total for counts, total in parts if total), np.zeros(density.known.shape))
 
-    def counts(self, window: Window) -> tuple[int, int]:
-        """Known pixels and landslide pixels of a rectangle, to a cell."""
-        side, (rows, columns) = self.density.side, self._weight.shape
-        top, bottom = (min(rows, round(row / side)) for row in (window.row, window.end))
-        left, right = (min(columns, round(c / side)) for c in (window.column, window.column + window.width))
+    def counts(self, rows: Sequence[int], columns: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Known pixels and landslide pixels of squares, to a cell: (R, C) each.
+
+        Args:
+            rows, columns: where they begin.
+            size: of their sides.
+        """
+        (top, bottom), (left, right) = (
+            [
+                np.minimum(np.rint((np.asarray(first) + more) / self.density.side).astype(int), cells)
+                for more in (0, size)
+            ]
+            for first, cells in zip((rows, columns), self._weight.shape, strict=True)
+        )
         known, landslide = (
-            int(table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left])
+            table[np.ix_(bottom, right)]
+            - table[np.ix_(top, right)]
+            - table[np.ix_(bottom, left)]
+            + table[np.ix_(top, left)]
             for table in self._sums
         )
         return known, landslide
+
+    def known_part(self, window: Window, least: int) -> Window:
+        """The smallest part of a window, to a cell, that has all that is known of it; of ``least`` pixels a side."""
+        side, shape = self.density.side, self.density.known.shape
+        first = [window.row // side, window.column // side]
+        last = [min(-(-window.end // side), shape[0]), min(-(-(window.column + window.width) // side), shape[1])]
+        known = self.density.known[first[0] : last[0], first[1] : last[1]] > 0
+        ends = []
+        for axis, (start, length) in enumerate(((window.row, window.height), (window.column, window.width))):
+            where = np.flatnonzero(known.any(axis=1 - axis)) + first[axis]
+            if not len(where):
+                return window
+            low, high = max(start, int(where[0]) * side), min(start + length, (int(where[-1]) + 1) * side)
+            low = max(start, min(low, high - least))
+            ends.append((low, min(start + length, max(high, low + least)) - low))
+        (row, height), (column, width) = ends
+        return Window(row, column, height, width)
 
     def places(self, axis: int, shares: Sequence[float], within: tuple[int, int] | None = None) -> list[int]:
         """The rows (axis 0) or columns (1) that have these shares of the weight before them.

@@ -127,17 +127,14 @@ def pieces(
     regions: Iterable[Region],
     cutting: Cutting,
     labels: rasterio.io.DatasetReader,
-    *,
-    missing: float,
     negatives: float | None,
 ) -> list[Piece]:
     """All patches of all regions, with what each is left out for.
 
     Args:
         regions: of the splits.
-        cutting: sizes and seed.
+        cutting: sizes, seed, and how much of a patch may be unknown.
         labels: as ``write_labels`` wrote them.
-        missing: the largest share of a patch's pixels that may have no label.
         negatives: how many patches of training without a landslide are kept for each with one; None for all.
 
     Raises:
@@ -152,7 +149,7 @@ def pieces(
     for split, window in placed:
         values = labels.read(1, window=window.for_rasterio())
         known = int(np.count_nonzero(values != UNKNOWN))
-        told = known > 0 and known >= (1 - missing) * values.size
+        told = known > 0 and known >= (1 - cutting.missing) * values.size
         found.append(Piece(split, window, known, int(np.count_nonzero(values == 1)), None if told else UNTOLD))
     if negatives is None:
         return found

@@ -19,8 +19,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects.density import Density, Tables
 from tf_landslide.scenes.grid import Window
 
-DIVISIONS = 400
-"""How many divisions are tried."""
+_TRIES, _FEWEST = 2000, 200  # divisions of a small scene, and of the largest
 _PERIOD = 16  # patches from one strip that is held out to the next, so that a large scene is held out in many places
 _EMPTY = 10.0  # added to a division's badness for each split without a patch or without a landslide
 
@@ -35,6 +34,7 @@ class Cutting:
             twice.
         valid, test: their shares; training has the rest. Test may be 0.
         buffer: between the patches of two splits, in rows and in columns.
+        missing: the largest share of a patch's pixels that may be unknown.
         seed: equal seeds give equal divisions.
     """
 
@@ -43,6 +43,7 @@ class Cutting:
     valid: float = 0.2
     test: float = 0.1
     buffer: tuple[float, float] = (64.0, 64.0)
+    missing: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +58,8 @@ class Cutting:
                 "the shares must leave something to train on, and validate on something; got "
                 f"{self.valid:g} for validation and {self.test:g} for test"
             )
+        if not 0 <= self.missing < 1:
+            raise LandslideError(f"the share of a patch that may be unknown is 0 to below 1, got {self.missing:g}")
         if not all(0 <= pixels < math.inf for pixels in self.buffer):
             raise LandslideError(f"the buffer must not be negative, got {self.buffer}")
         if self.seed < 0:
@@ -90,7 +93,8 @@ def divide(density: Density, cutting: Cutting) -> list[Region]:
     rng = np.random.default_rng(cutting.seed)
     tables = Tables(density)
     best: tuple[float, list[Region]] = math.inf, []
-    for _ in range(DIVISIONS):
+    patches = math.prod(density.shape) / cutting.size**2
+    for _ in range(max(_FEWEST, min(_TRIES, int(5e5 / patches)))):
         found = _division(tables, cutting, rng)
         if found and (badness := _badness(found, tables, cutting)) < best[0]:
             best = badness, found
@@ -151,7 +155,8 @@ def _division(tables: Tables, cutting: Cutting, rng: np.random.Generator) -> lis
         if split:
             strip = _strip(axis, start, stop, tables.density.shape)
             found += _crossed(strip, 1 - axis, tables, cutting, rng) if crossed else [(split, strip)]
-    return [Region(split, _drawn_back(window, tables.density.shape, cutting.buffer)) for split, window in found]
+    drawn_back = ((split, _drawn_back(window, tables.density.shape, cutting.buffer)) for split, window in found)
+    return [Region(split, tables.known_part(window, cutting.size)) for split, window in drawn_back]
 
 
 def _held_out(
@@ -233,20 +238,21 @@ def _drawn_back(window: Window, shape: tuple[int, int], buffer: tuple[float, flo
 
 def _badness(regions: Sequence[Region], tables: Tables, cutting: Cutting) -> float:
     """How far the splits are from their shares, and how much is in none."""
-    shares, known, landslide = cutting.shares, dict[str, int](), dict[str, int]()
+    shares, known, landslide = cutting.shares, dict[str, float](), dict[str, float]()
     for region in regions:
         rows, columns = _places(region, cutting)
         if not rows or not columns:
             continue
-        size = cutting.size
-        covered = Window(rows[0], columns[0], rows[-1] + size - rows[0], columns[-1] + size - columns[0])
-        a, b = tables.counts(covered)
-        known[region.split] = known.get(region.split, 0) + a
-        landslide[region.split] = landslide.get(region.split, 0) + b
+        of_patches = tables.counts(rows, columns, cutting.size)
+        kept = of_patches[0] >= (1 - cutting.missing) * cutting.size**2
+        once = math.prod(places[-1] + cutting.size - places[0] for places in (rows, columns))
+        once /= kept.size * cutting.size**2  # patches of training may overlap
+        for counts, values in zip((known, landslide), of_patches, strict=True):
+            counts[region.split] = counts.get(region.split, 0.0) + float(values[kept].sum()) * min(1.0, once)
     badness = 0.0
     for counts, total, weight in zip((known, landslide), tables.totals, (1.0, 2.0), strict=True):
-        kept = sum(counts.values())
-        badness += weight * (1 - kept / total) if total else 0.0
-        badness += sum(abs(counts.get(split, 0) / kept - share) for split, share in shares.items()) if kept else 0.0
+        covered = sum(counts.values())
+        badness += weight * (1 - covered / total) if total else 0.0
+        badness += sum(abs(counts.get(split, 0) / covered - share) for split, share in shares.items()) if covered else 0
         badness += _EMPTY * sum(not counts.get(split) for split in shares) if total else 0.0
     return badness
