@@ -53,17 +53,13 @@ class Tables:
             ]
             for first, cells in zip((rows, columns), self._weight.shape, strict=True)
         )
-        known, landslide = (
-            table[np.ix_(bottom, right)]
-            - table[np.ix_(top, right)]
-            - table[np.ix_(bottom, left)]
-            + table[np.ix_(top, left)]
-            for table in self._sums
-        )
+        strips = (table[bottom] - table[top] for table in self._sums)
+        known, landslide = (strip[:, right] - strip[:, left] for strip in strips)
         return known, landslide
 
     def known_part(self, window: Window, least: int) -> Window:
-        """The smallest part of a window, to a cell, that has all that is known of it; of ``least`` pixels a side."""
+        """The smallest part of a window, to a cell, that has all that is known of it; of ``least`` pixels a
+        side, or of none."""
         side, shape = self.density.side, self.density.known.shape
         first = [window.row // side, window.column // side]
         last = [min(-(-window.end // side), shape[0]), min(-(-(window.column + window.width) // side), shape[1])]
@@ -72,7 +68,7 @@ class Tables:
         for axis, (start, length) in enumerate(((window.row, window.height), (window.column, window.width))):
             where = np.flatnonzero(known.any(axis=1 - axis)) + first[axis]
             if not len(where):
-                return window
+                return Window(window.row, window.column, 0, 0)
             low, high = max(start, int(where[0]) * side), min(start + length, (int(where[-1]) + 1) * side)
             low = max(start, min(low, high - least))
             ends.append((low, min(start + length, max(high, low + least)) - low))

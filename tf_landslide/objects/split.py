@@ -80,12 +80,13 @@ class Region:
     window: Window
 
 
-def divide(density: Density, cutting: Cutting) -> list[Region]:
+def divide(density: Density, cutting: Cutting, tries: int | None = None) -> list[Region]:
     """The regions of each split; a buffer lies between those of any two.
 
     Args:
         density: of what is known.
         cutting: sizes, shares, buffer and seed.
+        tries: how many divisions are compared; None for as many as take some seconds.
 
     Raises:
         LandslideError: the scene is too small to be shared out like this, or no division gives each split a patch.
@@ -93,10 +94,14 @@ def divide(density: Density, cutting: Cutting) -> list[Region]:
     rng = np.random.default_rng(cutting.seed)
     tables = Tables(density)
     best: tuple[float, list[Region]] = math.inf, []
+    seen = set[tuple[Region, ...]]()
     patches = math.prod(density.shape) / cutting.size**2
-    for _ in range(max(_FEWEST, min(_TRIES, int(5e5 / patches)))):
+    for _ in range(tries or max(_FEWEST, min(_TRIES, int(5e5 / patches)))):
         found = _division(tables, cutting, rng)
-        if found and (badness := _badness(found, tables, cutting)) < best[0]:
+        if found is None or (key := tuple(found)) in seen:
+            continue
+        seen.add(key)
+        if (badness := _badness(found, tables, cutting)) < best[0]:
             best = badness, found
     if {region.split for region in best[1] if windows(region, cutting)} != set(cutting.shares):
         rows, columns = density.shape
