@@ -19,9 +19,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "scene",
         nargs="+",
-        metavar=("SCENE", "POLYGONS"),
+        metavar="SCENE",
         help="the scene, as map takes it, and last the landslides: GeoPackage, GeoJSON, shapefile (.shp, .zip)",
     )
+    parser.usage = "tf-landslide patches SCENE [SCENE ...] POLYGONS --out DIR [options]"
     parser.set_defaults(anywhere="scene")
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder for the patches")
     add_inputs(parser)
