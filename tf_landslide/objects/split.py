@@ -250,8 +250,8 @@ def _badness(regions: Sequence[Region], tables: Tables, cutting: Cutting) -> flo
             continue
         of_patches = tables.counts(rows, columns, cutting.size)
         kept = of_patches[0] >= (1 - cutting.missing) * cutting.size**2
-        once = math.prod(places[-1] + cutting.size - places[0] for places in (rows, columns))
-        once /= kept.size * cutting.size**2  # patches of training may overlap
+        covering = math.prod(places[-1] + cutting.size - places[0] for places in (rows, columns))
+        once = covering / (kept.size * cutting.size**2)  # patches of training may overlap
         for counts, values in zip((known, landslide), of_patches, strict=True):
             counts[region.split] = counts.get(region.split, 0.0) + float(values[kept].sum()) * min(1.0, once)
     badness = 0.0
