@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number, number_above_0, number_from_0
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
+from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
-from tf_landslide.jobs.map_options import MapOptions, named_bands
+from tf_landslide.jobs.map_options import MapOptions
 
 
 def add(commands: Commands) -> None:
@@ -52,44 +53,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="rasters, NAME=FILE for a band each, a .SAFE folder, or a manifest (YAML, JSON)",
     )
     parser.set_defaults(anywhere="scene")
-    group = parser.add_argument_group("what the scene is")
-    group.add_argument(
-        "--dem",
-        action="append",
-        default=[],
-        metavar="DEM.tif",
-        help="terrain model in metres, in its own grid; gives slope too (several tiles: --dem again)",
-    )
-    group.add_argument("--layout", metavar="LAYOUT.yaml", help="says what the bands of the scene are")
-    group.add_argument(
-        "--bands",
-        type=_bands,
-        metavar="NAME=N,…",
-        help="bands of the first file (default: by their descriptions, or by file names like post_B04.tif)",
-    )
-    group.add_argument(
-        "--scale", type=number_above_0, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
-    )
-    group.add_argument("--offset", type=number, metavar="O", help="… + O (default: the file's own, else 0)")
-    group.add_argument(
-        "--nodata",
-        type=_number_or_none,
-        default=0.0,
-        metavar="V",
-        help="stored value, besides the file's own (default 0)",
-    )
-    group.add_argument(
-        "--clouds",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="leave out what the scene's own cloud mask marks (default: yes)",
-    )
-    group.add_argument(
-        "--allow-host", action="append", default=[], metavar="HOST", help="that a manifest's addresses may ask"
-    )
-    group.add_argument(
-        "--allow-outside", action="store_true", help="a manifest may name files outside of its own folder"
-    )
+    add_inputs(parser)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -103,24 +67,13 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 def run(a: Arguments) -> None:
     with extra("map"):
-        from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
+        from tf_landslide.scenes.inputs import open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
     if a.event_from and a.event_to and a.event_from > a.event_to:
         raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
     predictor = load_predictor(a.model)
-    inputs = Inputs(
-        scene=tuple(a.scene),
-        dem=tuple(map(Path, a.dem)),
-        layout=Path(a.layout) if a.layout else None,
-        bands=a.bands,
-        scale=a.scale,
-        offset=a.offset,
-        nodata=a.nodata,
-        clouds=a.clouds,
-        hosts=tuple(a.allow_host),
-        outside=a.allow_outside,
-    )
+    inputs = inputs_of(a, a.scene)
     with heard() as told:
         scene = open_inputs(inputs, predictor.card.channel_recipe)
     from tf_landslide.jobs.map import map_scene  # rasterio, GeoPandas
@@ -152,15 +105,6 @@ def run(a: Arguments) -> None:
         print(f"note: {warning}")
 
 
-def _bands(text: str) -> dict[str, int]:
-    try:
-        if found := named_bands(text):
-            return found
-        raise LandslideError("expected bands as NAME=N,…, e.g. red=3,green=2,blue=1")
-    except LandslideError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
@@ -171,13 +115,3 @@ def _address(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("expected the address of a scheduler, tcp://HOST:8786")
     return text
-
-
-def _number_or_none(text: str) -> float | None:
-    """A stored value that means nothing; NaN always does, so that ``nan`` names no further one."""
-    if text.lower() in ("none", "nan"):
-        return None
-    try:
-        return number(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"expected a number or none, got {text!r}") from None

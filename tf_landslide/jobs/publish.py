@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import shapely
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
@@ -27,7 +26,7 @@ from tf_landslide.scenes.attributes import Found, describe
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.lacking import what_lacks
 from tf_landslide.scenes.layers import layers_of
-from tf_landslide.scenes.polygons import grid_north
+from tf_landslide.scenes.polygons import grid_north, outlines
 from tf_landslide.scenes.preview import Preview, preview
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
@@ -232,13 +231,6 @@ def _crs(text: str) -> str:
 
 def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
     grid: Grid = shown.grid
-    t = ~grid.transform
-    outlines = [
-        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
-        for geometry in found.geometries[:_OUTLINED]
-        for part in shapely.get_parts(geometry)
-        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
-    ]
     height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
     middle = grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2)
     facts = [f"{name} {value}" for name, value in _facts(summary)]
@@ -246,7 +238,7 @@ def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
         picture=shown.picture,
         valid=shown.valid,
         probability=shown.probability,
-        outlines=outlines,
+        outlines=outlines(found.geometries[:_OUTLINED], grid),
         pixel_size=(float(height[0]), float(width[0])),
         north=-grid_north(grid, *middle),
         title=_title(summary),
