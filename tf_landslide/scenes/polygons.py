@@ -18,6 +18,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.mending import mended
 from tf_landslide.scenes.writer import NO_DATA
 
 GEOD = Geod(ellps="WGS84")
@@ -52,7 +53,7 @@ def traced(mask: Path) -> Iterator[BaseGeometry]:
         for geometry, value in rasterio.features.shapes(band, connectivity=8, transform=raster.transform):
             if value == 1:
                 found = shape(geometry)
-                yield found if found.is_valid else areal(shapely.make_valid(found))
+                yield found if found.is_valid else mended(found, raster.transform)
 
 
 def areal(geometry: BaseGeometry) -> BaseGeometry:
