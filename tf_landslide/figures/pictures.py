@@ -26,12 +26,15 @@ def stretched(channels: np.ndarray) -> np.ndarray:
     """Three channels (H, W, 3), each between its own percentiles, as uint8."""
     picture = np.zeros(channels.shape, np.uint8)
     for i in range(channels.shape[-1]):
-        values = channels[..., i].astype(np.float64)
-        valid = np.isfinite(values)
-        if valid.any():
-            low, high = np.percentile(values[valid], (2, 98))
-            stretched = np.clip((values[valid] - low) / max(high - low, 1e-9), 0, 1)
-            picture[valid, i] = (stretched * 255).round()
+        valid = np.isfinite(channels[..., i])
+        values = channels[valid, i]
+        if values.size:
+            low, high = np.percentile(values, (2, 98))
+            values = values - low  # one array from here on: a map's picture is large
+            values /= max(high - low, 1e-9)
+            np.clip(values, 0, 1, out=values)
+            values *= 255
+            picture[valid, i] = np.rint(values, out=values)
     return picture
 
 

@@ -27,7 +27,7 @@ from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.lacking import what_lacks
 from tf_landslide.scenes.layers import layers_of
 from tf_landslide.scenes.polygons import grid_north, outlines
-from tf_landslide.scenes.preview import Preview, preview
+from tf_landslide.scenes.preview import Preview, coarser, preview
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
 from tf_landslide.scenes.vectors import write_vectors
@@ -37,6 +37,7 @@ from tf_landslide.scenes.writer import NO_DATA
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
+_DRAWN = 1300  # pixels of the figure's pictures: about as many as its panels have, and memory for no more
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def publish(
             summary["warnings"].append(f"No pixel has all bands that the model needs: {lacks}.")
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
-            overview(out / OVERVIEW, _sheet(shown, found, summary))
+            overview(out / OVERVIEW, _sheet(coarser(shown, _DRAWN), found, summary))
             page = viewer_html(
                 shown,
                 found,

@@ -86,9 +86,36 @@ def picture(scene: Scene, side: int = SIDE) -> Picture:
     factor = max(1, -(-max(scene.grid.shape) // side))
     rows, columns = (-(-size // factor) for size in scene.grid.shape)
     grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
-    bands = [reduced(partial(scene.read, name), grid, factor) for name in _shown(scene)]
-    channels = np.stack((bands * 3)[:3], axis=-1)
-    return Picture(factor, grid, stretched(channels), np.isfinite(channels).all(axis=-1))
+    colours, valid = np.zeros((*grid.shape, 3), np.uint8), np.ones(grid.shape, bool)
+    shown = _shown(scene)
+    for i, name in enumerate(shown):  # a band at a time: a tile's pictures would fill the memory
+        band = reduced(partial(scene.read, name), grid, factor)
+        colours[..., i : (i + 1 if len(shown) == 3 else 3)] = stretched(band[..., None])
+        valid &= np.isfinite(band)
+    return Picture(factor, grid, colours, valid)
+
+
+def coarser(shown: Preview, side: int) -> Preview:
+    """A preview of half its size, of a third …, until its longer side has at most ``side`` pixels."""
+    factor = max(1, -(-max(shown.grid.shape) // side))
+    if factor == 1:
+        return shown
+    rows, columns = (-(-size // factor) for size in shown.grid.shape)
+    grid = Grid(shown.grid.transform @ Affine.scale(factor), shown.grid.crs, (rows, columns))
+
+    def means(values: np.ndarray) -> np.ndarray:
+        return reduced(lambda window: _part(values, window), grid, factor)
+
+    channels = [means(np.where(shown.valid, shown.picture[..., i], np.float32("nan"))) for i in range(3)]
+    return Preview(
+        scene=shown.scene,
+        factor=shown.factor * factor,
+        grid=grid,
+        picture=np.stack([np.nan_to_num(channel).round().astype(np.uint8) for channel in channels], axis=-1),
+        valid=np.isfinite(channels[0]),
+        probability=means(shown.probability),
+        marked=means(shown.marked),
+    )
 
 
 def _shown(scene: Scene) -> list[str]:
@@ -103,11 +130,20 @@ def _shown(scene: Scene) -> list[str]:
 def _within(raster: rasterio.io.DatasetReader, window: Window, nodata: float | None = None) -> np.ndarray:
     """A window, which may reach beyond the raster: (H, W) float32, NaN there and where there is nothing."""
     inside = window.within(raster.shape)
-    part = inside.relative_to(window)
-    values = np.full(window.shape, np.nan, np.float32)
     found = raster.read(1, window=inside.for_rasterio()).astype(np.float32)
     if nodata is not None:
         found[found == nodata] = np.nan
+    return _placed(found, inside, window)
+
+
+def _part(values: np.ndarray, window: Window) -> np.ndarray:
+    """A window of an array, as ``_within``."""
+    inside = window.within(values.shape)
+    return _placed(values[inside.rows, inside.columns], inside, window)
+
+
+def _placed(found: np.ndarray, inside: Window, window: Window) -> np.ndarray:
+    part, values = inside.relative_to(window), np.full(window.shape, np.nan, np.float32)
     values[part.rows, part.columns] = found
     return values
 
