@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tf_landslide.core.errors import LandslideError
+
+Watch = Callable[[str, int, int], None]
+"""Told the stage (``blocks``, ``polygons``, ``pictures``), and how many of its blocks are done, of how many; what it
+raises ends the map."""
+
+
+def unwatched(stage: str, done: int, total: int) -> None:
+    """Nobody is told."""
+
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import rasterio
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
-from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
@@ -57,6 +57,7 @@ def publish(
     threshold: float,
     seconds: dict[str, float],
     more: dict[str, Any],
+    watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Write all that is made of a map's finished rasters.
 
@@ -66,11 +67,13 @@ def publish(
         threshold: that the mask was made with.
         seconds: that earlier stages took, by name; those of this one are added.
         more: what the caller knows for the record.
+        watch: told before each stage.
 
     Returns:
         what ``summary.json`` holds.
     """
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        watch("polygons", 0, 1)
         with timed(seconds, "polygons"):
             found = _describe(scene, predictor.card, options, rasters)
             vectors = write_vectors(out, scene.grid, found, options.schema)
@@ -90,6 +93,7 @@ def publish(
             needed = [band.name for band in predictor.card.channel_recipe.bands]
             lacks = what_lacks(scene, needed, options.whole_paths)
             summary["warnings"].append(f"No pixel has all bands that the model needs: {lacks}.")
+        watch("pictures", 0, 1)
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
             overview(out / OVERVIEW, _sheet(coarser(shown, _DRAWN), found, summary))

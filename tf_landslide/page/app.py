@@ -26,7 +26,8 @@ from tf_landslide.page.doors import guards
 from tf_landslide.page.handlers import Handlers, example
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.page.making import Make, Making
-from tf_landslide.page.scenes import MapScene, SceneHandlers, scene_layout
+from tf_landslide.page.scene_tab import scene_layout
+from tf_landslide.page.scenes import MapScene, SceneHandlers
 
 UPLOAD_LIMIT = "64mb"
 WAITING = 64  # requests in the queue; one more is told to come again
@@ -104,12 +105,15 @@ class Page:
     folder: Path
     blocks: gr.Blocks
     handlers: Handlers
+    scenes: SceneHandlers | None
     server: uvicorn.Server
     thread: threading.Thread
 
     def close(self) -> None:
         """Stop it, and remove what it wrote."""
         self.handlers.stop()
+        if self.scenes:
+            self.scenes.stop()
         if self.handlers.making:
             self.handlers.making.stop()
         self.blocks.close(verbose=False)
@@ -189,10 +193,12 @@ def _start(
                 components = layout(example(folder), library.names)
             with gr.Tab("Scene", visible=mapping is not None):
                 tab = scene_layout()
+        scenes = None
         handlers = Handlers(library, folder, components, making)
         connect(blocks, components, handlers)
         if mapping is not None:
-            SceneHandlers(library, folder, tab, mapping).connect(blocks)
+            scenes = SceneHandlers(library, folder, tab, mapping)
+            scenes.connect(blocks)
     blocks.queue(max_size=WAITING, default_concurrency_limit=2)
     blocks.state_session_capacity = SESSIONS
     app = gr.mount_gradio_app(
@@ -214,4 +220,4 @@ def _start(
     thread.start()
     while not server.started and thread.is_alive():
         thread.join(0.01)
-    return Page(address, folder, blocks, handlers, server, thread)
+    return Page(address, folder, blocks, handlers, scenes, server, thread)
