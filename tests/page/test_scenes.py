@@ -14,7 +14,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.map_options import named_bands
 from tf_landslide.jobs.page_map import map_request
 from tf_landslide.page import scenes
-from tf_landslide.page.scene_tab import scene_layout
+from tf_landslide.page.scene_tab import remembered, scene_layout
 from tf_landslide.page.scenes import SceneHandlers, check_geotiff, framed
 from tf_landslide.scenes.synthetic import write_scene
 
@@ -29,7 +29,7 @@ def handlers(library, tmp_path):
     import gradio as gr
 
     with gr.Blocks():
-        tab = scene_layout()
+        tab = scene_layout(*remembered())
     return SceneHandlers(library, tmp_path, tab, map_request)
 
 
@@ -104,7 +104,7 @@ def test_scale_offset_and_no_data_are_those_that_were_given(library, tmp_path, f
     import gradio as gr
 
     with gr.Blocks():
-        handlers = SceneHandlers(library, tmp_path, scene_layout(), mapping)
+        handlers = SceneHandlers(library, tmp_path, scene_layout(*remembered()), mapping)
     for values in ({"scale": "2e-4", "offset": "-0.1", "nodata": " "}, {}):
         ended(handlers, handlers.start(**(asked | values))[handlers.tab.key])
     assert (given[0].scale, given[0].offset, given[0].nodata) == (2e-4, -0.1, None)
@@ -130,7 +130,7 @@ def test_a_cancelled_map_stops_at_its_next_block_and_leaves_nothing(library, tmp
 
     large = write_scene(tmp_path / "large.tif", size=600, seed=3)
     with gr.Blocks():
-        handlers = SceneHandlers(library, tmp_path, scene_layout(), mapping)
+        handlers = SceneHandlers(library, tmp_path, scene_layout(*remembered()), mapping)
     changes = handlers.start(**(asked | {"scene": str(large.scene), "dem": str(large.dem)}))
     key = changes[handlers.tab.key]
     assert held.wait(60)

@@ -26,7 +26,7 @@ from tf_landslide.page.doors import guards
 from tf_landslide.page.handlers import Handlers, example
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.page.making import Make, Making
-from tf_landslide.page.scene_tab import scene_layout
+from tf_landslide.page.scene_tab import remembered, scene_layout
 from tf_landslide.page.scenes import MapScene, SceneHandlers
 
 UPLOAD_LIMIT = "64mb"
@@ -188,11 +188,12 @@ def _start(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     making = Making(make, lambda found: library.add(find_models([found]))) if make else None
     with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        kept = remembered()
         with gr.Tabs():
             with gr.Tab("Patches"):
                 components = layout(example(folder), library.names)
             with gr.Tab("Scene", visible=mapping is not None):
-                tab = scene_layout()
+                tab = scene_layout(*kept)
         scenes = None
         handlers = Handlers(library, folder, components, making)
         connect(blocks, components, handlers)

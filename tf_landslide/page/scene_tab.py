@@ -51,9 +51,13 @@ class SceneTab:
         return [self.key, self.clock, self.run, self.bar, self.cancel, self.note, self.map, self.files]
 
 
-def scene_layout() -> SceneTab:
+def remembered() -> tuple[gr.BrowserState, gr.Timer]:
+    """The run's key and the clock that asks for it. Outside of tabs: Gradio reads what lies in one when it is opened."""
+    return gr.BrowserState(storage_key="tf_landslide_scene"), gr.Timer(1, active=False)
+
+
+def scene_layout(key: gr.BrowserState, clock: gr.Timer) -> SceneTab:
     """Lay the tab out, within ``gr.Tab``; which models there are is told when the page is loaded."""
-    key, clock = gr.BrowserState(storage_key="tf_landslide_scene"), gr.Timer(1, active=False)
     tiff = [".tif", ".tiff"]
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
