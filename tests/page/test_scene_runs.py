@@ -104,7 +104,7 @@ def test_a_new_run_takes_the_place_of_the_browsers_last(runs, tmp_path):
 
 
 def test_a_fault_is_told_and_the_next_one_goes_on(runs, tmp_path):
-    def broken(out, tell):
+    def broken(out, _):
         out.mkdir()
         raise ValueError("odd")
 

@@ -94,10 +94,10 @@ def test_what_cannot_be_mapped_is_a_sentence_without_our_folders(handlers, files
     assert not list(handlers.runs._folder.glob("scene-*"))
 
 
-def test_scale_offset_and_no_data_are_those_that_were_given(library, tmp_path, files, asked):
+def test_scale_offset_and_no_data_are_those_that_were_given(library, tmp_path, asked):
     given = []
 
-    def mapping(request, predictor, out, tell):
+    def mapping(request, *_):
         given.append(request)
         raise LandslideError("seen")
 
@@ -111,7 +111,7 @@ def test_scale_offset_and_no_data_are_those_that_were_given(library, tmp_path, f
     assert (given[1].scale, given[1].offset, given[1].nodata) == (None, None, 0.0)
 
 
-def test_a_cancelled_map_stops_at_its_next_block_and_leaves_nothing(library, tmp_path, files, asked):
+def test_a_cancelled_map_stops_at_its_next_block_and_leaves_nothing(library, tmp_path, asked):
     """The real job, held after its first block."""
     import gradio as gr
 

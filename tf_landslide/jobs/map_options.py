@@ -16,7 +16,6 @@ def unwatched(stage: str, done: int, total: int) -> None:
     """Nobody is told."""
 
 
-
 @dataclass(frozen=True)
 class MapOptions:
     """How a scene is mapped.

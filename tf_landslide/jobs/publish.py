@@ -37,6 +37,8 @@ from tf_landslide.scenes.writer import NO_DATA
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
+_POOLING = ("deeplabv3plus", "segformer")  # by a branch of the whole window's mean, by attention over all of it
+_SQUEEZING = ("se", "efficientnet", "mit")  # encoders that weigh channels by such means, or attend
 _DRAWN = 1300  # pixels of the figure's pictures: about as many as its panels have, and memory for no more
 
 
@@ -206,9 +208,22 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         told.append("The model was trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
     if card.layout.caveat:
         told.append(card.layout.caveat)
+    told += _of_window(card, summary["tiles"]["window"])
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told
+
+
+def _of_window(card: ModelCard, window: int) -> list[str]:
+    """Whether a network that sees its whole window at once is given others than it has learned."""
+    pools = card.architecture in _POOLING or (card.encoder or "").startswith(_SQUEEZING)
+    patch = card.training.get("patch")
+    if not pools or not patch or patch == [window, window]:
+        return []
+    return [
+        f"The network sees its whole window at once and learned windows of {patch[0]} × {patch[1]} pixels; these have "
+        f"{window}: its probabilities differ with that. Compare with --window {max(patch)}."
+    ]
 
 
 def _title(summary: dict[str, Any]) -> str:

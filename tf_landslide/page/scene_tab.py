@@ -52,7 +52,7 @@ class SceneTab:
 
 
 def remembered() -> tuple[gr.BrowserState, gr.Timer]:
-    """The run's key and the clock that asks for it. Outside of tabs: Gradio reads what lies in one when it is opened."""
+    """The run's key and the clock that asks for it. Outside of tabs: Gradio reads those when opened."""
     return gr.BrowserState(storage_key="tf_landslide_scene"), gr.Timer(1, active=False)
 
 

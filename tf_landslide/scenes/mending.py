@@ -26,9 +26,8 @@ def mended(polygon: Polygon, transform: Affine) -> BaseGeometry:
         a polygon for each group of pixels that share edges.
     """
     oriented = shapely.orient_polygons(polygon)  # the landslide lies to the left of every edge
-    points, ring = shapely.get_coordinates(
-        [oriented.exterior, *oriented.interiors], return_index=True
-    )  # each ring closed: its first point again at its end
+    rings = [oriented.exterior, *oriented.interiors]  # closed: the first point again at the end
+    points, ring = shapely.get_coordinates(rings, return_index=True)
     first = np.flatnonzero(np.diff(ring, prepend=-1))
     last = np.append(first[1:], len(ring)) - 1
     following = np.arange(1, len(ring) + 1)
