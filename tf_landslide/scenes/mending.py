@@ -58,8 +58,8 @@ def _led_around_pixels(
     before[following] = np.arange(len(following))
     (x, y), (ahead_x, ahead_y) = (points - points[before]).T, (points[following] - points).T
     turns_right = x * ahead_y - y * ahead_x < 0
-    exchanged = np.flatnonzero(turns_right & met_again[corner])
-    exchanged = exchanged[np.argsort(corner[exchanged], kind="stable")].reshape(-1, 2)
+    wrong = np.flatnonzero(turns_right & met_again[corner])
+    exchanged = wrong[np.argsort(corner[wrong], kind="stable")].reshape(-1, 2)  # both ways through a corner
     result = following.copy()
     result[exchanged] = following[exchanged[:, ::-1]]
     return result
