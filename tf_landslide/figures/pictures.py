@@ -33,11 +33,11 @@ def stretched(channels: np.ndarray, ends: np.ndarray | None = None) -> np.ndarra
     return picture
 
 
-def percentiles(channels: np.ndarray) -> np.ndarray:
-    """(C, 2): the 2nd and the 98th percentile of each of (..., C) channels; 0 and 0 of one without values."""
+def percentiles(channels: np.ndarray, ends: tuple[float, float] = (2, 98)) -> np.ndarray:
+    """(C, 2): two percentiles of each of (..., C) channels; 0 and 0 of one without values."""
     columns = (channels[..., i].astype(np.float64) for i in range(channels.shape[-1]))
     found = (values[np.isfinite(values)] for values in columns)
-    return np.array([np.percentile(values, (2, 98)) if values.size else (0.0, 0.0) for values in found])
+    return np.array([np.percentile(values, ends) if values.size else (0.0, 0.0) for values in found])
 
 
 def overlay(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.45) -> np.ndarray:

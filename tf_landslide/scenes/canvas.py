@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,20 @@ def map_geometry(grid: Grid) -> dict[str, Any]:
     }
 
 
-def outline(geometry: BaseGeometry, grid: Grid, tolerance: float = FINEST, digits: int = 2) -> list[list[float]]:
-    """A polygon's rings, each its columns and rows in turn, in pixels of a grid (0 at its upper left corner).
+def outlines(
+    geometries: Sequence[BaseGeometry], grid: Grid, tolerance: float = FINEST, digits: int = 2
+) -> Iterator[list[list[float]]]:
+    """Of each polygon, its rings, each its columns and rows in turn, in pixels of a grid (0 at its upper left corner).
 
     Args:
-        geometry: polygon or multipolygon, in the grid's map coordinates.
+        geometries: polygons and multipolygons, in the grid's map coordinates.
         grid: of the map.
-        tolerance: pixels by which it may be simplified.
+        tolerance: pixels by which they may be simplified.
         digits: behind the point.
     """
     t = ~grid.transform
-    moved = shapely.transform(geometry, lambda p: np.stack([t.a * p[:, 0] + t.c, t.e * p[:, 1] + t.f], axis=1))
-    simple = moved.simplify(tolerance)
-    rings = [ring for part in shapely.get_parts(simple) for ring in (part.exterior, *part.interiors)]
-    return [np.round(ring.coords, digits).ravel().tolist() for ring in rings]
+    several = np.array(geometries, dtype=object)
+    moved = shapely.transform(several, lambda p: np.stack([t.a * p[:, 0] + t.c, t.e * p[:, 1] + t.f], axis=1))
+    for simple in shapely.simplify(moved, tolerance).tolist():
+        rings = [ring for part in shapely.get_parts(simple) for ring in (part.exterior, *part.interiors)]
+        yield [np.round(shapely.get_coordinates(ring), digits).ravel().tolist() for ring in rings]

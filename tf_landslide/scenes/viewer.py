@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.core.templates import render
 from tf_landslide.scenes.attributes import Attributes, Found
-from tf_landslide.scenes.canvas import FINEST, SCRIPT, STYLE, map_geometry, outline, stage
+from tf_landslide.scenes.canvas import FINEST, SCRIPT, STYLE, map_geometry, outlines, stage
 from tf_landslide.scenes.preview import Preview
 
 _FOLDER = Path(__file__).parent
@@ -75,8 +75,8 @@ def viewer_html(
         threshold: marked on the colour bar.
         notes: sentences below the facts: warnings, and what the map is not.
     """
-    outlines = _outlines(found.geometries, preview)
-    drawn, total = len(outlines), len(found.geometries)
+    shown = _outlines(found.geometries, preview)
+    drawn, total = len(shown), len(found.geometries)
     if drawn < total:
         notes = [*notes, f"The {drawn:,} largest of {total:,} landslides are drawn; the GeoPackage has all of them."]
     data = {
@@ -85,7 +85,7 @@ def viewer_html(
         "fields": [[name, *SHOWN[name]] for name in SHOWN],
         "landslides": [
             {"id": row.id, "rings": rings, "values": _values(row)}
-            for row, rings in zip(found.attributes, outlines, strict=False)
+            for row, rings in zip(found.attributes, shown, strict=False)
         ],
         "palette": [_hex(colour) for colour in matplotlib.colormaps["plasma"](np.linspace(0, 1, 33))],
         "threshold": threshold,
@@ -126,15 +126,14 @@ def _policy(style: str, script: str) -> str:
 def _outlines(geometries: Sequence[BaseGeometry], preview: Preview) -> list[list[list[float]]]:
     """Of the largest landslides, each ring's columns and rows in turn, in pixels of the scene."""
     tolerance, digits = max(FINEST, preview.factor / 2), 2 if preview.factor == 1 else 1
-    outlines: list[list[list[float]]] = []
+    drawn: list[list[list[float]]] = []
     points = 0
-    for geometry in geometries[:MOST_POLYGONS]:
-        rings = outline(geometry, preview.scene, tolerance, digits)
+    for rings in outlines(geometries[:MOST_POLYGONS], preview.scene, tolerance, digits):
         points += sum(len(ring) // 2 for ring in rings)
-        if points > MOST_POINTS and outlines:
+        if points > MOST_POINTS and drawn:
             break
-        outlines.append(rings)
-    return outlines
+        drawn.append(rings)
+    return drawn
 
 
 def _values(row: Attributes) -> list[str | None]:

@@ -31,6 +31,10 @@ _NAME = re.compile(r"\w(?:[\w .-]{0,38}[\w-])?")
 _FORMAT = 1
 
 
+Ring = tuple[tuple[float, float], ...]
+"""(x, y) of the corners of a polygon drawn by hand, in the coordinates of the file that is reviewed; not closed."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a reviewer says of a polygon.
@@ -38,14 +42,14 @@ class Decision:
     Attributes:
         polygon: its number: from 1, as in the file; those added by the reviewer go on from there.
         status: one of ``STATUSES``.
-        ring: (x, y) of the corners drawn by the reviewer, in the file's coordinates; of redrawn and added ones.
+        ring: drawn by the reviewer; of redrawn and added ones.
         comment: in the reviewer's words.
         time: when, UTC, ISO 8601.
     """
 
     polygon: int
     status: str
-    ring: tuple[tuple[float, float], ...] | None = None
+    ring: Ring | None = None
     comment: str = ""
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

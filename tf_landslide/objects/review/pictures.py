@@ -33,6 +33,7 @@ Reader = Callable[[Window], np.ndarray]
 """Reads a window of the grid as (H, W, 3) float: red, green and blue in any unit, NaN where missing."""
 
 _BLOCK = 512
+_ENDS = 1, 99.7  # percentiles of a stretch: fresh scars are the brightest there is, and must not burn out
 _SAMPLES, _SAMPLE = 12, 96  # windows along each side, and pixels along each of theirs, that a stretch is taken from
 
 
@@ -42,7 +43,7 @@ def picture_path(folder: Path, when: str) -> Path:
 
 
 def write_pictures(folder: str | Path, before: Reader | None, after: Reader | None, grid: Grid) -> list[Path]:
-    """Write the pictures, each stretched between its own 2nd and 98th percentile. Holds a row of blocks at a time.
+    """Write the pictures, each stretched between two percentiles of its own. Holds a row of blocks at a time.
 
     Args:
         folder: to write to, where ``tf-landslide review`` looks for them.
@@ -67,7 +68,7 @@ def write_pictures(folder: str | Path, before: Reader | None, after: Reader | No
 def _write(path: Path, read: Reader, grid: Grid) -> None:
     rows, columns = grid.shape
     require_space(path.parent, rows * columns * 4 * 2, path.name)
-    ends = percentiles(_sample(read, grid))
+    ends = percentiles(_sample(read, grid), _ENDS)
     profile = {"driver": "GTiff", "count": 4, "dtype": "uint8", "height": rows, "width": columns}
     profile |= {"crs": grid.crs.to_wkt(), "transform": grid.transform, "tiled": True, "interleave": "pixel"}
     profile |= {"blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "zlevel": 1, "BIGTIFF": "IF_SAFER"}

@@ -18,7 +18,8 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.scenes.canvas import outline
+from tf_landslide.objects.review.journal import Ring
+from tf_landslide.scenes.canvas import outlines
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.inventory import read_inventory
 from tf_landslide.scenes.polygons import WGS84, geodesic_area
@@ -92,12 +93,12 @@ class Polygons:
     @cached_property
     def outlines(self) -> list[list[list[float]]]:
         """Of each polygon, its rings in the grid's pixels."""
-        return [outline(geometry, self.grid, digits=1) for geometry in self.frame.geometry.to_crs(self.grid.crs)]
+        return list(outlines(self.frame.geometry.to_crs(self.grid.crs).to_numpy(), self.grid, digits=1))
 
-    def outline_of(self, ring: tuple[tuple[float, float], ...]) -> list[list[float]]:
+    def outline_of(self, ring: Ring) -> list[list[float]]:
         """A drawn ring in the grid's pixels."""
         x, y = self._transformer(back=True).transform(*np.array(ring).T)
-        return outline(Polygon(np.stack([x, y], axis=1)), self.grid, tolerance=0)
+        return next(outlines([Polygon(np.stack([x, y], axis=1))], self.grid, tolerance=0))
 
     @cached_property
     def areas(self) -> list[float]:
@@ -106,8 +107,15 @@ class Polygons:
             stated = self.frame["area_m2"].to_numpy(np.float64)
             if np.isfinite(stated).all():
                 return [round(value, 1) for value in stated.tolist()]
-        to_lonlat = Transformer.from_crs(self.crs, WGS84, always_xy=True)
-        return [round(geodesic_area(geometry, to_lonlat), 1) for geometry in self.frame.geometry]
+        return [round(geodesic_area(geometry, self._to_lonlat), 1) for geometry in self.frame.geometry]
+
+    def area_of(self, ring: Ring) -> float:
+        """Of a drawn ring, in square metres."""
+        return round(geodesic_area(Polygon(ring), self._to_lonlat), 1)
+
+    @cached_property
+    def _to_lonlat(self) -> Transformer:
+        return Transformer.from_crs(self.crs, WGS84, always_xy=True)
 
     @cached_property
     def confidences(self) -> list[float | None]:
@@ -129,13 +137,16 @@ class Polygons:
         row = self.frame.drop(columns=self.frame.geometry.name).iloc[polygon - 1]
         told = []
         for name, value in list(row.items())[:_COLUMNS]:
+            if name == "review_status":  # as it was; the page knows better
+                continue
             label, unit = SHOWN.get(str(name), (str(name), ""))
-            text = in_words(_plain(value), unit)
+            plain = _plain(value)
+            text = str(int(plain)) if _is_whole(plain) else in_words(plain, unit)
             if text is not None:
                 told.append((label[:_TEXT], text[:_TEXT]))
         return told
 
-    def drawn(self, corners: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    def drawn(self, corners: list[list[float]]) -> Ring:
         """A ring drawn on the map, as columns and rows, in the file's coordinates.
 
         Raises:
@@ -199,6 +210,11 @@ def find_polygons(folder: Path, named: str | Path | None = None) -> Path:
     raise LandslideError(
         f"{folder}: holds neither {' nor '.join(FILES)}; name a folder of annotate or map, or a file with --polygons"
     )
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a number is a whole one that files keep as a decimal one, as shapefiles keep years."""
+    return isinstance(value, float) and value.is_integer()
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,7 @@ from tf_landslide.objects.review.journal import (
     Decision,
     Decisions,
     Journal,
+    Ring,
     check_name,
     read_journal,
 )
@@ -79,6 +80,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        _ = self.polygons.outlines, self.polygons.areas  # seconds of work, before anybody waits for the page
 
     def state(self) -> dict[str, Any]:
         """All that the page shows at first."""
@@ -182,6 +184,7 @@ class Session:
             "polygon": polygon,
             "status": None if gone else decision.status,
             "rings": self.polygons.outline_of(decision.ring) if decision.ring else None,
+            "area": self.polygons.area_of(decision.ring) if decision.ring else None,
             "comment": decision.comment,
             "time": decision.time,
         }
@@ -195,9 +198,7 @@ def count(polygons: Polygons, decisions: Decisions) -> Counter[str]:
     return Counter({status: counted[status] for status in STATUSES})
 
 
-def _settled(
-    before: Decision, status: Any, ring: tuple[tuple[float, float], ...] | None, comment: str, count: int
-) -> Decision:
+def _settled(before: Decision, status: Any, ring: Ring | None, comment: str, count: int) -> Decision:
     """The decision that a wish comes to.
 
     Who accepts a polygon takes the file's shape, whatever was drawn before; one that was added keeps its drawn shape,

@@ -61,7 +61,10 @@ def application(review: Session, host: str, allowed_hosts: Iterable[str] = ()) -
     def page(_: Request) -> Response:
         label = f"Map of {len(review.polygons)} polygons to be reviewed. Question mark: the keys."
         text = render(
-            _FOLDER / "review.html.jinja", reviewer=review.reviewer, name=review.folder.name, stage=stage(label)
+            _FOLDER / "review.html.jinja",
+            reviewer=review.reviewer,
+            name=review.folder.resolve().name,
+            stage=stage(label),
         )
         return Response(text, media_type="text/html")
 

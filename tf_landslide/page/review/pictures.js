@@ -95,7 +95,8 @@ function makePictures(map, pictures, redraw) {
   }
 
   const divider = byId("divider");
-  divider.addEventListener("pointerdown", (event) => { divider.setPointerCapture(event.pointerId); event.preventDefault(); divider.focus(); });
+  divider.addEventListener("pointerdown", (event) => { divider.setPointerCapture(event.pointerId); });
+  divider.addEventListener("mousedown", (event) => event.preventDefault()); // who drags it goes on with the arrow keys for the polygons
   divider.addEventListener("pointermove", (event) => {
     if (!divider.hasPointerCapture(event.pointerId)) return;
     const box = byId("stage").getBoundingClientRect();

@@ -3,7 +3,7 @@
   const byId = (id) => document.getElementById(id);
   const STATUSES = ["unreviewed", "accepted", "rejected", "redrawn", "added"];
   const COLOURS = { unreviewed: "#ffd400", accepted: "#2ee86b", rejected: "#ff5a4f", redrawn: "#38bdf8", added: "#d58bff" };
-  const NEARBY = 24; // pixels of the scene that are seen around a small polygon, at least
+  const NEARBY = 40; // pixels of the scene that are seen around a small polygon, at least
 
   const state = await (await fetch("/state")).json();
   const polygons = new Map(); // by number
@@ -17,16 +17,16 @@
 
   for (const given of state.polygons) {
     const own = map.shape(given.rings);
-    polygons.set(given.id, { ...given, ...own, own, status: "unreviewed", comment: "", time: "" });
+    polygons.set(given.id, { ...given, ...own, own, stated: given.area, status: "unreviewed", comment: "", time: "" });
   }
   state.decisions.forEach(take);
 
   // A decision as the server tells it. Returns its polygon; null of an added one that is undone.
   function take(decision) {
-    const { polygon: id, status, rings, comment, time } = decision;
+    const { polygon: id, status, rings, area, comment, time } = decision;
     if (status === null) { polygons.delete(id); return null; }
-    const before = polygons.get(id) || { id, confidence: null, area: null, own: null };
-    const polygon = { ...before, ...(rings ? map.shape(rings) : before.own), status, comment, time };
+    const before = polygons.get(id) || { id, confidence: null, own: null };
+    const polygon = { ...before, ...(rings ? map.shape(rings) : before.own), area: area ?? before.stated, status, comment, time };
     polygons.set(id, polygon);
     return polygon;
   }
@@ -102,13 +102,16 @@
 
   const number = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
 
-  function passes(polygon) {
-    const within = (value, from, to) => (from === null && to === null)
-      || (value !== null && value >= (from ?? -Infinity) && value <= (to ?? Infinity));
-    const hectares = polygon.area === null ? null : polygon.area / 1e4;
-    return byId("statuses").querySelector(`input[value=${polygon.status}]`).checked
-      && within(polygon.confidence, number("confidence-from"), number("confidence-to"))
-      && within(hectares, number("area-from"), number("area-to"));
+  // What tells, of a polygon, whether it passes the filter as it is set now.
+  function filter() {
+    const statuses = new Set([...document.querySelectorAll("#statuses input:checked")].map((box) => box.value));
+    const range = (id, scale = 1) => {
+      const [from, to] = [number(`${id}-from`), number(`${id}-to`)];
+      return (value) => (from === null && to === null)
+        || (value !== null && value / scale >= (from ?? -Infinity) && value / scale <= (to ?? Infinity));
+    };
+    const sure = range("confidence"), large = range("area", 1e4);
+    return (polygon) => statuses.has(polygon.status) && sure(polygon.confidence) && large(polygon.area);
   }
 
   function ordered() {
@@ -121,7 +124,7 @@
 
   // The next one of the filter behind or before the current one, whether that passes or not; round the end.
   function following(step, wanted = () => true) {
-    const all = ordered(), n = all.length, here = current ? all.findIndex((p) => p.id === current.id) : step > 0 ? -1 : 0;
+    const passes = filter(), all = ordered(), n = all.length, here = current ? all.findIndex((p) => p.id === current.id) : step > 0 ? -1 : 0;
     for (let i = 1; i <= n; i++) {
       const polygon = all[(((here + step * i) % n) + n) % n];
       if (passes(polygon) && wanted(polygon) && polygon.id !== current?.id) return polygon;
@@ -136,6 +139,7 @@
 
   /* what is shown */
 
+  const many = (count) => count.toLocaleString("en");
   const nameOf = (polygon) => `Polygon ${polygon.id}`;
   const text = (parent, kind, words) => {
     const element = document.createElement(kind);
@@ -159,11 +163,11 @@
   }
 
   function centre() {
-    if (current) map.showShape(current, 1.2, NEARBY, 12);
+    if (current) map.showShape(current, 1, NEARBY, 12);
   }
 
   function showCurrent() {
-    const passing = ordered().filter(passes), at = current ? passing.findIndex((p) => p.id === current.id) : -1;
+    const passing = ordered().filter(filter()), at = current ? passing.findIndex((p) => p.id === current.id) : -1;
     byId("title").textContent = current ? nameOf(current) : "Nothing here";
     const status = byId("status");
     status.textContent = current ? current.status : "";
@@ -171,14 +175,14 @@
     const facts = [];
     if (current && current.confidence !== null) facts.push(`confidence ${current.confidence.toFixed(2)}`);
     if (current && current.area !== null) facts.push(`${(current.area / 1e4).toFixed(2)} ha`);
-    facts.push(at < 0 ? `not among the ${passing.length} of the filter` : `${at + 1} of ${passing.length} in the filter`);
+    facts.push(at < 0 ? `not of the ${many(passing.length)} that pass the filter` : `${many(at + 1)} of ${many(passing.length)}`);
     byId("position").textContent = facts.join(" · ");
     const counts = Object.fromEntries(STATUSES.map((name) => [name, 0]));
     for (const polygon of polygons.values()) counts[polygon.status]++;
-    for (const name of STATUSES) byId(`count-${name}`).textContent = String(counts[name]);
+    for (const name of STATUSES) byId(`count-${name}`).textContent = many(counts[name]);
     const judged = [...polygons.values()].filter((p) => p.own && p.status !== "unreviewed").length;
     byId("done").value = state.polygons.length ? judged / state.polygons.length : 1;
-    byId("progress").textContent = `${judged} of ${state.polygons.length} reviewed` + (counts.added ? `, ${counts.added} added` : "");
+    byId("progress").textContent = `${many(judged)} of ${many(state.polygons.length)} reviewed` + (counts.added ? `, ${counts.added} added` : "");
     for (const id of ["accept", "reject", "redraw", "comment"]) byId(id).disabled = !current;
     map.redraw();
   }
@@ -218,7 +222,7 @@
 
   function clicked(at, event) {
     if (drawing.on) { drawing.add(at); return; }
-    const found = outlines ? map.under([...polygons.values()].filter(passes), at, event) : null;
+    const found = outlines ? map.under([...polygons.values()].filter(filter()), at, event) : null;
     if (found) queue(() => select(found, false));
   }
 
@@ -275,11 +279,11 @@
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     const where = event.target;
     if (where.id === "comment") {
-      if (event.key === "Escape") { event.preventDefault(); map.canvas.focus(); }
+      if (event.key === "Escape") { event.preventDefault(); where.blur(); }
       return;
     }
     if (where.matches("input, select")) {
-      if (event.key === "Escape") map.canvas.focus();
+      if (event.key === "Escape") where.blur();
       return;
     }
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -299,7 +303,7 @@
     byId(id).addEventListener("click", (event) => {
       if (drawing.on && !LOOKING.includes(key)) say("First close the outline with Enter, or leave it with Escape.");
       else actions[key]();
-      if (event.detail && key !== "?") map.canvas.focus(); // a mouse's click: the next key is not for the button
+      if (event.detail) event.currentTarget.blur(); // a mouse's click: the next key is not for the button
     });
   }
   byId("comment").addEventListener("change", comment);
@@ -314,5 +318,4 @@
   const asked = polygons.get(Number(location.hash.slice(1)));
   const first = asked || following(1, (polygon) => polygon.status === "unreviewed") || following(1);
   map.start(() => { map.showAll(); queue(() => select(first)); });
-  map.canvas.focus();
 })();
