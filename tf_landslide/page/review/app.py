@@ -6,6 +6,7 @@ path. What is decided comes as JSON, which no other site's form can send, past t
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -78,12 +79,12 @@ def application(review: Session, host: str, allowed_hosts: Iterable[str] = ()) -
         return JSONResponse(review.state())
 
     def details(request: Request) -> Response:
-        return JSONResponse(review.details(request.path_params["polygon"]))
+        return JSONResponse(review.details(_number(request, "polygon")))
 
     def tile(request: Request) -> Response:
-        asked = request.path_params
-        picture = review.pictures.get(asked["when"])
-        found = picture.tile(asked["level"], asked["row"], asked["column"]) if picture else None
+        picture = review.pictures.get(request.path_params["when"])
+        place = (_number(request, name) for name in ("level", "row", "column"))
+        found = picture.tile(*place) if picture else None
         if found is None:
             return PlainTextResponse("no such tile\n", 404)
         headers = {"cache-control": "private, max-age=86400"}  # its address holds the picture's version
@@ -98,11 +99,11 @@ def application(review: Session, host: str, allowed_hosts: Iterable[str] = ()) -
     return Starlette(
         routes=[
             Route("/", page),
-            Route("/files/{name:str}", asset),
+            Route("/files/{name}", asset),
             Route("/favicon.ico", lambda _: Response(status_code=204)),
             Route("/state", state),
-            Route("/polygons/{polygon:int}", details),
-            Route("/pictures/{when:str}/{level:int}/{row:int}/{column:int}", tile),
+            Route("/polygons/{polygon}", details),
+            Route("/pictures/{when}/{level}/{row}/{column}", tile),
             Route("/agreement", agreements),
             *(
                 Route(f"/{name}", _taking(function), methods=["POST"])
@@ -110,8 +111,16 @@ def application(review: Session, host: str, allowed_hosts: Iterable[str] = ()) -
             ),
         ],
         middleware=[*guards(host, allowed_hosts), Middleware(_WithHeaders)],
-        exception_handlers={LandslideError: _refused, Stale: _stale, OverflowError: _refused},
+        exception_handlers={LandslideError: _refused, Stale: _stale},
     )
+
+
+def _number(request: Request, name: str) -> int:
+    """A number of an address. Raises ``LandslideError`` for what is none, or has more than nine digits."""
+    text = request.path_params[name]
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise LandslideError(f"the {name} is not a number")
+    return int(text)
 
 
 def _taking(function: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
