@@ -213,7 +213,7 @@ def test_polygons_of_other_coordinates_are_drawn_on_the_picture_and_kept_in_thei
 # The journal
 
 
-def test_a_torn_last_line_is_dropped_and_a_damaged_one_told(folder, review):
+def test_a_torn_last_line_is_dropped_and_a_damaged_one_told(review):
     tell(review, polygon=1, status="accepted")
     path = review.journal.path
     whole = path.read_bytes()
@@ -242,7 +242,8 @@ def test_a_journal_belongs_to_its_polygons(folder):
         pass
 
 
-def test_one_process_writes_a_journal(folder, review):
+@pytest.mark.usefixtures("review")
+def test_one_process_writes_a_journal(folder):
     with pytest.raises(LandslideError, match="writes to it"), session(folder, *open_review(folder), "ada"):
         pass
     with session(folder, *open_review(folder), "ben"):
@@ -450,14 +451,10 @@ def test_strangers_are_refused(client):
 
 
 def test_bodies_and_numbers_are_bounded(client, review):
-    assert (
-        client.post(
-            "/decide", content=b" " * (MOST_BYTES + 1), headers={"content-type": "application/json"}
-        ).status_code
-        == 413
-    )
+    kind = {"content-type": "application/json"}
+    assert client.post("/decide", content=b" " * (MOST_BYTES + 1), headers=kind).status_code == 413
     for body in (b"", b"[1]", b"{", b"[" * 100_000, b'{"sequence": 0, "polygon": ' + b"9" * 5000 + b"}"):
-        answer = client.post("/decide", content=body, headers={"content-type": "application/json"})
+        answer = client.post("/decide", content=body, headers=kind)
         assert answer.status_code == 400 and answer.json()["error"]
     for address in ("/polygons/0", "/polygons/99", f"/polygons/{'9' * 5000}", "/polygons/x", "/polygons/١"):
         assert client.get(address).status_code in (400, 404)

@@ -45,7 +45,7 @@ function makeDrawing(map) {
     get on() { return corners !== null; },
     get target() { return target; },
     get corners() { return corners; },
-    add(at) { corners.push(map.pixelAt(at)); map.redraw(); },
+    add(corner) { corners.push(corner); map.redraw(); },
     back() { corners.pop(); map.redraw(); },
     moved(at) { if (corners) { pointer = at; map.redraw(); } },
   };

@@ -64,7 +64,7 @@
     const decided = await decide({ polygon: current.id, status, comment: byId("comment").value });
     say(`${nameOf(decided)}: ${decided.status}`);
     current = decided;
-    await select(following(1, (polygon) => polygon.status === "unreviewed") || decided);
+    select(following(1, (polygon) => polygon.status === "unreviewed") || decided);
   });
 
   const undo = () => queue(async () => {
@@ -72,7 +72,7 @@
     if (!decision) { say("There is nothing to undo."); return; }
     const polygon = take(decision);
     say(polygon ? `Undone: ${nameOf(polygon)} is ${polygon.status}` : `Undone: polygon ${decision.polygon} is gone`);
-    await select(polygon || following(-1) || null);
+    select(polygon || following(-1) || null);
   });
 
   const comment = () => queue(async () => {
@@ -90,7 +90,7 @@
     const decided = await decide({ polygon: target && target.id, status: target ? "redrawn" : "added", corners, comment: text });
     drawing.leave();
     say(`${nameOf(decided)}: ${decided.status}`);
-    await select(decided, false);
+    select(decided, false);
   });
 
   const exported = () => queue(async () => {
@@ -134,7 +134,7 @@
 
   const go = (step) => queue(async () => {
     const next = following(step);
-    if (next) await select(next); else say("No other polygon passes the filter.");
+    if (next) select(next); else say("No other polygon passes the filter.");
   });
 
   /* what is shown */
@@ -148,15 +148,19 @@
     return element;
   };
 
-  async function select(polygon, move = true) {
+  function select(polygon, move = true) {
     current = polygon;
     byId("comment").value = polygon ? polygon.comment : "";
     history.replaceState(null, "", polygon ? `#${polygon.id}` : "#");
     if (polygon && move) centre();
     showCurrent();
+    showAttributes(polygon);
+  }
+
+  async function showAttributes(polygon) {
     const list = byId("attributes");
-    const told = polygon ? await (await fetch(`/polygons/${polygon.id}`)).json() : [];
-    if (current !== polygon) return;
+    const told = polygon && polygon.own ? await (await fetch(`/polygons/${polygon.id}`)).json() : [];
+    if (current?.id !== polygon?.id) return; // another one has been chosen meanwhile
     list.replaceChildren();
     for (const [name, value] of told) { text(list, "dt", name); text(list, "dd", value); }
     byId("nothing").hidden = told.length > 0;
@@ -221,9 +225,8 @@
   }
 
   function clicked(at, event) {
-    if (drawing.on) { drawing.add(at); return; }
-    const found = outlines ? map.under([...polygons.values()].filter(filter()), at, event) : null;
-    if (found) queue(() => select(found, false));
+    const corner = map.pixelAt(at), found = outlines ? map.under([...polygons.values()].filter(filter()), at, event) : null;
+    queue(() => { if (drawing.on) drawing.add(corner); else if (found) select(polygons.get(found.id), false); });
   }
 
   function begin(polygon) {
@@ -282,11 +285,12 @@
       if (event.key === "Escape") { event.preventDefault(); where.blur(); }
       return;
     }
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (where.matches("input, select")) {
       if (event.key === "Escape") where.blur();
-      return;
+      const itsOwn = where.type === "checkbox" ? key === " " : where.type !== "number" || !"ardnujkcfos?".includes(key);
+      if (itsOwn) return;
     }
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const drawn = drawing.on ? whileDrawing[key] : null;
     if (where.matches("button") && !drawn && (key === " " || key === "Enter")) return; // which press it
     const name = also[key] || key, action = drawn || actions[name];
