@@ -15,14 +15,17 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
+from rasterio import Affine
 from shapely.geometry import shape
 from sklearn.metrics import cohen_kappa_score
 from starlette.testclient import TestClient
 
 from tests.conftest import ROOT
 from tests.objects.reviews import EVIL, GRID, candidates, open_review, polygon, reader, ring, scene, write_review
+from tests.scenes.test_sampler import write
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
+from tf_landslide.jobs.review import make_pictures, open_polygons
 from tf_landslide.objects.review.agreement import agreement, cohens_kappa, iou
 from tf_landslide.objects.review.journal import Decision, Decisions, Journal, check_name, read_journal
 from tf_landslide.objects.review.pictures import TILE, Picture, write_pictures
@@ -208,6 +211,34 @@ def test_polygons_of_other_coordinates_are_drawn_on_the_picture_and_kept_in_thei
     drawn = polygons.drawn(CORNERS)
     back = geopandas.GeoSeries([shapely.Polygon(drawn)], crs=4326).to_crs(GRID.crs.to_wkt())[0]
     assert iou(back, polygon(*map(tuple, CORNERS))) > 0.9999
+
+
+def test_polygons_that_the_pictures_do_not_show_are_told(tmp_path):
+    folder = write_review(tmp_path / "review")
+    partly = candidates()
+    partly.geometry = partly.translate(-1500)
+    partly.to_file(tmp_path / "partly.gpkg", driver="GPKG")
+    with pytest.warns(LandslideWarning, match="2 of 6 polygons lie beyond the pictures"):
+        open_polygons(folder, str(tmp_path / "partly.gpkg"))
+    partly.translate(1e6).to_file(tmp_path / "elsewhere.gpkg", driver="GPKG")
+    with pytest.raises(LandslideError, match="elsewhere than the pictures"):
+        open_polygons(folder, str(tmp_path / "elsewhere.gpkg"))
+
+
+def test_pictures_are_made_from_scenes_on_other_grids(tmp_path):
+    values = (scene(3) * 1e4).astype(np.uint16)[:, :300]
+    coarse = Grid(GRID.transform @ Affine.scale(2), GRID.crs, (150, 150))
+    files = {"before": [], "after": []}
+    for i, colour in enumerate(("red", "green", "blue")):
+        name = f"{colour}={{}}"
+        files["after"].append(
+            name.format(write(tmp_path / f"a{i}.tif", values[..., i], Grid(GRID.transform, UTM, (300, 300))))
+        )
+        files["before"].append(name.format(write(tmp_path / f"b{i}.tif", values[::2, ::2, i], coarse)))
+    before, after = make_pictures(tmp_path / "review", files["before"], files["after"])
+    with rasterio.open(before) as b, rasterio.open(after) as a:
+        assert b.transform == a.transform == GRID.transform and b.shape == a.shape == (300, 300)
+        assert np.corrcoef(b.read(1)[20:-20, 20:-20].ravel(), a.read(1)[20:-20, 20:-20].ravel())[0, 1] > 0.9
 
 
 # The journal

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -54,8 +55,10 @@ class Reviewer:
         return [json.loads(line) for line in self.journal.read_text().splitlines()[1:]]
 
     def settle(self):
-        self.page.wait_for_load_state("networkidle")
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        frame = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.page.evaluate(frame)
+        expect(self.page.locator("#stage")).to_have_attribute("data-loading", "0")
+        self.page.evaluate(frame)
 
     @property
     def picture(self):
@@ -76,9 +79,14 @@ class Reviewer:
             self.page.mouse.click(*place(*corner))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return write_review(tmp_path_factory.mktemp("made") / "review")
+
+
 @pytest.fixture
-def folder(tmp_path):
-    return write_review(tmp_path / "review")
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "review")
 
 
 @pytest.fixture

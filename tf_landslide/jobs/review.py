@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import combinations
 from pathlib import Path
-
-import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.locks import locked
 from tf_landslide.objects.review.agreement import Agreement
 from tf_landslide.objects.review.export import export
-from tf_landslide.objects.review.pictures import AFTER, BEFORE, Reader, find_pictures, write_pictures
+from tf_landslide.objects.review.pictures import AFTER, BEFORE, COLOURS, find_pictures, scene_reader, write_pictures
 from tf_landslide.objects.review.polygons import Polygons, find_polygons
 from tf_landslide.objects.review.session import (
     Session,
@@ -26,11 +23,7 @@ from tf_landslide.objects.review.session import (
     session,
 )
 from tf_landslide.page.review.app import serve
-from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.stack import open_scene
-
-COLOURS = ("red", "green", "blue")
 
 
 def open_polygons(folder: Path, named: str | None = None) -> Polygons:
@@ -58,17 +51,12 @@ def make_pictures(folder: Path, before: Sequence[str], after: Sequence[str]) -> 
     if not scenes:
         return []
     grid = (scenes.get(AFTER) or scenes[BEFORE]).grid
+    before_reader, after_reader = (
+        scene_reader(scenes[when], grid) if when in scenes else None for when in (BEFORE, AFTER)
+    )
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return write_pictures(folder, _reader(scenes.get(BEFORE), grid), _reader(scenes.get(AFTER), grid), grid)
-
-
-def _reader(scene: Scene | None, grid: Grid) -> Reader | None:
-    if scene is None:
-        return None
-    whole = Scene(grid, scene.bands, scene.clouds, scene.origin) if scene.grid != grid else scene
-    bands: list[Callable[[Window], np.ndarray]] = [partial(whole.read, name) for name in COLOURS]
-    return lambda window: np.stack([read(window) for read in bands], axis=-1)
+        return write_pictures(folder, before_reader, after_reader, grid)
 
 
 @contextmanager

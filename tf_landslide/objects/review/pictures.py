@@ -23,6 +23,7 @@ from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.core.files import beside, require_space, telling_a_full_disk
 from tf_landslide.figures.pictures import percentiles, stretched
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.source import file
 
 BEFORE, AFTER = "before", "after"
@@ -32,9 +33,16 @@ TILE = 256
 Reader = Callable[[Window], np.ndarray]
 """Reads a window of the grid as (H, W, 3) float: red, green and blue in any unit, NaN where missing."""
 
+COLOURS = "red", "green", "blue"
 _BLOCK = 512
 _ENDS = 1, 99.7  # percentiles of a stretch: fresh scars are the brightest there is, and must not burn out
 _SAMPLES, _SAMPLE = 12, 96  # windows along each side, and pixels along each of theirs, that a stretch is taken from
+
+
+def scene_reader(scene: Scene, grid: Grid) -> Reader:
+    """Reads red, green and blue of a scene on a grid, its own or another."""
+    there = scene if scene.grid == grid else Scene(grid, scene.bands, scene.clouds, scene.origin)
+    return lambda window: np.stack([there.read(name, window) for name in COLOURS], axis=-1)
 
 
 def picture_path(folder: Path, when: str) -> Path:
@@ -47,7 +55,7 @@ def write_pictures(folder: str | Path, before: Reader | None, after: Reader | No
 
     Args:
         folder: to write to, where ``tf-landslide review`` looks for them.
-        before, after: read the scenes; None writes no picture.
+        before, after: read the scenes (see ``scene_reader``); None writes no picture.
         grid: of both.
 
     Returns:

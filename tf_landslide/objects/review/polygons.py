@@ -14,10 +14,10 @@ import pandas as pd
 import shapely
 from pyproj import CRS, Transformer
 from rasterio import Affine
-from shapely import Polygon
+from shapely import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.objects.review.journal import Ring
 from tf_landslide.scenes.canvas import outlines
 from tf_landslide.scenes.grid import Grid
@@ -68,6 +68,8 @@ class Polygons:
             raise LandslideError(
                 f"{path}: has {len(frame):,} polygons, at most {MOST_POLYGONS:,} can be reviewed; cut it into parts"
             )
+        if grid is not None:
+            _check_place(path, frame, grid)
         return cls(path, frame, grid or _grid_around(path, frame))
 
     @cached_property
@@ -182,6 +184,15 @@ class Polygons:
         """From the grid's coordinates to the file's, or back."""
         start, end = (self.crs, self.grid.crs) if back else (self.grid.crs, self.crs)
         return Transformer.from_crs(start, end, always_xy=True)
+
+
+def _check_place(path: Path, frame: geopandas.GeoDataFrame, grid: Grid) -> None:
+    """Say where polygons cannot be seen on the pictures. Raises ``LandslideError`` where none can."""
+    beyond = ~frame.geometry.to_crs(grid.crs).intersects(box(*grid.bounds)).to_numpy()
+    if beyond.all():
+        raise LandslideError(f"{path}: lies elsewhere than the pictures; remove them, or make them of the right scenes")
+    if beyond.any():
+        warn(f"{path}: {int(beyond.sum()):,} of {len(frame):,} polygons lie beyond the pictures")
 
 
 def _grid_around(path: Path, frame: geopandas.GeoDataFrame) -> Grid:

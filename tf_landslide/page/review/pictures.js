@@ -5,8 +5,15 @@ function makePictures(map, pictures, redraw) {
   const byId = (id) => document.getElementById(id);
   const both = Boolean(pictures.before && pictures.after);
   const tiles = new Map(); // address → image, the one used last at the end
+  byId("stage").dataset.loading = "0";
   let side = both ? "both" : pictures.after ? "after" : "before";
   let share = 0.5; // of the stage's width that shows what was before
+
+  let loading = 0; // tiles that are under way, for those who wait for a picture
+  function underWay(more) {
+    loading += more;
+    byId("stage").dataset.loading = String(loading);
+  }
 
   function tile(when, level, row, column, ask) {
     const address = `/pictures/${when}/${level}/${row}/${column}?v=${pictures[when][1]}`;
@@ -15,7 +22,9 @@ function makePictures(map, pictures, redraw) {
     if (image) tiles.delete(address);
     else {
       image = new Image();
-      image.addEventListener("load", redraw);
+      underWay(1);
+      image.addEventListener("load", () => { underWay(-1); redraw(); });
+      image.addEventListener("error", () => underWay(-1));
       image.src = address;
     }
     tiles.set(address, image);
