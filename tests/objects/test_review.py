@@ -228,14 +228,14 @@ def test_polygons_that_the_pictures_do_not_show_are_told(tmp_path):
 def test_pictures_are_made_from_scenes_on_other_grids(tmp_path):
     values = (scene(3) * 1e4).astype(np.uint16)[:, :300]
     coarse = Grid(GRID.transform @ Affine.scale(2), GRID.crs, (150, 150))
-    files = {"before": [], "after": []}
-    for i, colour in enumerate(("red", "green", "blue")):
-        name = f"{colour}={{}}"
-        files["after"].append(
-            name.format(write(tmp_path / f"a{i}.tif", values[..., i], Grid(GRID.transform, UTM, (300, 300))))
-        )
-        files["before"].append(name.format(write(tmp_path / f"b{i}.tif", values[::2, ::2, i], coarse)))
-    before, after = make_pictures(tmp_path / "review", files["before"], files["after"])
+    fine, colours = Grid(GRID.transform, GRID.crs, (300, 300)), ("red", "green", "blue")
+
+    def written(stem, stored, grid):
+        paths = [write(tmp_path / f"{stem}_{i}.tif", stored[..., i], grid) for i in range(3)]
+        return [f"{colour}={path}" for colour, path in zip(colours, paths, strict=True)]
+
+    earlier, later = written("before", values[::2, ::2], coarse), written("after", values, fine)
+    before, after = make_pictures(tmp_path / "review", earlier, later)
     with rasterio.open(before) as b, rasterio.open(after) as a:
         assert b.transform == a.transform == GRID.transform and b.shape == a.shape == (300, 300)
         assert np.corrcoef(b.read(1)[20:-20, 20:-20].ravel(), a.read(1)[20:-20, 20:-20].ravel())[0, 1] > 0.9
