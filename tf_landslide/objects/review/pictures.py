@@ -36,6 +36,7 @@ Reader = Callable[[Window], np.ndarray]
 COLOURS = "red", "green", "blue"
 _BLOCK = 512
 _ENDS = 1, 99.7  # percentiles of a stretch: fresh scars are the brightest there is, and must not burn out
+_LIGHTER = np.round(255 * (np.arange(256) / 255) ** 0.75).astype(np.uint8)  # so that shadows can be looked into
 _SAMPLES, _SAMPLE = 12, 96  # windows along each side, and pixels along each of theirs, that a stretch is taken from
 
 
@@ -51,7 +52,7 @@ def picture_path(folder: Path, when: str) -> Path:
 
 
 def write_pictures(folder: str | Path, before: Reader | None, after: Reader | None, grid: Grid) -> list[Path]:
-    """Write the pictures, each stretched between two percentiles of its own. Holds a row of blocks at a time.
+    """Write the pictures, each stretched between two percentiles of its own and made lighter. Holds a row of blocks at a time.
 
     Args:
         folder: to write to, where ``tf-landslide review`` looks for them.
@@ -109,7 +110,7 @@ def _sample(read: Reader, grid: Grid) -> np.ndarray:
 def _with_opacity(channels: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(4, H, W) uint8: a picture and where it is."""
     there = np.isfinite(channels).all(axis=-1)
-    picture = np.concatenate([stretched(channels, ends), np.where(there, 255, 0)[..., None]], axis=-1)
+    picture = np.concatenate([_LIGHTER[stretched(channels, ends)], np.where(there, 255, 0)[..., None]], axis=-1)
     return np.moveaxis(picture, -1, 0).astype(np.uint8)
 
 
