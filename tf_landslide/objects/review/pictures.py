@@ -34,7 +34,8 @@ Reader = Callable[[Window], np.ndarray]
 """Reads a window of the grid as (H, W, 3) float: red, green and blue in any unit, NaN where missing."""
 
 COLOURS = "red", "green", "blue"
-_BLOCK = 512
+_BLOCK, _AT_ONCE = 512, 1024  # pixels along each side of the file's blocks, and of what is read at a time
+_CACHE = 128  # megabytes of GDAL's, which takes a twentieth of the machine's memory otherwise
 _ENDS = 1, 99.7  # percentiles of a stretch: fresh scars are the brightest there is, and must not burn out
 _LIGHTER = np.round(255 * (np.arange(256) / 255) ** 0.75).astype(np.uint8)  # so that shadows can be looked into
 _SAMPLES, _SAMPLE = 12, 96  # windows along each side, and pixels along each of theirs, that a stretch is taken from
@@ -52,7 +53,7 @@ def picture_path(folder: Path, when: str) -> Path:
 
 
 def write_pictures(folder: str | Path, before: Reader | None, after: Reader | None, grid: Grid) -> list[Path]:
-    """Write the pictures, each stretched between two percentiles of its own and made lighter. Holds a row of blocks at a time.
+    """Write the pictures, each stretched between two percentiles of its own and made lighter; a million pixels at a time.
 
     Args:
         folder: to write to, where ``tf-landslide review`` looks for them.
@@ -82,14 +83,14 @@ def _write(path: Path, read: Reader, grid: Grid) -> None:
     profile |= {"crs": grid.crs.to_wkt(), "transform": grid.transform, "tiled": True, "interleave": "pixel"}
     profile |= {"blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "zlevel": 1, "BIGTIFF": "IF_SAFER"}
     options = {"compress": "JPEG", "quality": 90, "blocksize": _BLOCK, "overview_resampling": "AVERAGE"}
-    with beside(path.with_suffix("")) as scratch, telling_a_full_disk(path):
+    cache = rasterio.Env(GDAL_CACHEMAX=_CACHE)
+    with cache, beside(path.with_suffix("")) as scratch, telling_a_full_disk(path):
         scratch.mkdir()  # what GDAL leaves there when it fails goes with it
         plain, whole = scratch / "plain.tif", scratch / path.name
         try:
             with rasterio.open(plain, "w", **profile) as raster:
                 raster.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-                for top in range(0, rows, _BLOCK):
-                    window = Window(top, 0, min(_BLOCK, rows - top), columns)
+                for window in grid.blocks(_AT_ONCE):
                     raster.write(_with_opacity(read(window), ends), window=window.for_rasterio())
             rasterio.shutil.copy(plain, whole, driver="COG", BIGTIFF="IF_SAFER", **options)
         except (RasterioError, CPLE_BaseError) as error:
