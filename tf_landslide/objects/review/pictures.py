@@ -53,7 +53,7 @@ def picture_path(folder: Path, when: str) -> Path:
 
 
 def write_pictures(folder: str | Path, before: Reader | None, after: Reader | None, grid: Grid) -> list[Path]:
-    """Write the pictures, each stretched between two percentiles of its own and made lighter; a million pixels at a time.
+    """Write the pictures, each stretched between two percentiles of its own and made lighter, piece by piece.
 
     Args:
         folder: to write to, where ``tf-landslide review`` looks for them.
