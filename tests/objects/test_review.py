@@ -26,6 +26,7 @@ from tests.scenes.test_sampler import write
 from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.jobs.review import make_pictures, open_polygons
+from tf_landslide.objects.labelling import checked_polygons
 from tf_landslide.objects.review.agreement import agreement, cohens_kappa, iou
 from tf_landslide.objects.review.journal import Decision, Decisions, Journal, check_name, read_journal
 from tf_landslide.objects.review.pictures import TILE, Picture, write_pictures
@@ -326,12 +327,12 @@ def test_what_was_answered_survives_kill_9(tmp_path):
 # Exports
 
 
-def test_the_export_holds_the_landslides_with_whose_they_are(review):
+def test_the_export_holds_the_landslides_and_what_became_of_the_others(review):
     tell(review, polygon=1, status="accepted")
     tell(review, polygon=2, status="rejected")
     tell(review, polygon=3, corners=CORNERS, comment="longer")
     tell(review, polygon=None, corners=[[10, 10], [20, 10], [20, 20]])
-    package, geojson, rejected = review.export()
+    everything, package, geojson = review.export()
     found = geopandas.read_file(package)
     assert found.crs.to_epsg() == GRID.crs.to_epsg()
     assert found.review_status.tolist() == ["accepted", "redrawn", "added"]
@@ -341,10 +342,24 @@ def test_the_export_holds_the_landslides_with_whose_they_are(review):
     assert found.slope_mean[0] == 30.25 and found.slope_mean[1:].isna().all()
     wanted = [candidates().geometry[0], polygon(*map(tuple, CORNERS)), polygon((10, 10), (20, 10), (20, 20))]
     assert all(a.equals(b) for a, b in zip(found.geometry, wanted, strict=True))
-    assert geopandas.read_file(rejected).review_id.tolist() == [2]
+    whole = geopandas.read_file(everything)
+    assert whole.review_id.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    statuses = ["accepted", "rejected", "redrawn", "unreviewed", "unreviewed", "unreviewed", "added"]
+    assert whole.review_status.tolist() == statuses and whole.reviewer.isna().tolist() == [
+        s == "unreviewed" for s in statuses
+    ]
+    assert whole.geometry[3].equals(candidates().geometry[3]) and whole.slope_mean.notna().tolist() == [
+        True,
+        True,
+        False,
+        *[True] * 3,
+        False,
+    ]
     features = json.loads(geojson.read_text())["features"]
     lonlat = geopandas.GeoSeries(wanted, crs=GRID.crs.to_wkt()).to_crs(4326)
     assert all(iou(shape(f["geometry"]), g) > 0.999 for f, g in zip(features, lonlat, strict=True))
+    labelled = checked_polygons(everything, GRID)  # as patches takes them
+    assert all(a.equals(b) for a, b in zip(labelled.landslides, wanted, strict=True)) and len(labelled.undecided) == 3
     assert Polygons.read(package).areas  # and may be reviewed again
 
 
@@ -411,7 +426,7 @@ def test_the_command_tells_exports_and_agreement(folder, capsys):
     assert told["agreement"][0]["both"] == 2 and told["agreement"][0]["kappa"] == 0.0
     assert [d["polygon"] for d in told["agreement"][0]["disagreements"]] == [2]
     assert told["reviewers"]["ben"]["counts"]["accepted"] == 2
-    assert len(geopandas.read_file(folder / "review" / "ada" / "reviewed.gpkg")) == 1
+    assert len(geopandas.read_file(folder / "review" / "ada" / "landslides.gpkg")) == 1
     assert main(["review", str(folder), "--agreement"]) == 0
     assert "polygon 2: ada rejected, ben accepted" in capsys.readouterr().out
     assert compare(folder, open_review(folder)[0], "ben", "ada").same == 1

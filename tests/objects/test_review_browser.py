@@ -141,7 +141,7 @@ def test_a_shape_is_redrawn_by_clicks_and_keys(reviewer, folder):
     reviewer.is_at(1, "redrawn")
     reviewer.press("e")
     reviewer.sees("#message", "reviewed.gpkg")
-    assert (folder / "review" / "ada" / "reviewed.geojson").is_file()
+    assert (folder / "review" / "ada" / "landslides.geojson").is_file()
 
 
 def test_an_outline_that_crosses_itself_is_refused_and_can_be_mended(reviewer):

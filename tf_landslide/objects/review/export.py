@@ -8,22 +8,21 @@ import geopandas
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from tf_landslide.objects.review.journal import LANDSLIDES, REJECTED, Decision, Decisions
+from tf_landslide.objects.review.journal import LANDSLIDES, UNREVIEWED, Decision, Decisions
 from tf_landslide.objects.review.polygons import Polygons
-from tf_landslide.scenes.vectors import write_geojson, write_geopackage
+from tf_landslide.scenes.vectors import VECTORS, write_geojson, write_geopackage
 
-REVIEWED = "reviewed.gpkg", "reviewed.geojson"
-REJECTS = "rejected.gpkg"
+REVIEWED = "reviewed.gpkg"
 _NULLABLE = {"i": "Int64", "u": "Int64", "b": "boolean"}  # whole numbers stay whole where some are missing
 _OWN = ("review_id", "review_status", "reviewer", "review_time", "review_comment")
 
 
 def export(folder: Path, polygons: Polygons, decisions: Decisions, reviewer: str) -> list[Path]:
-    """Write ``reviewed.gpkg`` and ``reviewed.geojson``, the landslides, and ``rejected.gpkg``.
+    """Write ``reviewed.gpkg``: every polygon; and the landslides alone, ``landslides.gpkg`` and ``landslides.geojson``.
 
-    The landslides are the accepted polygons, the redrawn ones and the added ones; those not reviewed are in no file.
-    All have the attributes of their file, and ``review_id review_status reviewer review_time review_comment``. Decimal
-    numbers (area, mean probability …) were measured over the file's shape and are left empty of what was redrawn.
+    All have the attributes of their file, and ``review_id review_status reviewer review_time review_comment``; of those
+    that nobody has reviewed the status is ``unreviewed``, so that ``patches`` takes them for unknown, not for ground.
+    Decimal numbers (area, mean probability …) were measured over the file's shape and are empty for what was redrawn.
 
     Args:
         folder: to write to.
@@ -31,15 +30,16 @@ def export(folder: Path, polygons: Polygons, decisions: Decisions, reviewer: str
         reviewer: by whom.
 
     Returns:
-        the files written. Where nothing was decided yet, they have no features.
+        the files written.
     """
-    standing = decisions.standing.values()
-    found = as_frame(polygons, [decision for decision in standing if decision.status in LANDSLIDES], reviewer)
-    rejected = as_frame(polygons, [decision for decision in standing if decision.status == REJECTED], reviewer)
+    added = [number for number in decisions.standing if decisions.was_added(number)]
+    every = [decisions.of(number) for number in (*range(1, len(polygons) + 1), *added)]
+    found = [decision for decision in every if decision.status in LANDSLIDES]
+    landslides = as_frame(polygons, found, reviewer)
     return [
-        write_geopackage(folder / REVIEWED[0], found),
-        write_geojson(folder / REVIEWED[1], found),
-        write_geopackage(folder / REJECTS, rejected, layer="rejected"),
+        write_geopackage(folder / REVIEWED, as_frame(polygons, every, reviewer), layer="reviewed"),
+        write_geopackage(folder / VECTORS[0], landslides),
+        write_geojson(folder / VECTORS[1], landslides),
     ]
 
 
@@ -53,7 +53,7 @@ def as_frame(polygons: Polygons, decided: list[Decision], reviewer: str) -> geop
     own = {
         "review_id": [decision.polygon for decision in decided],
         "review_status": [decision.status for decision in decided],
-        "reviewer": [reviewer] * len(decided),
+        "reviewer": [None if decision.status == UNREVIEWED and not decision.time else reviewer for decision in decided],
         "review_time": [decision.time for decision in decided],
         "review_comment": [decision.comment for decision in decided],
     }
