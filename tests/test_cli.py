@@ -21,6 +21,7 @@ COMMANDS = [
     "evaluate",
     "predict",
     "map",
+    "review",
     "search",
     "export",
     "serve",

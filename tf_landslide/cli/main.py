@@ -21,6 +21,7 @@ from tf_landslide.cli import (
     page,
     patches,
     predict,
+    review,
     search,
     serve,
     synth,
@@ -30,7 +31,23 @@ from tf_landslide.cli.completion import SHELLS, PrintCompletion
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 
-COMMANDS = (synth, download, inspect, patches, train, evaluate, predict, map, search, export, serve, page, models, demo)
+COMMANDS = (
+    synth,
+    download,
+    inspect,
+    patches,
+    train,
+    evaluate,
+    predict,
+    map,
+    review,
+    search,
+    export,
+    serve,
+    page,
+    models,
+    demo,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,11 +20,11 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from tf_landslide.core.errors import LandslideError
 from tf_landslide.page.components import Components, layout
 from tf_landslide.page.doors import guards
 from tf_landslide.page.handlers import Handlers, example
 from tf_landslide.page.library import Library, find_models
+from tf_landslide.page.listening import ENDINGS, address_of, listen
 from tf_landslide.page.making import Make, Making
 from tf_landslide.page.scene_tab import remembered, scene_layout
 from tf_landslide.page.scenes import MapScene, SceneHandlers
@@ -32,7 +32,6 @@ from tf_landslide.page.scenes import MapScene, SceneHandlers
 UPLOAD_LIMIT = "64mb"
 WAITING = 64  # requests in the queue; one more is told to come again
 SESSIONS = 100  # tabs of which Gradio remembers what it has shown
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CSS = (Path(__file__).parent / "page.css").read_text()
 
 
@@ -145,8 +144,8 @@ def launch(
     Raises:
         LandslideError: an address that cannot be listened on.
     """
-    listening = _listen(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    listening = listen(host, port)
+    address = address_of(listening, host)
     ended = threading.Event()
     if block:
         for ending in ENDINGS:
@@ -166,14 +165,6 @@ def launch(
             listening.close()
             shutil.rmtree(folder, ignore_errors=True)
     return page
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise LandslideError(f"{host}:{port}: {error.strerror or error}; choose others with --host, --port") from None
 
 
 def _start(
