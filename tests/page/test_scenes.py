@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 import zipfile
 
 import numpy as np
@@ -12,7 +14,8 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.map_options import named_bands
 from tf_landslide.jobs.page_map import map_request
 from tf_landslide.page import scenes
-from tf_landslide.page.scenes import SceneHandlers, check_geotiff, framed, scene_layout
+from tf_landslide.page.scene_tab import remembered, scene_layout
+from tf_landslide.page.scenes import SceneHandlers, check_geotiff, framed
 from tf_landslide.scenes.synthetic import write_scene
 
 
@@ -26,21 +29,47 @@ def handlers(library, tmp_path):
     import gradio as gr
 
     with gr.Blocks():
-        tab = scene_layout()
+        tab = scene_layout(*remembered())
     return SceneHandlers(library, tmp_path, tab, map_request)
 
 
-def test_a_scene_is_mapped_and_its_files_are_there(handlers, files):
-    said, shown, given = handlers.map(str(files.scene), str(files.dem), "tiny", "", 0, True)
+ADVANCED = {"area": 0, "window": 128, "scale": "", "offset": "", "nodata": "0"}
+
+
+@pytest.fixture
+def asked(files):
+    return {"scene": str(files.scene), "dem": str(files.dem), "model": "tiny", "bands": "", "smooth": True, **ADVANCED}
+
+
+def ended(handlers, key):
+    """What the page is told of a run when it is over."""
+    until = time.monotonic() + 60
+    while not handlers.runs.get(key).over:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return handlers.look(key)
+
+
+def test_a_scene_is_mapped_and_its_files_are_there(handlers, files, asked):
+    tab = handlers.tab
+    begun = handlers.start(**asked)
+    key = begun[tab.key]
+    assert begun[tab.cancel].visible and not begun[tab.run].interactive and begun[tab.clock].active
+    changes = ended(handlers, key)
+    said, shown = changes[tab.note], changes[tab.map]
     assert "landslides" in said and "SYNTHETIC" in said and shown.startswith("<iframe ") and shown.endswith("</iframe>")
-    folder = next(handlers.folder.glob("scene-*"))
+    folder = handlers.runs.get(key).out
     names = {path.name for path in folder.iterdir()}
     assert {"map.zip", "landslides.gpkg", "landslides.geojson", "probability.tif", "mask.tif", "map.html"} <= names
-    assert given.visible and "map.zip" in str(given.value[0])
+    assert changes[tab.files].visible and "map.zip" in str(changes[tab.files].value[0])
     with zipfile.ZipFile(folder / "map.zip") as zipped:
         assert str(files.scene.parent).encode() not in b"".join(map(zipped.read, zipped.namelist()))
         summary = json.loads(zipped.read("summary.json"))
     assert f"{summary['landslides']:,} landslides" in said and summary["polygons"]["smooth"]
+    assert summary["tiles"]["window"] == 128 and not changes[tab.cancel].visible
+    again = handlers.arrive(key)  # the page is loaded again: the same map, and no other's
+    assert again[tab.map] == shown and tab.map not in handlers.arrive("other")
+    assert handlers.arrive("other")[tab.key] is None
 
 
 @pytest.mark.parametrize(
@@ -51,13 +80,65 @@ def test_a_scene_is_mapped_and_its_files_are_there(handlers, files):
         ({"dem": None}, "unknown band of the scene"),
         ({"bands": "red:3"}, "expected bands as NAME"),
         ({"bands": "red=99"}, "has 12 bands, no band 99"),
+        ({"scale": "a"}, "expected a number as scale, got 'a'"),
+        ({"offset": "inf"}, "expected a number as offset"),
     ],
 )
-def test_what_cannot_be_mapped_is_a_sentence_without_our_folders(handlers, files, change, said):
-    given = {"scene": str(files.scene), "dem": str(files.dem), "model": "tiny", "bands": "", "area": 0, "smooth": False}
-    text, shown, _ = handlers.map(**(given | change))
-    assert said in text.replace("\\", "") and shown == "" and str(files.scene.parent) not in text.replace("\\", "")
-    assert not list(handlers.folder.glob("scene-*"))
+def test_what_cannot_be_mapped_is_a_sentence_without_our_folders(handlers, files, asked, change, said):
+    tab = handlers.tab
+    changes = handlers.start(**(asked | change))
+    if tab.key in changes:
+        changes = ended(handlers, changes[tab.key])
+    text = changes[tab.note].replace("\\", "")
+    assert said in text and changes.get(tab.map, "") == "" and str(files.scene.parent) not in text
+    assert not list(handlers.runs._folder.glob("scene-*"))
+
+
+def test_scale_offset_and_no_data_are_those_that_were_given(library, tmp_path, asked):
+    given = []
+
+    def mapping(request, *_):
+        given.append(request)
+        raise LandslideError("seen")
+
+    import gradio as gr
+
+    with gr.Blocks():
+        handlers = SceneHandlers(library, tmp_path, scene_layout(*remembered()), mapping)
+    for values in ({"scale": "2e-4", "offset": "-0.1", "nodata": " "}, {}):
+        ended(handlers, handlers.start(**(asked | values))[handlers.tab.key])
+    assert (given[0].scale, given[0].offset, given[0].nodata) == (2e-4, -0.1, None)
+    assert (given[1].scale, given[1].offset, given[1].nodata) == (None, None, 0.0)
+
+
+def test_a_cancelled_map_stops_at_its_next_block_and_leaves_nothing(library, tmp_path, asked):
+    """The real job, held after its first block."""
+    import gradio as gr
+
+    held, going, told = threading.Event(), threading.Event(), []
+
+    def mapping(request, predictor, out, tell):
+        def watch(stage, done, total):
+            told.append((stage, done, total))
+            if done == 1:
+                assert list(out.iterdir())
+                held.set()
+                assert going.wait(20)
+            tell(stage, done, total)
+
+        return map_request(request, predictor, out, watch)
+
+    large = write_scene(tmp_path / "large.tif", size=600, seed=3)
+    with gr.Blocks():
+        handlers = SceneHandlers(library, tmp_path, scene_layout(*remembered()), mapping)
+    changes = handlers.start(**(asked | {"scene": str(large.scene), "dem": str(large.dem)}))
+    key = changes[handlers.tab.key]
+    assert held.wait(60)
+    changes = handlers.cancel(key)
+    assert changes[handlers.tab.cancel].value == "Cancelling …"
+    going.set()
+    assert "Cancelled" in ended(handlers, key)[handlers.tab.note]
+    assert told == [("blocks", 0, 4), ("blocks", 1, 4)] and not list(tmp_path.glob("scene-*"))
 
 
 def test_formats_that_point_elsewhere_and_large_files_are_refused(tmp_path, files, monkeypatch):
@@ -104,6 +185,7 @@ def test_in_the_browser_a_scene_becomes_a_map(browser, library, files, tmp_path)
         page.set_input_files("#dem input[type=file]", str(files.dem))
         page.wait_for_selector("#dem .file-preview tr.file")
         page.wait_for_selector("#scene .file-preview tr.file")
+        page.get_by_role("button", name="Advanced").click()
         page.fill("#scene-area input", "0")
         page.click("#scene-run")
         inside = page.frame_locator("#scene-map iframe")
@@ -116,8 +198,17 @@ def test_in_the_browser_a_scene_becomes_a_map(browser, library, files, tmp_path)
         with rasterio.open(tmp_path / "p.tif") as raster:
             assert raster.shape == (128, 128) and np.isfinite(raster.read(1)).mean() > 0.8
         assert hosts == {up.local_url.split("/")[2]}
+        page.reload()
+        page.get_by_role("tab", name="Scene").click()
+        inside.locator("#map").wait_for(timeout=20_000)
+        assert "landslides" in page.inner_text("#scene-status")
+        other = browser.new_context().new_page()  # of somebody else
+        other.goto(up.local_url)
+        other.get_by_role("tab", name="Scene").click()
+        other.wait_for_selector("#scene-run")
+        assert other.locator("#scene-map iframe").count() == 0
+        other.context.close()
         broken = shutil.copy(__file__, tmp_path / "broken.tif")
-        page.click("#scene .label-clear-button, #scene button[aria-label='Clear']")
         page.set_input_files("#scene input[type=file]", broken)
         page.wait_for_selector("#scene .file-preview tr.file")
         page.click("#scene-run")

@@ -12,7 +12,7 @@ from tests.scenes.test_sampler import UTM, terrain, write
 from tf_landslide.bands.layouts import Band
 from tf_landslide.figures.maps import Sheet, overview, round_length
 from tf_landslide.scenes.grid import Grid
-from tf_landslide.scenes.preview import preview, reduced
+from tf_landslide.scenes.preview import coarser, preview, reduced
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import Scene
 
@@ -66,6 +66,18 @@ def test_a_preview_of_a_scene(mapped):
     with rasterio.open(mask) as raster:
         marked = raster.read(1)[:, :999] == 1
     np.testing.assert_allclose(shown.marked[:, :333], marked.reshape(300, 3, 333, 3).mean((1, 3)), atol=1e-6)
+
+
+def test_a_coarser_preview_holds_the_means_of_the_fine_one(mapped):
+    fine = preview(*mapped, side=500)
+    shown = coarser(fine, 220)
+    k = 2
+    assert coarser(fine, 434) is fine and shown.grid.shape == (150, 217) and shown.factor == 6
+    np.testing.assert_allclose(shown.grid.transform @ (10, 20), fine.grid.transform @ (10 * k, 20 * k))
+    block = np.s_[10 * k : 11 * k, 20 * k : 21 * k]
+    np.testing.assert_allclose(shown.probability[10, 20], fine.probability[block].mean(), rtol=1e-5)
+    np.testing.assert_allclose(shown.picture[10, 20], fine.picture[block].mean((0, 1)), atol=0.51)
+    assert shown.valid[:, 0].all() and not shown.valid[:, -1].any() and (shown.picture[:, -1] == 0).all()
 
 
 def test_memory_does_not_grow_with_the_scenes_height():

@@ -22,17 +22,25 @@ def rgb(stored: np.ndarray, layout: BandLayout) -> np.ndarray:
     return stretched(stored[..., shown])
 
 
-def stretched(channels: np.ndarray) -> np.ndarray:
-    """Three channels (H, W, 3), each between its own percentiles, as uint8."""
+def stretched(channels: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:
+    """Three channels (H, W, 3), each between its own percentiles, or between ``ends``, as uint8; 0 where missing."""
+    ends = percentiles(channels) if ends is None else ends
     picture = np.zeros(channels.shape, np.uint8)
-    for i in range(channels.shape[-1]):
-        values = channels[..., i].astype(np.float64)
-        valid = np.isfinite(values)
-        if valid.any():
-            low, high = np.percentile(values[valid], (2, 98))
-            stretched = np.clip((values[valid] - low) / max(high - low, 1e-9), 0, 1)
-            picture[valid, i] = (stretched * 255).round()
+    for i, (low, high) in enumerate(ends):
+        valid = np.isfinite(channels[..., i])
+        values = channels[valid, i] - low  # one array from here on: a map's picture is large
+        values /= max(high - low, 1e-9)
+        np.clip(values, 0, 1, out=values)
+        values *= 255
+        picture[valid, i] = np.rint(values, out=values)
     return picture
+
+
+def percentiles(channels: np.ndarray, ends: tuple[float, float] = (2, 98)) -> np.ndarray:
+    """(C, 2): two percentiles of each of (..., C) channels; 0 and 0 of one without values."""
+    columns = (channels[..., i].astype(np.float64) for i in range(channels.shape[-1]))
+    found = (values[np.isfinite(values)] for values in columns)
+    return np.array([np.percentile(values, ends) if values.size else (0.0, 0.0) for values in found])
 
 
 def overlay(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.45) -> np.ndarray:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,31 @@ import rasterio
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, require_space, write_json, write_text
 from tf_landslide.figures.maps import overview
-from tf_landslide.jobs.publish import OVERVIEW, PAGE, SUMMARY, count_pixels, crs_in_words, inputs_of, sheet_of, timed
+from tf_landslide.jobs.publish import (
+    DRAWN,
+    OVERVIEW,
+    PAGE,
+    SUMMARY,
+    count_pixels,
+    crs_in_words,
+    inputs_of,
+    sheet_of,
+    timed,
+)
 from tf_landslide.jobs.rasters import map_folder
 from tf_landslide.objects.candidates import Candidates, find_candidates
 from tf_landslide.objects.change import change_layers
 from tf_landslide.objects.coregister import TOLERATED, Shift, estimate_shift
-from tf_landslide.objects.pair import NIR, Pair, pair
+from tf_landslide.objects.pair import NIR, VISIBLE, Pair, pair
 from tf_landslide.objects.radiometry import Normalisation, fit_normalisation
+from tf_landslide.objects.review.pictures import write_pictures
 from tf_landslide.objects.rules import Rules
 from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.attributes import Found, describe
+from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.layers import Layer, layers_of
 from tf_landslide.scenes.polygons import zonal_statistics
-from tf_landslide.scenes.preview import preview
+from tf_landslide.scenes.preview import coarser, preview
 from tf_landslide.scenes.scene import SLOPE, Scene
 from tf_landslide.scenes.vectors import write_vectors
 from tf_landslide.scenes.viewer import viewer_html
@@ -112,7 +125,9 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
         summary["warnings"] = [*options.warnings, *_warnings(images, shift, summary)]
         with timed(seconds, "pictures"):
             _pictures(images, found, rasters, out, form.accept, summary)
-        summary |= {"seconds": seconds, "files": [*RASTERS, *VECTORS, OVERVIEW, PAGE]}
+            colours = partial(_colours, images.before), partial(_colours, images.after)
+            pictures = [path.name for path in write_pictures(out, colours[0], colours[1], images.grid)]
+        summary |= {"seconds": seconds, "files": [*RASTERS, *VECTORS, *pictures, OVERVIEW, PAGE]}
         write_json(out / SUMMARY, summary)
         return summary
 
@@ -266,11 +281,17 @@ def _warnings(images: Pair, shift: Shift, summary: dict[str, Any]) -> list[str]:
     return told
 
 
+def _colours(scene: Scene, window: Window) -> np.ndarray:
+    """(H, W, 3) red, green and blue."""
+    return np.stack([scene.read(name, window) for name in VISIBLE], axis=-1)
+
+
 def _pictures(
     images: Pair, found: Found, rasters: tuple[Path, Path], out: Path, accept: float, summary: dict[str, Any]
 ) -> None:
     """The figure and the page."""
-    shown, earlier = (preview(scene, *rasters) for scene in (images.after, images.before))
+    shown = preview(images.after, *rasters)
+    small, earlier = coarser(shown, DRAWN), coarser(preview(images.before, *rasters), DRAWN)
     dates = " to ".join(filter(None, (summary["event_date_from"], summary["event_date_to"])))
     title = f"Landslide candidates in {images.after.source_ids[0]}{f', event {dates}' if dates else ''}"
     rows, columns = summary["shape"]
@@ -288,6 +309,6 @@ def _pictures(
     ]
     before = np.where(earlier.valid[..., None], earlier.picture, 235).astype(np.uint8)
     more = {"before": before, "outlined": "candidates", "quantity": "confidence"}
-    overview(out / OVERVIEW, sheet_of(shown, found, title, facts, summary["warnings"], accept, **more))
+    overview(out / OVERVIEW, sheet_of(small, found, title, facts, summary["warnings"], accept, **more))
     page = viewer_html(shown, found, title=title, facts=facts, threshold=accept, notes=summary["warnings"])
     write_text(out / PAGE, page)

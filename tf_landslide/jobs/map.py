@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import require_known
-from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.jobs.refining import refined_mask
@@ -18,7 +18,12 @@ from tf_landslide.scenes.schemas import SCHEMAS
 
 
 def map_scene(
-    scene: Scene, predictor: Predictor, out: Path, options: MapOptions, workers: Workers | None = None
+    scene: Scene,
+    predictor: Predictor,
+    out: Path,
+    options: MapOptions,
+    workers: Workers | None = None,
+    watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Map a scene into a folder.
 
@@ -30,6 +35,7 @@ def map_scene(
         out: folder for the map.
         options: how it is mapped.
         workers: who predict the blocks, if not this process.
+        watch: told how far it is.
 
     Returns:
         what ``summary.json`` holds.
@@ -45,6 +51,8 @@ def map_scene(
     more, seconds = {"computed_pixels": cut.computed_pixels}, dict[str, float]()
     with map_folder(out):
         with timed(seconds, "rasters"):
-            rasters = map_rasters(scene, predictor, out, cut, threshold=threshold, tags=tags, workers=workers)
+            rasters = map_rasters(
+                scene, predictor, out, cut, threshold=threshold, tags=tags, workers=workers, watch=watch
+            )
         with refined_mask(scene, predictor.card, options.rules, rasters, threshold, seconds) as refinement:
-            return publish(scene, predictor, out, options, rasters, threshold, seconds, more, refinement)
+            return publish(scene, predictor, out, options, rasters, threshold, seconds, more, refinement, watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,14 @@ if TYPE_CHECKING:
     from tf_landslide.objects.rules import Rules
 
 from tf_landslide.core.errors import LandslideError
+
+Watch = Callable[[str, int, int], None]
+"""Told the stage (``blocks``, ``polygons``, ``pictures``), and how many of its blocks are done, of how many; what it
+raises ends the map."""
+
+
+def unwatched(stage: str, done: int, total: int) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import shapely
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
-from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.jobs.refining import Refinement
 from tf_landslide.predict.predictor import Predictor
@@ -28,8 +27,8 @@ from tf_landslide.scenes.attributes import Found, describe
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.lacking import what_lacks
 from tf_landslide.scenes.layers import layers_of
-from tf_landslide.scenes.polygons import grid_north
-from tf_landslide.scenes.preview import Preview, preview
+from tf_landslide.scenes.polygons import grid_north, outlines
+from tf_landslide.scenes.preview import Preview, coarser, preview
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
 from tf_landslide.scenes.vectors import write_vectors
@@ -39,6 +38,9 @@ from tf_landslide.scenes.writer import NO_DATA
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
+_POOLING = ("deeplabv3plus", "segformer")  # by a branch of the whole window's mean, by attention over all of it
+_SQUEEZING = ("se", "efficientnet", "mit")  # encoders that weigh channels by such means, or attend
+DRAWN = 1300  # pixels of the figure's pictures: about as many as its panels have, and memory for no more
 
 
 @contextmanager
@@ -59,6 +61,7 @@ def publish(
     seconds: dict[str, float],
     more: dict[str, Any],
     refinement: Refinement | None = None,
+    watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Write all that is made of a map's finished rasters.
 
@@ -69,11 +72,13 @@ def publish(
         seconds: that earlier stages took, by name; those of this one are added.
         more: what the caller knows for the record.
         refinement: by which the mask is not the network's own.
+        watch: told before each stage.
 
     Returns:
         what ``summary.json`` holds.
     """
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        watch("polygons", 0, 1)
         with timed(seconds, "polygons"):
             found = _describe(scene, predictor.card, options, rasters, refinement)
             vectors = write_vectors(out, scene.grid, found, options.schema)
@@ -95,10 +100,12 @@ def publish(
             needed = [band.name for band in predictor.card.channel_recipe.bands]
             lacks = what_lacks(scene, needed, options.whole_paths)
             summary["warnings"].append(f"No pixel has all bands that the model needs: {lacks}.")
+        watch("pictures", 0, 1)
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
             facts, notes = _facts(summary), summary["warnings"]
-            overview(out / OVERVIEW, sheet_of(shown, found, _title(summary), facts, notes, threshold))
+            small = coarser(shown, DRAWN)
+            overview(out / OVERVIEW, sheet_of(small, found, _title(summary), facts, notes, threshold))
             page = viewer_html(
                 shown,
                 found,
@@ -223,9 +230,22 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         )
         if objects["left_out"]:
             told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
+    told += _of_window(card, summary["tiles"]["window"])
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told
+
+
+def _of_window(card: ModelCard, window: int) -> list[str]:
+    """Whether a network that sees its whole window at once is given others than it has learned."""
+    pools = card.architecture in _POOLING or (card.encoder or "").startswith(_SQUEEZING)
+    patch = card.training.get("patch")
+    if not pools or not patch or patch == [window, window]:
+        return []
+    return [
+        f"The network sees its whole window at once and learned windows of {patch[0]} × {patch[1]} pixels; these have "
+        f"{window}: its probabilities differ with that. Compare with --window {max(patch)}."
+    ]
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -265,13 +285,6 @@ def sheet_of(
 ) -> Sheet:
     """What the figure of a map shows: its preview, the largest landslides, facts and notes; ``more`` fields of it."""
     grid: Grid = shown.grid
-    t = ~grid.transform
-    outlines = [
-        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
-        for geometry in found.geometries[:_OUTLINED]
-        for part in shapely.get_parts(geometry)
-        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
-    ]
     height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
     middle = grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2)
     told = [f"{name} {value}" for name, value in facts]
@@ -279,7 +292,7 @@ def sheet_of(
         picture=shown.picture,
         valid=shown.valid,
         probability=shown.probability,
-        outlines=outlines,
+        outlines=outlines(found.geometries[:_OUTLINED], grid),
         pixel_size=(float(height[0]), float(width[0])),
         north=-grid_north(grid, *middle),
         title=title,

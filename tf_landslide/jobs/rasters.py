@@ -18,6 +18,7 @@ from tf_landslide.core.extras import extra
 from tf_landslide.core.files import require_space, sweep
 from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import progress
+from tf_landslide.jobs.map_options import Watch, unwatched
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.blocks import Block, Tiling
 from tf_landslide.scenes.identity import Identity, identity_of
@@ -70,6 +71,7 @@ def map_rasters(
     threshold: float,
     tags: dict[str, str],
     workers: Workers | None = None,
+    watch: Watch = unwatched,
 ) -> tuple[Path, Path]:
     """Write ``probability.tif`` and ``mask.tif``; each appears whole or not at all.
 
@@ -83,6 +85,7 @@ def map_rasters(
         threshold: of the mask.
         tags: kept in both files.
         workers: who predict, if not this process.
+        watch: told after each block.
 
     Raises:
         LandslideError: a block that cannot be read or predicted, by its place; too little disk.
@@ -96,8 +99,15 @@ def map_rasters(
     if needed > MUCH:
         print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
     with _predicted(mapping, blocks, identity, workers) as finished:
-        shown = progress(finished, total=len(blocks), label="mapping", unit="block")
+        shown = progress(_watched(finished, len(blocks), watch), total=len(blocks), label="mapping", unit="block")
         return write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags)
+
+
+def _watched(finished: Finished, total: int, watch: Watch) -> Finished:
+    watch("blocks", 0, total)
+    for done, block in enumerate(finished, 1):
+        yield block
+        watch("blocks", done, total)
 
 
 @contextmanager

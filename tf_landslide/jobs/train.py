@@ -81,6 +81,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
     devices = [device.device_type for device in tf.config.list_physical_devices()]
     with _run_folder(run):
         session = environment(settings.seed, data_dir, devices, fingerprint)
+        session["patch"] = list(sources["train"].shape[:2])
         record_session(run, session, len(state.history) if state else 0)
         fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size, pad=data.pad), state)
     judge_run(run, sources)

@@ -1,1 +1,1 @@
-"""Object-based image analysis: segments of an image, what they are like, and what that says about them."""
+"""Object-based image analysis: segments, what they are like, what that says; checked polygons cut into patches."""

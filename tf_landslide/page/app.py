@@ -20,18 +20,18 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from tf_landslide.core.errors import LandslideError
 from tf_landslide.page.components import Components, layout
 from tf_landslide.page.doors import guards
 from tf_landslide.page.handlers import Handlers, example
 from tf_landslide.page.library import Library, find_models
+from tf_landslide.page.listening import ENDINGS, address_of, listen
 from tf_landslide.page.making import Make, Making
-from tf_landslide.page.scenes import MapScene, SceneHandlers, scene_layout
+from tf_landslide.page.scene_tab import remembered, scene_layout
+from tf_landslide.page.scenes import MapScene, SceneHandlers
 
 UPLOAD_LIMIT = "64mb"
 WAITING = 64  # requests in the queue; one more is told to come again
 SESSIONS = 100  # tabs of which Gradio remembers what it has shown
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CSS = (Path(__file__).parent / "page.css").read_text()
 
 
@@ -104,12 +104,15 @@ class Page:
     folder: Path
     blocks: gr.Blocks
     handlers: Handlers
+    scenes: SceneHandlers | None
     server: uvicorn.Server
     thread: threading.Thread
 
     def close(self) -> None:
         """Stop it, and remove what it wrote."""
         self.handlers.stop()
+        if self.scenes:
+            self.scenes.stop()
         if self.handlers.making:
             self.handlers.making.stop()
         self.blocks.close(verbose=False)
@@ -141,8 +144,8 @@ def launch(
     Raises:
         LandslideError: an address that cannot be listened on.
     """
-    listening = _listen(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    listening = listen(host, port)
+    address = address_of(listening, host)
     ended = threading.Event()
     if block:
         for ending in ENDINGS:
@@ -164,14 +167,6 @@ def launch(
     return page
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise LandslideError(f"{host}:{port}: {error.strerror or error}; choose others with --host, --port") from None
-
-
 def _start(
     library: Library,
     folder: Path,
@@ -184,15 +179,18 @@ def _start(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     making = Making(make, lambda found: library.add(find_models([found]))) if make else None
     with gr.Blocks(title="tf_landslide", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        kept = remembered()
         with gr.Tabs():
             with gr.Tab("Patches"):
                 components = layout(example(folder), library.names)
             with gr.Tab("Scene", visible=mapping is not None):
-                tab = scene_layout()
+                tab = scene_layout(*kept)
+        scenes = None
         handlers = Handlers(library, folder, components, making)
         connect(blocks, components, handlers)
         if mapping is not None:
-            SceneHandlers(library, folder, tab, mapping).connect(blocks)
+            scenes = SceneHandlers(library, folder, tab, mapping)
+            scenes.connect(blocks)
     blocks.queue(max_size=WAITING, default_concurrency_limit=2)
     blocks.state_session_capacity = SESSIONS
     app = gr.mount_gradio_app(
@@ -214,4 +212,4 @@ def _start(
     thread.start()
     while not server.started and thread.is_alive():
         thread.join(0.01)
-    return Page(address, folder, blocks, handlers, server, thread)
+    return Page(address, folder, blocks, handlers, scenes, server, thread)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import html
 import math
-import shutil
-import time
-import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ import gradio as gr
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.page.library import Library
+from tf_landslide.page.scene_runs import SceneRun, SceneRuns, Tell
+from tf_landslide.page.scene_tab import SceneTab
 from tf_landslide.page.text import literal
 from tf_landslide.predict.predictor import Predictor
 
@@ -27,11 +27,9 @@ MOST_PIXELS = 2**22
 """Of a scene, and of its terrain model: what two cores map while somebody waits. The command line maps any size."""
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 _ASIDE = ("map.html", "overview.png")  # shown, or for those who have no page
-_KEPT = 3600.0  # seconds that a map's files stay
-HINT = """
-A GeoTIFF whose bands are named by their descriptions (`red`, `green`, `blue`, `nir` …), or say which is which:
-`red=3,green=2,blue=1,nir=4`. At most 4 million pixels; `tf-landslide map` takes any size.
-"""
+ARCHIVE = "map.zip"
+GONE = "⚠ **This map is no longer kept: an hour has passed, or the page was started anew. Map again.**"
+_STAGES = {"polygons": "describing the polygons", "pictures": "drawing the pictures"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,9 @@ class SceneRequest:
         bands: ``NAME=N,…``; empty takes the descriptions.
         minimum_area: of a polygon, in square metres.
         smooth: cut the corners of the polygons' pixels.
+        window: side of what the model is given, in pixels.
+        scale, offset: of the optical bands, None takes what the file states.
+        nodata: stored value where there is nothing, besides the file's own; None for no other.
     """
 
     scene: Path
@@ -51,45 +52,17 @@ class SceneRequest:
     bands: str
     minimum_area: float
     smooth: bool
+    window: int = 256
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = 0.0
 
 
-MapScene = Callable[[SceneRequest, Predictor, Path], dict[str, Any]]
-"""Maps into a folder; returns what its ``summary.json`` holds."""
+MapScene = Callable[[SceneRequest, Predictor, Path, Tell], dict[str, Any]]
+"""Maps into a folder and tells how far it is; returns what its ``summary.json`` holds."""
 
 
-@dataclass(frozen=True)
-class SceneTab:
-    """Everything on the tab that is read, changed or clicked."""
-
-    scene: gr.File
-    dem: gr.File
-    model: gr.Dropdown
-    bands: gr.Textbox
-    area: gr.Number
-    smooth: gr.Checkbox
-    run: gr.Button
-    note: gr.Markdown
-    map: gr.HTML
-    files: gr.Files
-
-
-def scene_layout() -> SceneTab:
-    """Lay the tab out, within ``gr.Tab``; which models there are is told when the page is loaded."""
-    tiff = [".tif", ".tiff"]
-    with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            scene = gr.File(label="Scene (GeoTIFF)", file_types=tiff, elem_id="scene", height=120)
-            dem = gr.File(label="Terrain model (GeoTIFF, metres)", file_types=tiff, elem_id="dem", height=120)
-            model = gr.Dropdown([], label="Model", elem_id="scene-model")
-            bands = gr.Textbox(label="Bands, where the file does not name them", elem_id="scene-bands", max_lines=1)
-            area = gr.Number(500, label="Smallest landslide (m²)", minimum=0, elem_id="scene-area")
-            smooth = gr.Checkbox(True, label="Smooth outlines; areas stay", elem_id="scene-smooth")
-            run = gr.Button("Map", variant="primary", elem_id="scene-run")
-            note = gr.Markdown(HINT, elem_id="scene-status", latex_delimiters=[])
-        with gr.Column(scale=3, min_width=300):
-            shown = gr.HTML(elem_id="scene-map")
-            files = gr.Files(label="Downloads", visible=False, interactive=False, elem_id="scene-downloads")
-    return SceneTab(scene, dem, model, bands, area, smooth, run, note, shown, files)
+Changes = dict[Any, Any]  # new values, or properties, by component
 
 
 class SceneHandlers:
@@ -103,49 +76,129 @@ class SceneHandlers:
     """
 
     def __init__(self, library: Library, folder: Path, tab: SceneTab, mapping: MapScene):
-        self.library, self.folder, self.tab, self.mapping = library, folder, tab, mapping
+        self.library, self.tab, self.mapping = library, tab, mapping
+        self.runs = SceneRuns(folder)
 
     def connect(self, page: gr.Blocks) -> None:
         """Say what each click does."""
         t = self.tab
-        own: dict[str, Any] = {"api_visibility": "private"}
-        inputs = [t.scene, t.dem, t.model, t.bands, t.area, t.smooth]
-        start = t.run.click(lambda: gr.Button("Mapping …", interactive=False), None, t.run, queue=False, **own)
-        mapped = start.then(
-            self.map, inputs, [t.note, t.map, t.files], concurrency_id="models", show_progress_on=t.map, **own
-        )
-        mapped.then(lambda: gr.Button("Map", interactive=True), None, t.run, queue=False, **own)
-        page.load(self.arrive, None, t.model, show_progress="hidden", **own)
+        own: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        t.run.click(self.start, t.asked, t.told, queue=False, **own)
+        t.cancel.click(self.cancel, t.key, t.told, queue=False, **own)
+        t.clock.tick(self.look, t.key, t.told, concurrency_limit=4, **own)
+        page.load(self.arrive, t.key, [t.model, *t.told], **own)
 
-    def arrive(self) -> Any:
-        """The models there are."""
+    def arrive(self, key: str | None) -> Changes:
+        """The models there are, and what this browser had mapped before a reload."""
         faults = self.library.faults()
         names = [name for name in self.library.names if name not in faults]
-        return gr.Dropdown(choices=names, value=names[0] if names else None)
+        return {self.tab.model: gr.Dropdown(choices=names, value=names[0] if names else None), **self.look(key)}
 
-    def map(self, scene: str | None, dem: str | None, model: str | None, bands: str, area: float, smooth: bool) -> Any:
-        """Map what was uploaded: what is said, the map, the files."""
-        self._sweep()
-        out = self.folder / f"scene-{uuid.uuid4().hex[:12]}"
+    def start(self, scene, dem, model, bands, smooth, area, window, scale, offset, nodata, key=None) -> Changes:
+        """Have mapped what was uploaded."""
+        tab = self.tab
         try:
             if not scene:
                 raise LandslideError("choose a GeoTIFF scene first")
             if not model:
                 raise LandslideError("there is no model to map with yet")
-            request = SceneRequest(Path(scene), Path(dem) if dem else None, bands or "", float(area or 0), smooth)
+            request = SceneRequest(
+                scene=Path(scene),
+                dem=Path(dem) if dem else None,
+                bands=bands or "",
+                minimum_area=float(area or 0),
+                smooth=smooth,
+                window=int(window),
+                scale=number_or_none(scale, "scale"),
+                offset=number_or_none(offset, "offset"),
+                nodata=number_or_none(nodata, "no-data"),
+            )
             for path in filter(None, (request.scene, request.dem)):
                 check_geotiff(path)
-            summary = self.mapping(request, self.library.predictor(model), out)
+            key = self.runs.start(partial(self._work, request, model), instead_of=key)
         except (LandslideError, OSError) as error:
-            shutil.rmtree(out, ignore_errors=True)
-            return f"⚠ **{literal(_without_folder(str(error), scene, dem))}**", "", gr.Files(visible=False)
-        page = (out / "map.html").read_text()
-        return told(summary), framed(page), gr.Files(value=[str(path) for path in downloads(out)], visible=True)
+            text = _without_folder(str(error), scene, dem)
+            return {tab.note: f"⚠ **{literal(text)}**"} | self._rest() | {tab.map: "", tab.files: _no_files()}
+        return {tab.key: key, tab.map: "", tab.files: _no_files(), tab.note: ""} | self.look(key)
 
-    def _sweep(self) -> None:
-        for old in self.folder.glob("scene-*"):
-            if time.time() - old.stat().st_mtime > _KEPT:
-                shutil.rmtree(old, ignore_errors=True)
+    def _work(self, request: SceneRequest, model: str, out: Path, tell: Tell) -> dict[str, Any]:
+        try:
+            summary = self.mapping(request, self.library.predictor(model), out, tell)
+            write_archive(out)
+            return summary
+        except (LandslideError, OSError) as error:
+            raise LandslideError(_without_folder(str(error), str(request.scene), str(request.dem or ""))) from None
+
+    def look(self, key: str | None) -> Changes:
+        """How far the run is, or what it has given; asked every second while it goes on."""
+        tab, run = self.tab, self.runs.get(key)
+        if run is None:
+            return self._rest() | ({tab.key: None, tab.note: GONE} if key else {})
+        if not run.over:
+            return {
+                tab.clock: gr.Timer(active=True),
+                tab.run: gr.Button("Mapping …", interactive=False),
+                tab.bar: gr.HTML(progress_bar(run, self.runs.ahead(key)), visible=True),
+                tab.cancel: gr.Button("Cancelling …" if run.stop.is_set() else "Cancel", visible=True),
+            }
+        if run.state == "done":
+            page = (run.out / "map.html").read_text()
+            files = gr.Files(value=[str(path) for path in downloads(run.out)], visible=True)
+            return self._rest() | {tab.note: told(run.summary), tab.map: framed(page), tab.files: files}
+        said = "Cancelled; nothing of it is kept." if run.state == "cancelled" else f"⚠ **{literal(run.said)}**"
+        return self._rest() | {tab.note: said}
+
+    def cancel(self, key: str | None) -> Changes:
+        """Stop the run."""
+        self.runs.cancel(key)
+        return self.look(key)
+
+    def stop(self) -> None:
+        """Cancel all runs."""
+        self.runs.stop()
+
+    def _rest(self) -> Changes:
+        """Nothing goes on."""
+        tab = self.tab
+        return {
+            tab.clock: gr.Timer(active=False),
+            tab.run: gr.Button("Map", interactive=True),
+            tab.bar: gr.HTML("", visible=False),
+            tab.cancel: gr.Button("Cancel", visible=False),
+        }
+
+
+def _no_files() -> gr.Files:
+    return gr.Files(value=None, visible=False)
+
+
+def number_or_none(text: str | None, name: str) -> float | None:
+    """A number that somebody has typed, None where nothing was. Raises ``LandslideError`` for anything else."""
+    text = (text or "").strip()
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = math.inf
+    if value is not None and not math.isfinite(value):
+        raise LandslideError(f"expected a number as {name}, got {text!r}")
+    return value
+
+
+def progress_bar(run: SceneRun, ahead: int) -> str:
+    """How far a run is, as HTML."""
+    if run.state == "waiting":
+        said = f"Waiting: {ahead} map{'s' * (ahead != 1)} before this one, mapped one after the other."
+        return f"<progress aria-label='waiting'></progress><p>{said}</p>"
+    if run.stage in _STAGES:
+        return f"<progress aria-label='mapping'></progress><p>All blocks mapped; {_STAGES[run.stage]} …</p>"
+    left = f", about {_duration(run.left)} left" if run.left is not None else ""
+    said = f"{run.done} of {run.total} blocks mapped{left}" if run.total else "Loading the model, reading the scene …"
+    share = run.done / max(run.total, 1)
+    return f"<progress max='1' value='{share:.3f}' aria-label='mapping'></progress><p>{said}</p>"
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def check_geotiff(path: Path) -> None:
@@ -188,14 +241,18 @@ def told(summary: dict[str, Any]) -> str:
     return "\n\n".join([*said, *(literal(warning) for warning in summary["warnings"])])
 
 
-def downloads(out: Path) -> list[Path]:
-    """A map's files, a ZIP of all of them first."""
-    files = sorted((path for path in out.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
-    archive = out / "map.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+def write_archive(out: Path) -> None:
+    """A ZIP of a map's files, beside them."""
+    files = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
+    with zipfile.ZipFile(out / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as zipped:
         for path in files:
             zipped.write(path, path.name)
-    return [archive, *sorted(files, key=lambda path: (path.name in _ASIDE, path.name))]
+
+
+def downloads(out: Path) -> list[Path]:
+    """A map's files, the ZIP of all of them first."""
+    files = [path for path in out.iterdir() if not path.name.startswith(".")]
+    return sorted(files, key=lambda path: (path.name != ARCHIVE, path.name in _ASIDE, path.name))
 
 
 def _without_folder(text: str, *paths: str | None) -> str:

@@ -91,10 +91,15 @@ class Run:
             median_bands=recipe.median_bands,
             description=config.description,
             scores={} if threshold is not None else self.metrics(),
-            training=_training(config),
+            training=_training(config) | _patch(self.environment),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),
         )
+
+
+def _patch(environment: dict[str, Any]) -> dict[str, Any]:
+    """Height and width of the patches that a model was trained on, in pixels; nothing where nobody wrote it down."""
+    return {"patch": environment["patch"]} if "patch" in environment else {}
 
 
 def _training(config: Config) -> dict[str, Any]:

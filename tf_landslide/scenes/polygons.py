@@ -18,6 +18,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.mending import mended
 from tf_landslide.scenes.writer import NO_DATA
 
 GEOD = Geod(ellps="WGS84")
@@ -52,7 +53,7 @@ def traced(mask: Path) -> Iterator[BaseGeometry]:
         for geometry, value in rasterio.features.shapes(band, connectivity=8, transform=raster.transform):
             if value == 1:
                 found = shape(geometry)
-                yield found if found.is_valid else areal(shapely.make_valid(found))
+                yield found if found.is_valid else mended(found, raster.transform)
 
 
 def areal(geometry: BaseGeometry) -> BaseGeometry:
@@ -107,6 +108,17 @@ def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
     )
 
 
+def outlines(geometries: Sequence[BaseGeometry], grid: Grid) -> list[np.ndarray]:
+    """Every ring of polygons as (n, 2) columns and rows of a grid, whose pixels' centres have whole numbers."""
+    t = ~grid.transform
+    return [
+        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
+        for geometry in geometries
+        for part in shapely.get_parts(geometry)
+        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
+    ]
+
+
 def grid_north(grid: Grid, x: float, y: float) -> float:
     """Where the grid's north points at a place, degrees clockwise from true north (the meridian convergence)."""
     step = -grid.transform.e
@@ -152,15 +164,9 @@ def zonal_statistics(
     low, high = ({name: np.full(n, end) for name in layers} for end in (np.inf, -np.inf))
     bounds = shapely.bounds(np.array(geometries, dtype=object)).reshape(-1, 4)
     for window in grid.blocks(_TILE):
-        tile = grid.of_window(window)
-        west, south, east, north = tile.bounds
-        reaching = (bounds[:, 0] < east) & (bounds[:, 1] < north) & (bounds[:, 2] > west) & (bounds[:, 3] > south)
-        here = np.flatnonzero(reaching).tolist()
-        if not here:
+        labels = _labels(geometries, bounds, grid.of_window(window))
+        if labels is None:
             continue
-        labels = rasterio.features.rasterize(
-            ((geometries[i], i + 1) for i in here), tile.shape, transform=tile.transform, dtype="int32"
-        )
         inside = labels > 0
         for name, read in layers.items():
             values = read(window)
@@ -180,27 +186,32 @@ def zonal_statistics(
     return [{name: statistic(name, i) for name in layers} for i in range(n)]
 
 
+def _labels(geometries: Sequence[BaseGeometry], bounds: np.ndarray, tile: Grid) -> np.ndarray | None:
+    """(H, W) int32: 0, or from 1 the polygon whose pixel it is; None where none reaches in."""
+    west, south, east, north = tile.bounds
+    reaching = (bounds[:, 0] < east) & (bounds[:, 1] < north) & (bounds[:, 2] > west) & (bounds[:, 3] > south)
+    here = np.flatnonzero(reaching).tolist()
+    if not here:
+        return None
+    numbered = ((geometries[i], i + 1) for i in here)
+    return rasterio.features.rasterize(numbered, tile.shape, transform=tile.transform, dtype="int32")
+
+
 def touches_the_end(geometries: Sequence[BaseGeometry], grid: Grid, mask: Path) -> np.ndarray:
     """(n,) bool: which polygons reach the scene's frame, or a pixel without data (a neighbour, at corners too)."""
-    west, south, east, north = grid.bounds
-    pixel = max(grid.transform.a, -grid.transform.e)
     bounds = shapely.bounds(np.array(geometries, dtype=object)).reshape(-1, 4)
-    inner = west + pixel / 2, south + pixel / 2, east - pixel / 2, north - pixel / 2
-    result = (bounds[:, :2] < inner[:2]).any(axis=1) | (bounds[:, 2:] > inner[2:]).any(axis=1)
+    result = np.zeros(len(geometries), bool)
     with rasterio.open(mask) as raster:
-        for i in np.flatnonzero(~result).tolist():
-            window = _pixels_of(bounds[i], grid).padded(1).within(grid.shape)
-            empty = raster.read(1, window=window.for_rasterio()) == NO_DATA
-            if empty.any():
-                transform = grid.of_window(window).transform
-                own = rasterio.features.rasterize([geometries[i]], window.shape, transform=transform).astype(bool)
-                result[i] = bool((binary_dilation(own, np.ones((3, 3))) & empty).any())
+        for window in grid.blocks(_TILE):
+            around = window.padded(1)
+            inside = around.within(grid.shape)
+            here = inside.relative_to(around)
+            empty = np.ones(around.shape, bool)  # there is nothing beyond the frame
+            empty[here.rows, here.columns] = raster.read(1, window=inside.for_rasterio()) == NO_DATA
+            if not empty.any():
+                continue
+            labels = _labels(geometries, bounds, grid.of_window(window))
+            if labels is not None:
+                near = binary_dilation(empty, np.ones((3, 3)))[1:-1, 1:-1]
+                result[labels[near & (labels > 0)] - 1] = True
     return result
-
-
-def _pixels_of(bounds: np.ndarray, grid: Grid) -> Window:
-    """The pixels within map bounds that run along pixels' edges."""
-    west, south, east, north = bounds
-    (top, bottom), (left, right) = grid.pixels(np.array([west, east]), np.array([north, south]))
-    row, column = round(top + 0.5), round(left + 0.5)
-    return Window(row, column, round(bottom + 0.5) - row, round(right + 0.5) - column)

@@ -21,6 +21,23 @@ _STRIP = 2**21  # pixels of the scene that are read at a time
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A scene, reduced.
+
+    Attributes:
+        factor: pixels of the scene along each side of one of the picture's.
+        grid: of the picture.
+        colours: (H, W, 3) uint8: natural colours, or what stands in for them, stretched.
+        valid: (H, W) bool: where there is a picture.
+    """
+
+    factor: int
+    grid: Grid
+    colours: np.ndarray
+    valid: np.ndarray
+
+
+@dataclass(frozen=True)
 class Preview:
     """A map, reduced.
 
@@ -51,21 +68,54 @@ def preview(scene: Scene, probability: Path, mask: Path, side: int = SIDE) -> Pr
         probability, mask: the map's rasters.
         side: pixels of the preview's longer side, at most.
     """
-    factor = max(1, -(-max(scene.grid.shape) // side))
-    rows, columns = (-(-size // factor) for size in scene.grid.shape)
-    grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
-    bands = [reduced(partial(scene.read, name), grid, factor) for name in _shown(scene)]
-    channels = np.stack((bands * 3)[:3], axis=-1)
+    shown = picture(scene, side)
     with rasterio.open(probability) as p, rasterio.open(mask) as m:
         return Preview(
             scene=scene.grid,
-            factor=factor,
-            grid=grid,
-            picture=stretched(channels),
-            valid=np.isfinite(channels).all(axis=-1),
-            probability=reduced(lambda window: _within(p, window), grid, factor),
-            marked=reduced(lambda window: _within(m, window, NO_DATA), grid, factor),
+            factor=shown.factor,
+            grid=shown.grid,
+            picture=shown.colours,
+            valid=shown.valid,
+            probability=reduced(lambda window: _within(p, window), shown.grid, shown.factor),
+            marked=reduced(lambda window: _within(m, window, NO_DATA), shown.grid, shown.factor),
         )
+
+
+def picture(scene: Scene, side: int = SIDE) -> Picture:
+    """A scene as a picture of at most ``side`` pixels along its longer side. Holds a strip of the scene at a time."""
+    factor = max(1, -(-max(scene.grid.shape) // side))
+    rows, columns = (-(-size // factor) for size in scene.grid.shape)
+    grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
+    colours, valid = np.zeros((*grid.shape, 3), np.uint8), np.ones(grid.shape, bool)
+    shown = _shown(scene)
+    for i, name in enumerate(shown):  # a band at a time: a tile's pictures would fill the memory
+        band = reduced(partial(scene.read, name), grid, factor)
+        colours[..., i : (i + 1 if len(shown) == 3 else 3)] = stretched(band[..., None])
+        valid &= np.isfinite(band)
+    return Picture(factor, grid, colours, valid)
+
+
+def coarser(shown: Preview, side: int) -> Preview:
+    """A preview of half its size, of a third …, until its longer side has at most ``side`` pixels."""
+    factor = max(1, -(-max(shown.grid.shape) // side))
+    if factor == 1:
+        return shown
+    rows, columns = (-(-size // factor) for size in shown.grid.shape)
+    grid = Grid(shown.grid.transform @ Affine.scale(factor), shown.grid.crs, (rows, columns))
+
+    def means(values: np.ndarray) -> np.ndarray:
+        return reduced(lambda window: _part(values, window), grid, factor)
+
+    channels = [means(np.where(shown.valid, shown.picture[..., i], np.float32("nan"))) for i in range(3)]
+    return Preview(
+        scene=shown.scene,
+        factor=shown.factor * factor,
+        grid=grid,
+        picture=np.stack([np.nan_to_num(channel).round().astype(np.uint8) for channel in channels], axis=-1),
+        valid=np.isfinite(channels[0]),
+        probability=means(shown.probability),
+        marked=means(shown.marked),
+    )
 
 
 def _shown(scene: Scene) -> list[str]:
@@ -80,11 +130,20 @@ def _shown(scene: Scene) -> list[str]:
 def _within(raster: rasterio.io.DatasetReader, window: Window, nodata: float | None = None) -> np.ndarray:
     """A window, which may reach beyond the raster: (H, W) float32, NaN there and where there is nothing."""
     inside = window.within(raster.shape)
-    part = inside.relative_to(window)
-    values = np.full(window.shape, np.nan, np.float32)
     found = raster.read(1, window=inside.for_rasterio()).astype(np.float32)
     if nodata is not None:
         found[found == nodata] = np.nan
+    return _placed(found, inside, window)
+
+
+def _part(values: np.ndarray, window: Window) -> np.ndarray:
+    """A window of an array, as ``_within``."""
+    inside = window.within(values.shape)
+    return _placed(values[inside.rows, inside.columns], inside, window)
+
+
+def _placed(found: np.ndarray, inside: Window, window: Window) -> np.ndarray:
+    part, values = inside.relative_to(window), np.full(window.shape, np.nan, np.float32)
     values[part.rows, part.columns] = found
     return values
 

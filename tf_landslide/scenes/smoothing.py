@@ -26,9 +26,13 @@ def smoothed(geometry: BaseGeometry, transform: Affine) -> BaseGeometry:
     Returns:
         the smoothed geometry, or the given one where that would not be valid.
     """
-    pixels = _moved(geometry, ~transform)
-    parts = [_smooth_polygon(part) for part in shapely.get_parts(shapely.segmentize(pixels, 1.0))]
-    result = parts[0] if len(parts) == 1 else MultiPolygon(parts)
+    pixels = shapely.segmentize(_moved(geometry, ~transform), 1.0)
+    parts = shapely.get_parts(pixels)
+    rings, of = shapely.get_rings(parts, return_index=True)  # of each part, its outer ring first
+    cut = _smooth_rings(rings)
+    ends = np.flatnonzero(np.diff(of, append=len(parts))) + 1
+    smooth = [Polygon(ring[0], list(ring[1:])) for ring in np.split(cut, ends[:-1])]
+    result = smooth[0] if len(smooth) == 1 else MultiPolygon(smooth)
     return _moved(result, transform) if result.is_valid else geometry
 
 
@@ -39,17 +43,18 @@ def _moved(geometry: BaseGeometry, transform: Affine) -> BaseGeometry:
     )
 
 
-def _smooth_polygon(polygon: Polygon) -> Polygon:
-    return Polygon(_smooth_ring(polygon.exterior), [_smooth_ring(ring) for ring in polygon.interiors])
-
-
-def _smooth_ring(ring: shapely.LinearRing) -> np.ndarray:
-    """(n, 2) points of a closed ring of unit steps, smoothed, of the same area."""
-    points = np.asarray(ring.coords)[:-1]
-    middles = (points + np.roll(points, -1, axis=0)) / 2
-    following = np.roll(middles, -1, axis=0)
+def _smooth_rings(rings: np.ndarray) -> np.ndarray:
+    """Closed rings of unit steps, smoothed, each of the same area."""
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    opens = np.diff(ring, append=-1) == 0  # all points but the last of each ring, which is its first again
+    middles, ring = (points[opens] + points[1:][opens[:-1]]) / 2, ring[opens]
+    first = np.flatnonzero(np.diff(ring, prepend=-1))
+    following = np.arange(1, len(ring) + 1)
+    following[np.append(first[1:], len(ring)) - 1] = first
+    following = middles[following]
     cut = np.stack([0.75 * middles + 0.25 * following, 0.25 * middles + 0.75 * following], axis=1).reshape(-1, 2)
-    slim = Polygon(cut).simplify(_STRAIGHT)
-    centre = np.array(slim.centroid.coords[0])
-    scale = np.sqrt(Polygon(ring).area / slim.area)
-    return centre + (np.asarray(slim.exterior.coords) - centre) * scale
+    slim = shapely.simplify(shapely.polygons(shapely.linearrings(cut, indices=np.repeat(ring, 2))), _STRAIGHT)
+    centre = shapely.get_coordinates(shapely.centroid(slim))
+    scale = np.sqrt(shapely.area(shapely.polygons(rings)) / shapely.area(slim))
+    points, ring = shapely.get_coordinates(slim, return_index=True)
+    return shapely.linearrings(centre[ring] + (points - centre[ring]) * scale[ring, None], indices=ring)

@@ -16,24 +16,21 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import shapely
 from markupsafe import Markup
 from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.core.templates import render
 from tf_landslide.scenes.attributes import Attributes, Found
-from tf_landslide.scenes.grid import Grid
-from tf_landslide.scenes.polygons import grid_north
+from tf_landslide.scenes.canvas import FINEST, SCRIPT, STYLE, map_geometry, outlines, stage
 from tf_landslide.scenes.preview import Preview
 
 _FOLDER = Path(__file__).parent
 MOST_POLYGONS, MOST_POINTS = 2000, 200_000
 """Of landslides that are drawn, the largest first: what a browser pans without stumbling."""
 
-_FINEST = 0.25  # pixels by which an outline may be simplified in any case
 _EMPTY = 236  # grey of a picture where there is none
-_SHOWN: Mapping[str, tuple[str, str]] = {
+SHOWN: Mapping[str, tuple[str, str]] = {
     "area_ha": ("area", "ha"),
     "probability_mean": ("probability, mean", ""),
     "probability_max": ("probability, highest", ""),
@@ -57,6 +54,7 @@ _SHOWN: Mapping[str, tuple[str, str]] = {
     "source_ids": ("images", ""),
     "review_status": ("review", ""),
 }
+"""What is told of a landslide: the attribute, its name in words, and its unit."""
 
 
 def viewer_html(
@@ -78,28 +76,32 @@ def viewer_html(
         threshold: marked on the colour bar.
         notes: sentences below the facts: warnings, and what the map is not.
     """
-    outlines = _outlines(found.geometries, preview)
-    drawn, total = len(outlines), len(found.geometries)
+    shown = _outlines(found.geometries, preview)
+    drawn, total = len(shown), len(found.geometries)
     if drawn < total:
         notes = [*notes, f"The {drawn:,} largest of {total:,} landslides are drawn; the GeoPackage has all of them."]
     data = {
-        **_geometry(preview),
-        "fields": [[name, *_SHOWN[name]] for name in _SHOWN],
+        **map_geometry(preview.scene),
+        "pictureSize": [side * preview.factor for side in reversed(preview.grid.shape)],
+        "fields": [[name, *SHOWN[name]] for name in SHOWN],
         "landslides": [
             {"id": row.id, "rings": rings, "values": _values(row)}
-            for row, rings in zip(found.attributes, outlines, strict=False)
+            for row, rings in zip(found.attributes, shown, strict=False)
         ],
         "palette": [_hex(colour) for colour in matplotlib.colormaps["plasma"](np.linspace(0, 1, 33))],
         "threshold": threshold,
     }
-    style, script = ((_FOLDER / f"viewer.{kind}").read_text() for kind in ("css", "js"))
+    style, script = (
+        shared.read_text() + (_FOLDER / f"viewer.{kind}").read_text()
+        for shared, kind in ((STYLE, "css"), (SCRIPT, "js"))
+    )
     return render(
         _FOLDER / "viewer.html.jinja",
         title=title,
         facts=facts,
         notes=notes,
         threshold=threshold,
-        total=total,
+        stage=stage(f"Map of {total} landslides. Arrow keys move it, plus and minus zoom, 0 shows all of it."),
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
@@ -122,53 +124,31 @@ def _policy(style: str, script: str) -> str:
     return "; ".join(["default-src 'none'", "img-src data:", *allowed, "base-uri 'none'", "form-action 'none'"])
 
 
-def _geometry(preview: Preview) -> dict[str, Any]:
-    """Where the pixels lie: all that the script needs for scale bar, north and coordinates."""
-    grid: Grid = preview.scene
-    rows, columns = grid.shape
-    sampled = np.linspace(0, rows - 1, 17)
-    heights, widths = grid.pixel_sizes(sampled)
-    t = grid.transform
-    return {
-        "size": [columns, rows],
-        "pictureSize": [preview.grid.shape[1] * preview.factor, preview.grid.shape[0] * preview.factor],
-        "pixelWidths": [round(float(width), 6) for width in widths],
-        "pixelHeight": float(heights[len(heights) // 2]),
-        "transform": [t.a, t.c, t.e, t.f],
-        "geographic": grid.is_geographic,
-        "crs": grid.crs.to_string() if len(grid.crs.to_string()) < 40 else grid.crs.name,
-        "north": -grid_north(grid, *(t @ (columns / 2, rows / 2))),
-    }
-
-
 def _outlines(geometries: Sequence[BaseGeometry], preview: Preview) -> list[list[list[float]]]:
     """Of the largest landslides, each ring's columns and rows in turn, in pixels of the scene."""
-    t = ~preview.scene.transform
-    digits = 2 if preview.factor == 1 else 1
-    outlines: list[list[list[float]]] = []
+    tolerance, digits = max(FINEST, preview.factor / 2), 2 if preview.factor == 1 else 1
+    drawn: list[list[list[float]]] = []
     points = 0
-    for geometry in geometries[:MOST_POLYGONS]:
-        moved = shapely.transform(geometry, lambda p: np.stack([t.a * p[:, 0] + t.c, t.e * p[:, 1] + t.f], axis=1))
-        simple = moved.simplify(max(_FINEST, preview.factor / 2))
-        rings = [ring for part in shapely.get_parts(simple) for ring in (part.exterior, *part.interiors)]
-        points += sum(len(ring.coords) for ring in rings)
-        if points > MOST_POINTS and outlines:
+    for rings in outlines(geometries[:MOST_POLYGONS], preview.scene, tolerance, digits):
+        points += sum(len(ring) // 2 for ring in rings)
+        if points > MOST_POINTS and drawn:
             break
-        outlines.append([np.round(ring.coords, digits).ravel().tolist() for ring in rings])
-    return outlines
+        drawn.append(rings)
+    return drawn
 
 
 def _values(row: Attributes) -> list[str | None]:
     """The attributes in words, None where there is nothing to say."""
-    values = []
-    for name, (_, unit) in _SHOWN.items():
-        value = getattr(row, name)
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        elif isinstance(value, float):
-            value = f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
-        values.append(None if value in (None, "") else f"{value}{'' if unit in ('', '°') else ' '}{unit}")
-    return values
+    return [in_words(getattr(row, name), unit) for name, (_, unit) in SHOWN.items()]
+
+
+def in_words(value: Any, unit: str = "") -> str | None:
+    """A value as people read it, with its unit; None where there is nothing to say."""
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    elif isinstance(value, float):
+        value = f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    return None if value in (None, "") else f"{value}{'' if unit in ('', '°') else ' '}{unit}"
 
 
 def _hex(colour: Sequence[float]) -> str:
