@@ -9,5 +9,6 @@ setup(
         "": ["py.typed", "*.jinja", "*.css", "*.js"],
         "tf_landslide.models": ["*.json"],
         "tf_landslide.configs": ["*.yaml"],
+        "tf_landslide.objects": ["rules/*.yaml"],
     },
 )

@@ -48,7 +48,7 @@ def test_it_holds_what_is_needed_and_nothing_else(installed):
         *("scenes/canvas.html.jinja", "scenes/canvas.css", "scenes/canvas.js"),
         *("page/review/review.html.jinja", "page/review/review.css", "page/review/review.js"),
         *("page/review/pictures.js", "page/review/drawing.js"),
-        *("configs/base.yaml", "configs/unet_resnet34.yaml"),
+        *("configs/base.yaml", "configs/unet_resnet34.yaml", "objects/rules/landslide.yaml"),
     ):
         assert (installed / "tf_landslide" / name).is_file(), name
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
