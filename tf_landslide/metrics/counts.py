@@ -119,22 +119,58 @@ def judge(histograms: Histograms, threshold: float, *, resamples: int = 1000, se
         ``f1 precision recall iou threshold``, the counts ``tp fp fn tn``, ``patches``, ``interval`` (low and high of
         each score) and ``at_0.5`` (the scores at threshold 0.5, to compare with work that does not choose one).
     """
-    counts = histograms.counts(threshold)
+    return {
+        **judged_counts(histograms.counts(threshold), resamples=resamples, seed=seed),
+        "threshold": threshold,
+        "at_0.5": {k: float(v) for k, v in scores(*histograms.counts(0.5).sum(0)[:3]).items()},
+    }
+
+
+def judged_counts(counts: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Scores of (n, 4) TP, FP, FN, TN of patches: ``f1 precision recall iou``, ``tp fp fn tn``, ``patches`` and
+    ``interval``, as ``judge`` gives them.
+    """
     tp, fp, fn, tn = (int(v) for v in counts.sum(0))
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples) @ counts
-    sampled = scores(*draws.T[:3])
+    sampled = scores(*(bootstrap(len(counts), resamples, seed) @ counts).T[:3])
     return {
         **{name: float(value) for name, value in scores(tp, fp, fn).items()},
-        "threshold": threshold,
         "tp": tp,
         "fp": fp,
         "fn": fn,
         "tn": tn,
         "patches": len(counts),
-        "interval": {name: [float(q) for q in np.quantile(sampled[name], (0.025, 0.975))] for name in SCORES},
-        "at_0.5": {k: float(v) for k, v in scores(*histograms.counts(0.5).sum(0)[:3]).items()},
+        "interval": {name: interval(sampled[name]) for name in SCORES},
     }
+
+
+def paired_difference(
+    before: np.ndarray, after: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """How much each score of the same patches differs, ``value`` and its 95 % ``interval``: both drawn alike.
+
+    Args:
+        before, after: (n, 4) TP, FP, FN, TN of each patch.
+        resamples: bootstrap samples of whole patches.
+        seed: of the bootstrap.
+    """
+
+    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
+        one, other = (scores(*(draws @ counts).T[:3]) for counts in (before, after))
+        return {name: other[name] - one[name] for name in SCORES}
+
+    whole = differences(np.ones((1, len(before)), np.int64))
+    sampled = differences(bootstrap(len(before), resamples, seed))
+    return {name: {"value": float(whole[name][0]), "interval": interval(sampled[name])} for name in SCORES}
+
+
+def bootstrap(n: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, n) how often each of n patches is drawn."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def interval(sampled: np.ndarray) -> list[float]:
+    """The middle 95 % of bootstrap samples."""
+    return [float(q) for q in np.quantile(sampled, (0.025, 0.975))]
 
 
 def patch_f1(histograms: Histograms, threshold: float) -> np.ndarray:

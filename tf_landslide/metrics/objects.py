@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import IGNORED
+from tf_landslide.metrics.counts import bootstrap, interval
 
 IOU_LEVELS = (0.1, 0.3, 0.5)
 SIZE_CLASSES = (1, 10, 100, 1000)
@@ -200,9 +201,7 @@ def object_scores(counts: ObjectCounts, *, resamples: int = 1000, seed: int = 0)
         by area), and ``classes``, a row for each class of size: ``pixels`` (the smallest), ``truth``, ``found``,
         ``commission`` and ``omission`` by level.
     """
-    rng = np.random.default_rng(seed)
-    n = len(counts)
-    draws = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    draws = bootstrap(len(counts), resamples, seed)
     truth, found = counts.truth.sum(), counts.found.sum()
     truth_area, found_area = counts.truth_area.sum(), counts.found_area.sum()
     at = {}
@@ -211,7 +210,7 @@ def object_scores(counts: ObjectCounts, *, resamples: int = 1000, seed: int = 0)
         sampled = _f1(draws @ pairs, draws @ counts.truth.sum(1), draws @ counts.found.sum(1))
         at[f"{level:g}"] = {
             "f1": float(_f1(pairs.sum(), truth, found)),
-            "interval": [float(q) for q in np.quantile(sampled, (0.025, 0.975))],
+            "interval": interval(sampled),
             "commission": _without(counts.found_matched[:, k].sum(), found),
             "omission": _without(counts.truth_matched[:, k].sum(), truth),
             "commission_area": _without(counts.found_matched_area[:, k].sum(), found_area),
@@ -225,6 +224,26 @@ def object_scores(counts: ObjectCounts, *, resamples: int = 1000, seed: int = 0)
         "area_error": float((found_area - truth_area) / truth_area) if truth_area else None,
         "at": at,
         "classes": [_of_class(counts, i) for i in range(len(SIZE_CLASSES))],
+    }
+
+
+def paired_objects(
+    before: ObjectCounts, after: ObjectCounts, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """How much the objects' F1 of the same patches differs, by IoU level: ``value`` and its 95 % ``interval``."""
+    draws = bootstrap(len(before), resamples, seed)
+
+    def f1(counts: ObjectCounts, k: int, draws: np.ndarray) -> np.ndarray:
+        sums = (counts.truth_matched[:, k].sum(1), counts.truth.sum(1), counts.found.sum(1))
+        return _f1(*(draws @ column for column in sums))
+
+    once = np.ones((1, len(before)), np.int64)
+    return {
+        f"{level:g}": {
+            "value": float((f1(after, k, once) - f1(before, k, once))[0]),
+            "interval": interval(f1(after, k, draws) - f1(before, k, draws)),
+        }
+        for k, level in enumerate(IOU_LEVELS)
     }
 
 
