@@ -63,6 +63,23 @@ def write_rasters(
     return paths
 
 
+def write_mask(path: Path, grid: Grid, strips: Iterable[tuple[int, np.ndarray]], tags: dict[str, str]) -> Path:
+    """Write a mask alone, whole or not at all.
+
+    Args:
+        path: of the file.
+        grid: of the scene.
+        strips: from north to south: the first row, and (h, W) uint8 of 0, 1 and ``NO_DATA``.
+        tags: kept in the file.
+    """
+    with _cloud_optimised(path, grid, "uint8", NO_DATA, tags) as mask:
+        mask.write_colormap(1, _COLOURS)
+        for start, values in strips:
+            require_space(path.parent, values.nbytes, "the next strip")
+            mask.write(values, 1, window=rasterio.windows.Window(0, start, grid.shape[1], len(values)))
+    return path
+
+
 @contextmanager
 def _cloud_optimised(
     path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str]
