@@ -19,6 +19,7 @@ COMMANDS = [
     "patches",
     "train",
     "evaluate",
+    "objects",
     "predict",
     "map",
     "review",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tf_landslide.cli.objects import read_rules
 from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
@@ -34,6 +35,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fill-holes", type=number_from_0, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
+    parser.add_argument("--objects", metavar="RULES", help="refine the mask by its objects: landslide, or a YAML file")
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
     parser.add_argument(
         "--schema",
@@ -72,6 +74,7 @@ def run(a: Arguments) -> None:
 
     if a.event_from and a.event_to and a.event_from > a.event_to:
         raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
+    rules = read_rules(a.objects)
     predictor = load_predictor(a.model)
     inputs = inputs_of(a, a.scene)
     with heard() as told:
@@ -88,6 +91,7 @@ def run(a: Arguments) -> None:
         fill_holes=a.fill_holes,
         smooth=a.smooth,
         schema=a.schema,
+        rules=rules,
         model=a.model,
         warnings=tuple(told),
         event_date_from=a.event_from and a.event_from.isoformat(),

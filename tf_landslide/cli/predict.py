@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tf_landslide.cli.objects import read_rules
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import text_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tf_landslide.predict.files import Prediction
     from tf_landslide.predict.predictor import Predictor
 
@@ -38,18 +41,27 @@ def add(commands: Commands) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse values that are not those of the layout")
     for name, help in _TLS.items():
         parser.add_argument(f"--tls-{name}", metavar="PEM", help=f"{help}, for TLS")
+    parser.add_argument("--objects", metavar="RULES", help="refine masks by their objects: landslide, or a YAML file")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(a: Arguments) -> None:
     if bool(a.inputs) == bool(a.data):
         raise LandslideError("predict takes either files, INPUT.h5 …, or a dataset, --data DIR; see predict --help")
+    rules = read_rules(a.objects)
     predictor = _predictor(a)
     from tf_landslide.predict.files import predict_files, split_images  # SciPy
 
+    refine = None
+    if rules:
+        from tf_landslide.objects.judging import Refiner  # scikit-image
+
+        def refine(channels: np.ndarray, probability: np.ndarray, threshold: float) -> np.ndarray:
+            return Refiner(predictor.card, rules, threshold)(channels, probability).mask
+
     inputs = split_images(a.data, a.split) if a.data else a.inputs
     predictions = predict_files(
-        predictor, inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing, strict=a.strict
+        predictor, inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing, strict=a.strict, refine=refine
     )
     if a.json:
         print_json([prediction.as_dict() for prediction in predictions])

@@ -48,5 +48,11 @@ def scores_table(rows: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def change(difference: dict[str, Any]) -> str:
+    """A paired difference in words."""
+    low, high = difference["interval"]
+    return f"{difference['value']:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
 def _objects(row: dict[str, Any]) -> str:
     return f"{row['objects']['at'][_LEVEL]['f1']:.4f}" if "objects" in row else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, probability_bins, threshold_bin
 from tf_landslide.metrics.objects import ObjectCounts, object_scores
 from tf_landslide.predict.predictor import Predictor
+
+Look = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+"""Sees each patch that is judged: channels (H, W, C), probability and mask (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Judgement:
     scores: dict[str, Any]
 
 
-def judge_split(predictor: Predictor, source: PatchSource, split: str, threshold: float) -> Judgement:
-    """Judge one split with a threshold that was chosen elsewhere."""
+def judge_split(
+    predictor: Predictor, source: PatchSource, split: str, threshold: float, look: Look | None = None
+) -> Judgement:
+    """Judge one split with a threshold that was chosen elsewhere; ``look`` is shown every patch of it."""
     objects: list[ObjectCounts] = []
 
     def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for probability, mask in predictions(predictor, source, split):
+        for channels, probability, mask in predictions(predictor, source, split):
+            if look:
+                look(channels, probability, mask)
             objects.append(ObjectCounts.of([(probability >= np.float32(threshold), mask)]))
             yield probability, mask
 
@@ -62,7 +69,7 @@ def _judge_choosing(predictor: Predictor, source: PatchSource, split: str) -> Ju
     kept: list[tuple[np.ndarray, np.ndarray]] = []
 
     def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for probability, mask in predictions(predictor, source, split):
+        for _, probability, mask in predictions(predictor, source, split):
             yield probability, mask
             kept.append((probability_bins(probability).astype(np.uint16), mask.astype(np.uint8)))
 
@@ -79,9 +86,11 @@ def _judgement(
     return Judgement(split, source, histograms, scores)
 
 
-def predictions(predictor: Predictor, source: PatchSource, label: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(probability, mask) of every patch of a split, in order, (H, W) each."""
+def predictions(
+    predictor: Predictor, source: PatchSource, label: str = ""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(channels, probability, mask) of every patch of a split, in order: (H, W, C), (H, W) and (H, W)."""
     step = predictor.batch_of(4 * math.prod(source.shape))
     for start in progress(range(0, len(source), step), label=f"judging {label}", unit="batch"):
         channels, masks = source.fetch(np.arange(start, min(start + step, len(source))))
-        yield from zip(predictor(channels)[..., 0], masks[..., 0], strict=True)
+        yield from zip(channels, predictor(channels)[..., 0], masks[..., 0], strict=True)

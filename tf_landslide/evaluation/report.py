@@ -18,7 +18,7 @@ from tf_landslide.figures.pictures import rgb
 from tf_landslide.metrics.counts import curve, patch_f1
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
-from tf_landslide.runs.card import objects_table, percent, scores_table, sizes_table
+from tf_landslide.runs.card import objects_table, percent, refined_table, scores_table, sizes_table
 from tf_landslide.runs.folder import Run
 
 _TEMPLATE = Path(__file__).parent / "report.md.jinja"
@@ -90,6 +90,8 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         of_split=shown.scores["objects"],
         sizes=sizes_table(shown.scores["objects"]),
         area_error=percent(shown.scores["objects"]["area_error"]),
+        refined=shown.scores.get("refined"),
+        refined_rows=refined_table(shown.scores),
         share=config.data.valid_share,
         f1_at_half=shown.scores["at_0.5"]["f1"],
         pictures=pictures,

@@ -9,6 +9,7 @@ from tf_landslide.core.errors import require_known
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
+from tf_landslide.jobs.refining import refined_mask
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
 from tf_landslide.scenes.blocks import tiling
@@ -53,4 +54,5 @@ def map_scene(
             rasters = map_rasters(
                 scene, predictor, out, cut, threshold=threshold, tags=tags, workers=workers, watch=watch
             )
-        return publish(scene, predictor, out, options, rasters, threshold, seconds, more, watch)
+        with refined_mask(scene, predictor.card, options.rules, rasters, threshold, seconds) as refinement:
+            return publish(scene, predictor, out, options, rasters, threshold, seconds, more, refinement, watch)

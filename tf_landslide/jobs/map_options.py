@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tf_landslide.core.errors import LandslideError
+
+if TYPE_CHECKING:
+    from tf_landslide.objects.rules import Rules
 
 Watch = Callable[[str, int, int], None]
 """Told the stage (``blocks``, ``polygons``, ``pictures``), and how many of its blocks are done, of how many; what it
@@ -28,6 +32,7 @@ class MapOptions:
         schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
         event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
             happened by its date.
+        rules: refine the mask by its objects; None leaves it as the network marks it.
         model: how the caller named it, for the record.
         warnings: that were told before, for the record.
         whole_paths: name files in the record as the caller did; else by their names alone.
@@ -43,6 +48,7 @@ class MapOptions:
     schema: str = "plain"
     event_date_from: str | None = None
     event_date_to: str | None = None
+    rules: Rules | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
     whole_paths: bool = True

@@ -19,6 +19,7 @@ from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
+from tf_landslide.jobs.refining import Refinement
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
@@ -59,6 +60,7 @@ def publish(
     threshold: float,
     seconds: dict[str, float],
     more: dict[str, Any],
+    refinement: Refinement | None = None,
     watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Write all that is made of a map's finished rasters.
@@ -69,6 +71,7 @@ def publish(
         threshold: that the mask was made with.
         seconds: that earlier stages took, by name; those of this one are added.
         more: what the caller knows for the record.
+        refinement: by which the mask is not the network's own.
         watch: told before each stage.
 
     Returns:
@@ -77,7 +80,7 @@ def publish(
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
         watch("polygons", 0, 1)
         with timed(seconds, "polygons"):
-            found = _describe(scene, predictor.card, options, rasters)
+            found = _describe(scene, predictor.card, options, rasters, refinement)
             vectors = write_vectors(out, scene.grid, found, options.schema)
         valid, marked = count_pixels(rasters[1])
         summary = _record(scene, predictor, options, threshold) | more
@@ -90,6 +93,8 @@ def publish(
             "largest_ha": areas[0] if areas else None,
             "truncated": sum(row.truncated for row in found.attributes),
         }
+        if refinement:
+            summary["objects"] = refinement.record
         summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
         if valid == 0:
             needed = [band.name for band in predictor.card.channel_recipe.bands]
@@ -109,22 +114,30 @@ def publish(
             )
             write_text(out / PAGE, page)
         summary["seconds"] = seconds
-        summary["files"] = [*(path.name for path in (*rasters, *vectors)), OVERVIEW, PAGE]
+        own = [refinement.network_mask] if refinement else []
+        summary["files"] = [*(path.name for path in (*rasters, *own, *vectors)), OVERVIEW, PAGE]
         write_json(out / SUMMARY, summary)
         return summary
 
 
-def _describe(scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple[Path, Path]) -> Found:
+def _describe(
+    scene: Scene, card: ModelCard, options: MapOptions, rasters: tuple[Path, Path], refinement: Refinement | None
+) -> Found:
+    method = f"{card.architecture} {card.name}"
     with rasterio.open(rasters[0]) as raster:
+        layers = layers_of(scene, raster)
+        if refinement:
+            layers["rules_confidence"] = refinement.confidence
+            method += f", refined by rules {refinement.record['rules']}"
         return describe(
             rasters[1],
             scene.grid,
-            layers_of(scene, raster),
+            layers,
             minimum_area=options.minimum_area,
             fill_holes=options.fill_holes,
             smooth=options.smooth,
             common={
-                "det_method": f"{card.architecture} {card.name}",
+                "det_method": method,
                 **_dates(scene, options),
                 "source_ids": ", ".join(scene.source_ids),
             },
@@ -209,6 +222,13 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
     if card.layout.caveat:
         told.append(card.layout.caveat)
     told += _of_window(card, summary["tiles"]["window"])
+    if objects := summary.get("objects"):
+        told.append(
+            f"Mask and polygons are refined by objects (rules {objects['rules']}): {summary['landslide_pixels']:,} "
+            f"pixels of landslides, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
+        )
+        if objects["left_out"]:
+            told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told

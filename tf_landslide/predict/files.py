@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from tf_landslide.figures.pictures import rgb
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import Result, channel_ranges, check_threshold
 
+Refine = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 Images = list[tuple[Path, np.ndarray]]
 
 
@@ -41,6 +42,7 @@ class Prediction:
         landslide_area_m2: their area, where the layout states a pixel size, else None.
         channels: minimum, mean and maximum of each channel (missing values skipped), to check the input by.
         missing: number of missing channel values.
+        mask_pixels: path of the network's own mask, where rules refined the other one.
     """
 
     input: str
@@ -53,6 +55,7 @@ class Prediction:
     landslide_area_m2: float | None
     channels: dict[str, dict[str, float]]
     missing: int
+    mask_pixels: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,6 +69,7 @@ def predict_files(
     threshold: float | None = None,
     allow_missing: bool = False,
     strict: bool = False,
+    refine: Refine | None = None,
 ) -> list[Prediction]:
     """Predict HDF5 patches of any size. Every input is read and checked before anything is written.
 
@@ -76,6 +80,7 @@ def predict_files(
         threshold: marks a pixel from this probability on; None takes the model's own.
         allow_missing: take NaN as a missing value rather than as a fault.
         strict: refuse values that are not those of the layout, rather than warn.
+        refine: gives the refined mask of a patch, of its channels (H, W, C), its probability (H, W) and the threshold.
 
     Raises:
         LandslideError: a file that cannot be used, or two whose results would have one name.
@@ -97,7 +102,8 @@ def predict_files(
         channels, probability = predictor.from_bands(np.stack([image for _, image in batch]))
         for (path, image), x, y in zip(batch, channels, probability[..., 0], strict=True):
             missing = int((~np.isfinite(x)).sum())
-            result = Result(path.name, predictor.card, y, threshold, layout.pixel_size, missing)
+            refined = refine(x, y, threshold) if refine else None
+            result = Result(path.name, predictor.card, y, threshold, layout.pixel_size, missing, refined=refined)
             written = result.write(out, path.stem, rgb(image, layout))
             predictions.append(
                 Prediction(
@@ -108,6 +114,7 @@ def predict_files(
                     **result.summary(),
                     channels=channel_ranges(x, predictor.card.channel_names),
                     missing=missing,
+                    mask_pixels=str(written["mask_pixels"]) if refine else None,
                 )
             )
     return predictions

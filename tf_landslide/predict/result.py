@@ -32,6 +32,7 @@ class Result:
         pixel_size: ground size of a pixel in metres, or None where nobody says.
         missing: number of missing channel values.
         seconds: that computing it took, where somebody looked.
+        refined: (H, W) bool, the mask where rules have refined it.
     """
 
     name: str
@@ -41,9 +42,14 @@ class Result:
     pixel_size: float | None = None
     missing: int = 0
     seconds: float | None = None
+    refined: np.ndarray | None = None
 
     def mask(self) -> np.ndarray:
-        """(H, W) bool, true on landslide."""
+        """(H, W) bool, true on landslide: refined, where rules did so."""
+        return self.network_mask() if self.refined is None else self.refined
+
+    def network_mask(self) -> np.ndarray:
+        """(H, W) bool, true where the network reaches the threshold."""
         return self.probability >= np.float32(self.threshold)
 
     def summary(self, truth: np.ndarray | None = None) -> dict[str, Any]:
@@ -80,19 +86,25 @@ class Result:
     def write(self, folder: Path, stem: str, picture: np.ndarray) -> dict[str, Path]:
         """Write ``STEM_probability.npy`` (float32), ``STEM_mask.png`` (255 on landslide) and ``STEM_overlay.png``.
 
+        Of a refined result the network's own mask too, ``STEM_mask_pixels.png``.
+
         Args:
             folder: to write to; each file appears whole or not at all.
             stem: of their names.
             picture: (H, W, 3) uint8, to lay the mask over.
 
         Returns:
-            the paths by kind, as in ``FILES``.
+            the paths by kind, as in ``FILES``; ``mask_pixels`` too of a refined one.
         """
         mask = self.mask()
         paths = {kind: folder / f"{stem}_{ending}" for kind, ending in FILES.items()}
         with replacing(paths["probability"]) as partial:
             np.save(partial, self.probability.astype(np.float32))
-        for kind, pixels in (("mask", mask.astype(np.uint8) * 255), ("overlay", overlay(picture, mask))):
+        pictures = {"mask": mask.astype(np.uint8) * 255, "overlay": overlay(picture, mask)}
+        if self.refined is not None:
+            paths["mask_pixels"] = folder / f"{stem}_mask_pixels.png"
+            pictures["mask_pixels"] = self.network_mask().astype(np.uint8) * 255
+        for kind, pixels in pictures.items():
             with replacing(paths[kind]) as partial:
                 Image.fromarray(pixels).save(partial)
         return paths

@@ -157,6 +157,25 @@ def sizes_table(objects: dict[str, Any], level: str = "0.3") -> str:
     return markdown_table(("pixels", "true objects", "missed", "found objects", "invented"), rows)
 
 
+def refined_table(scores: dict[str, Any]) -> str:
+    """A Markdown table of a split as the network marks it, refined, and the difference; empty for scores without it."""
+    if "refined" not in scores:
+        return ""
+    refined = scores["refined"]
+    difference = refined["difference"]
+    rows = [(name, scores[name], refined[name], difference[name]) for name in SCORES]
+    for level, at in refined["objects"]["at"].items():
+        of_network = scores["objects"]["at"][level]["f1"]
+        rows.append((f"objects, IoU {level}: f1", of_network, at["f1"], difference["objects"][level]))
+    header = ("", "network", "refined", "difference (paired)")
+    return markdown_table(header, [(name, f"{a:.4f}", f"{b:.4f}", _signed(d)) for name, a, b, d in rows])
+
+
+def _signed(difference: dict[str, Any]) -> str:
+    low, high = difference["interval"]
+    return f"{difference['value']:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
 def percent(share: float | None) -> str:
     """A share in words; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.1f} %"

@@ -48,6 +48,7 @@ class Attributes:
         event_date_from, event_date_to: as far as the caller knows.
         source_ids: of the images.
         review_status: nobody has looked at it yet.
+        rules_confidence: of the rules that refined the map, over its pixels; None where none did.
     """
 
     id: int
@@ -73,6 +74,7 @@ class Attributes:
     event_date_to: str | None
     source_ids: str
     review_status: str = "unreviewed"
+    rules_confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def describe(
     Args:
         mask: the finished mask file.
         grid: of it.
-        layers: as ``layers.layers_of`` gives them; ``probability`` at least.
+        layers: as ``layers.layers_of`` gives them; ``probability`` at least, ``rules_confidence`` of a refined map.
         minimum_area: in square metres; smaller ones are left out.
         fill_holes: in square metres; smaller holes are filled.
         smooth: cut the pixels' corners; areas stay.
@@ -149,6 +151,7 @@ def _attributes(
         compactness=round(shape.compactness, 3),
         truncated=cut,
         confidence="high" if mean >= 0.8 else "medium" if mean >= 0.6 else "low",
+        rules_confidence=value("rules_confidence", "mean"),
         **common,
     )
 

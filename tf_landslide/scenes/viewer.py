@@ -35,6 +35,7 @@ SHOWN: Mapping[str, tuple[str, str]] = {
     "probability_mean": ("probability, mean", ""),
     "probability_max": ("probability, highest", ""),
     "confidence": ("confidence", ""),
+    "rules_confidence": ("confidence of the rules", ""),
     "slope_mean": ("slope, mean", "°"),
     "slope_max": ("slope, steepest", "°"),
     "aspect_deg": ("aspect of the slope", "°"),
