@@ -113,6 +113,13 @@ def test_only_ramps_that_may_move_do():
     assert fitted.sets[1].conditions == fixed.conditions
 
 
+def test_a_ramp_stays_within_what_its_reason_allows():
+    steep = replace(RULES.sets[1].conditions[0], within=(50.0, 60.0))
+    sets = (RULES.sets[0], replace(RULES.sets[1], conditions=(steep,)))
+    fitted = fit_rules(replace(RULES, sets=sets), Counted.of(patches(4), THRESHOLD))
+    assert fitted.sets[1].conditions == (steep,)
+
+
 def test_a_forest_is_fitted_too():
     objects, unseen = Counted.of(patches(6), THRESHOLD), Counted.of(patches(6, seed=9), THRESHOLD)
     fitted = fit_forest(RULES, objects, folds=3)

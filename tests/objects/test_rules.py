@@ -168,6 +168,7 @@ def with_set(**changes):
         (changed(rises=[15, 5]), "low < high, found \\[15.0, 5.0\\]"),
         (changed(rises=[5, float("inf")]), "low < high"),
         (changed(rises=[5]), "set 's': conditions.0.rises"),
+        (changed(within=[6, 20]), "expected a ramp within \\[6.0, 20.0\\], found \\[5.0, 15.0\\]"),
         (changed(weight=0), "slope_mean: weight: expected a number above 0"),
         (changed(source="martha2010"), "unknown source of 'slope_mean' 'martha2010'"),
         (changed(slope=3), "conditions.0.slope"),

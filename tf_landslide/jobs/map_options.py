@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tf_landslide.core.errors import LandslideError
+
 if TYPE_CHECKING:
     from tf_landslide.objects.rules import Rules
-
-from tf_landslide.core.errors import LandslideError
 
 Watch = Callable[[str, int, int], None]
 """Told the stage (``blocks``, ``polygons``, ``pictures``), and how many of its blocks are done, of how many; what it

@@ -231,6 +231,13 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         if objects["left_out"]:
             told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
     told += _of_window(card, summary["tiles"]["window"])
+    if objects := summary.get("objects"):
+        told.append(
+            f"Mask and polygons are refined by objects (rules {objects['rules']}): {summary['landslide_pixels']:,} "
+            f"pixels of landslides, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
+        )
+        if objects["left_out"]:
+            told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told

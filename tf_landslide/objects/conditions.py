@@ -31,6 +31,7 @@ class Condition:
         reason: why, in words.
         source: key of the literature it is from, or ``ours``.
         fitted: whether fitting may move the ramp, or has.
+        within: where fitting may move it to, so that it still says what its reason says; None is anywhere.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -43,6 +44,7 @@ class Condition:
     reason: str = ""
     source: str = OURS
     fitted: bool = False
+    within: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if (self.rises is None) == (self.falls is None):
@@ -50,6 +52,8 @@ class Condition:
         low, high = self.ramp
         if not (np.isfinite([low, high]).all() and low < high):
             raise LandslideError(f"{self.attribute}: expected a ramp [low, high] with low < high, found {[low, high]}")
+        if self.within is not None and not self.within[0] <= low < high <= self.within[1]:
+            raise LandslideError(f"{self.attribute}: expected a ramp within {list(self.within)}, found {[low, high]}")
         if not (np.isfinite(self.weight) and self.weight > 0):
             raise LandslideError(f"{self.attribute}: weight: expected a number above 0, found {self.weight}")
 

@@ -181,7 +181,7 @@ class _Search:
                     given = (
                         [w for w in weights if w > 0] if self.rules.sets[i].weight == 0 else [self.rules.sets[i].weight]
                     )
-                    ramps = _ramps(self._column(c.attribute), self.objects)
+                    ramps = _ramps(self._column(c.attribute), self.objects, c.within)
                     yield (i, j), [(*ramp, weight) for ramp in ramps for weight in given]
 
     def move(self, where: Where, candidates: list[tuple[float, ...]]) -> None:
@@ -218,7 +218,7 @@ def _with(s: ConditionSet, j: int | None, values: tuple[float, ...]) -> Conditio
     return replace(s, weight=weight, conditions=(*s.conditions[:j], moved, *s.conditions[j + 1 :]))
 
 
-def _ramps(values: np.ndarray, objects: Counted) -> list[tuple[float, ...]]:
+def _ramps(values: np.ndarray, objects: Counted, within: tuple[float, float] | None) -> list[tuple[float, ...]]:
     """Pairs of quantiles of landslides' values and of all others', rounded to what a person reads."""
     finite, landslide = np.isfinite(values), objects.landslide > _MAJORITY * objects.pixels
     ends = {
@@ -227,7 +227,8 @@ def _ramps(values: np.ndarray, objects: Counted) -> list[tuple[float, ...]]:
         if group.any()
         for end in np.quantile(values[group], _QUANTILES)
     }
-    ordered = sorted(ends)
+    least, most = within or (-np.inf, np.inf)
+    ordered = sorted(end for end in ends if least <= end <= most)
     return [(low, high) for n, low in enumerate(ordered) for high in ordered[n + 1 :]]
 
 
@@ -245,7 +246,8 @@ def begun(rules: Rules, objects: Counted, units: Mapping[str, str]) -> Rules:
         if not (c.fitted and other and finite.size):
             return c
         low, high = (float(f"{end:.3g}") for end in np.quantile(finite, _MIDDLE))
-        return replace(c.with_ramp(low, high) if low < high else c, needs={**c.needs, **other})
+        free = replace(c, within=None)
+        return replace(free.with_ramp(low, high) if low < high else free, needs={**c.needs, **other})
 
     sets = []
     for s in rules.sets:
