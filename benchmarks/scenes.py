@@ -3,6 +3,7 @@
     python benchmarks/scenes.py memory MODEL [--sizes 2048 8192 10980]    highest resident memory at equal polygon count
     python benchmarks/scenes.py tile   MODEL [--sizes 10980]              time of a whole tile, by stage
     python benchmarks/scenes.py speed  MODEL [--sizes 4096] [--rounds 5]  per computed pixel, beside the bare predictor
+    python benchmarks/scenes.py objects MODEL [--sizes 8192]              the same refined by the shipped rules
     python benchmarks/scenes.py seams  MODEL [--windows 128 256 512]      F1 and gradients across seams, by window
 
 MODEL is an export of six channels, or a run. Scenes are synthetic; large ones repeat a small one and are written window
@@ -60,16 +61,19 @@ def opened(predictor, scene: Path, dem: Path):
 # --- contenders, in processes of their own
 
 
-def mapped(facts: dict, model: str, scene: str, dem: str, folder: str) -> tuple[Calls, Describe]:
-    """One map of a scene, all of it."""
+def mapped(
+    facts: dict, model: str, scene: str, dem: str, folder: str, rules: str | None = None
+) -> tuple[Calls, Describe]:
+    """One map of a scene, all of it; refined by rules where some are named."""
     from tf_landslide.jobs.map import map_scene
     from tf_landslide.jobs.map_options import MapOptions
+    from tf_landslide.objects.rules import Rules
     from tf_landslide.predict.load import load_predictor
 
     predictor = load_predictor(model)
     facts |= {"runtime": predictor.runtime, "loaded_mb": peak_mb()}
     started = time.perf_counter()
-    options = MapOptions(threshold=1.0, minimum_area=1e12)
+    options = MapOptions(threshold=1.0, minimum_area=1e12, rules=Rules.read(rules) if rules else None)
     summary = map_scene(opened(predictor, Path(scene), Path(dem)), predictor, Path(folder) / "map", options)
     facts |= {"seconds": round(time.perf_counter() - started, 2), "stages": summary["seconds"]}
     facts |= {"computed_pixels": summary["computed_pixels"], "landslides": summary["landslides"]}
@@ -151,11 +155,12 @@ def contender(kind: str, **task) -> Contender:
 
 
 def at_sizes(args: argparse.Namespace, folder: Path) -> dict:
-    results = {}
-    for size in args.sizes or ([10980] if args.what == "tile" else [2048, 8192, 10980]):
+    results, sizes = {}, {"tile": [10980], "objects": [8192], "memory": [2048, 8192, 10980]}[args.what]
+    rules = {"rules": "landslide"} if args.what == "objects" else {}
+    for size in args.sizes or sizes:
         scene, dem = large_scene(folder, size)
         with tempfile.TemporaryDirectory(dir=folder) as out:
-            facts = once(contender("mapped", model=args.model, scene=str(scene), dem=str(dem), folder=out))
+            facts = once(contender("mapped", model=args.model, scene=str(scene), dem=str(dem), folder=out, **rules))
         facts.pop("first_seconds", None)
         results[str(size)] = facts
         print(f"{size}: {facts['peak_mb']:,.0f} MB at most, {facts['seconds']:,.1f} s", flush=True)
@@ -188,14 +193,14 @@ def of_seams(args: argparse.Namespace, folder: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("memory", "tile", "speed", "seams"))
+    parser.add_argument("what", choices=("memory", "tile", "objects", "speed", "seams"))
     parser.add_argument("model")
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--windows", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("docs/mapping.json"))
     args = parser.parse_args()
-    do = {"memory": at_sizes, "tile": at_sizes, "speed": speed, "seams": of_seams}[args.what]
+    do = {"memory": at_sizes, "tile": at_sizes, "objects": at_sizes, "speed": speed, "seams": of_seams}[args.what]
     with tempfile.TemporaryDirectory() as folder:
         result = do(args, Path(folder))
     before = json.loads(args.out.read_text()) if args.out.exists() else {}
