@@ -139,7 +139,7 @@ def refine_box(name: str) -> gr.Checkbox:
 
 def rules_file(name: str) -> gr.File:
     """The rules, there while the switch is on."""
-    label = "Rules (.yaml); without a file the shipped ones"
+    label = "Rules (.yaml), else the shipped ones"
     return gr.File(label=label, file_types=[".yaml", ".yml"], elem_id=name, height=110, visible=False)
 
 

@@ -287,5 +287,5 @@ class Handlers:
 
 
 def _slider(upload: Upload, result: Result, opacity: float) -> gr.ImageSlider:
-    what = "Image and overlay" if result.refined is None else "The network's overlay, and refined by rules"
+    what = "Image and overlay" if result.refined is None else "Network, and refined"
     return gr.ImageSlider(value=views.overlays(upload, result, opacity), label=f"{what}: drag the line")

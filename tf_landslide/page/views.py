@@ -78,15 +78,14 @@ def overlays(upload: Upload, result: Result, opacity: float) -> tuple[np.ndarray
 def prediction(upload: Upload, result: Result) -> Pictures:
     """Probability in plasma and the mask; with a ground truth that too, and where the mask is right and wrong.
 
-    Of a refined result the network's mask and the refined one, where they differ, and the outcomes of both.
+    Of a refined result where the two masks differ, then the network's and the refined one, and the outcomes of both.
     """
-    pictures = [(_scaled(result.probability, PROBABILITY), "probability")]
     masks = {"": result}
+    pictures = [(_scaled(result.probability, PROBABILITY), "probability")]
     if result.refined is not None:
         masks = {"network": replace(result, refined=None), "refined": result}
-    pictures += [(_white(one.mask()), f"mask, {who}" if who else "mask") for who, one in masks.items()]
-    if result.refined is not None:
         pictures.append((with_swatches(enlarged(changes(upload, result)), CHANGES), "what the rules changed"))
+    pictures += [(_white(one.mask()), f"mask, {who}" if who else "mask") for who, one in masks.items()]
     if upload.mask is not None:
         pictures.append((_white(upload.mask), "ground truth"))
         for who, one in masks.items():
