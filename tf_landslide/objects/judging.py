@@ -136,7 +136,7 @@ def not_fitted(name: str, fit: Mapping[str, Any], card: ModelCard) -> str | None
     validation chose, speaks for it, and the reader is told the name.
     """
     if not fit:
-        return f"Rules {name} were fitted neither to this model nor to any (tf-landslide objects fit): expect less of them."
+        return f"Rules {name} were not fitted to this model or any (tf-landslide objects fit): expect less of them."
     other, alike = str(fit.get("model"))[:60], fit.get("threshold") == card.threshold
     if other == card.name and alike:
         return None
