@@ -135,6 +135,34 @@ def test_moving_the_threshold_redraws_without_running_the_model(page, patches, l
     assert sorted(slowest)[1] < 2.0  # docs/page.md has the figure
 
 
+def test_the_switch_refines_what_is_shown_without_running_the_model(page, patches, library, monkeypatch, tmp_path):
+    page.upload(patches[0].image)
+    page.upload(patches[0].mask, into="masks")
+    page.run()
+    plain = page.words
+    monkeypatch.setattr(library, "predictor", lambda _: pytest.fail("the model ran again"))
+    page.page.check("#refine input")
+    page.page.wait_for_selector("#words >> text=refined by rules landslide")
+    assert "not fitted to this model" in page.words and "Left out of the rules: ndwi_mean" in page.words
+    assert "tiny, refined by landslide" in page.page.inner_text("#numbers")
+    pictures = page.page.inner_text("#results")
+    assert "mask, network" in pictures and "mask, refined" in pictures and "what the rules changed" in pictures
+    page.page.fill("#threshold input[type=number]", "0.05")
+    page.page.press("#threshold input[type=number]", "Tab")
+    page.page.wait_for_selector("#words >> text=threshold 0.050 (moved")
+    assert "refined by rules landslide" in page.words
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    page.upload(tmp_path / "mine.yaml", into="rules")
+    page.page.wait_for_selector("#status >> text=mine.yaml: sets: is missing")
+    page.page.reload()
+    page.page.wait_for_selector("#words >> text=refined by rules landslide")
+    assert page.page.is_checked("#refine input")
+    page.page.click("#prepare")
+    page.page.wait_for_selector(f"#downloads a[download='{patches[0].image.stem}_tiny_mask_pixels.png']")
+    page.page.uncheck("#refine input")
+    page.page.wait_for_function("said => document.querySelector('#words').innerText === said", arg=plain)
+
+
 def test_a_broken_file_is_a_sentence_and_the_page_stays_usable(page, patches, tmp_path):
     (tmp_path / "broken.h5").write_bytes(b"this is not HDF5")
     page.upload(tmp_path / "broken.h5")

@@ -2,11 +2,12 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.page.scene_runs import GONE, KEPT, WAITING, SceneRuns
+from tf_landslide.page.scene_runs import GONE, KEPT, WAITING, SceneRun, SceneRuns
 from tf_landslide.page.scenes import progress_bar
 
 
@@ -79,6 +80,13 @@ def test_blocks_done_and_time_left(runs, clock):
     run = runs.get(key)
     assert (run.total, run.left) == (2, 30) and "1 of 2 blocks mapped, about 30 s left" in progress_bar(run, 0)
     work.let.release(2)
+
+
+def test_the_objects_stage_is_told_by_its_tiles():
+    run = SceneRun(lambda *_: {}, Path("map"), 0.0, "going", stage="objects", done=3, total=4)
+    assert "objects found in 3 of 4 tiles" in progress_bar(run, 0) and "value='0.750'" in progress_bar(run, 0)
+    run.done = 4
+    assert "describing the objects" in progress_bar(run, 0) and "value" not in progress_bar(run, 0)
 
 
 def test_a_cancelled_run_leaves_nothing(runs, tmp_path):

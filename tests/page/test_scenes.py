@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.map_options import named_bands
 from tf_landslide.jobs.page_map import map_request
+from tf_landslide.objects.rules import SHIPPED
 from tf_landslide.page import scenes
 from tf_landslide.page.scene_tab import remembered, scene_layout
 from tf_landslide.page.scenes import SceneHandlers, check_geotiff, framed
@@ -33,12 +35,20 @@ def handlers(library, tmp_path):
     return SceneHandlers(library, tmp_path, tab, map_request)
 
 
+PLAIN = {"smooth": True, "refine": False, "rules": None}
 ADVANCED = {"area": 0, "window": 128, "scale": "", "offset": "", "nodata": "0"}
 
 
 @pytest.fixture
 def asked(files):
-    return {"scene": str(files.scene), "dem": str(files.dem), "model": "tiny", "bands": "", "smooth": True, **ADVANCED}
+    return {
+        "scene": str(files.scene),
+        "dem": str(files.dem),
+        "model": "tiny",
+        "bands": "",
+        **PLAIN,
+        **ADVANCED,
+    }
 
 
 def ended(handlers, key):
@@ -72,9 +82,41 @@ def test_a_scene_is_mapped_and_its_files_are_there(handlers, files, asked):
     assert handlers.arrive("other")[tab.key] is None
 
 
+def test_a_scene_is_refined_and_its_objects_are_told(library, tmp_path, asked, run_folder):
+    """By a file of rules, and as ``map --objects`` does it."""
+    import gradio as gr
+
+    told = []
+
+    def mapping(request, predictor, out, tell):
+        def watch(*stage):
+            told.append(stage)
+            tell(*stage)
+
+        return map_request(request, predictor, out, watch)
+
+    rules = tmp_path / "mine.yaml"
+    rules.write_text((SHIPPED / "landslide.yaml").read_text().replace("name: landslide", "name: mine", 1))
+    with gr.Blocks():
+        handlers = SceneHandlers(library, tmp_path, scene_layout(*remembered()), mapping)
+    key = handlers.start(**(asked | {"refine": True, "rules": str(rules)}))[handlers.tab.key]
+    said = ended(handlers, key)[handlers.tab.note].replace("\\", "")
+    assert said.count("refined by objects (rules mine)") == 1 and "not fitted to this model" in said
+    assert "The rules' ndwi_mean cannot be told of this scene" in said
+    assert [stage[0] for stage in told] == ["blocks", "objects", "objects", "polygons", "pictures"]
+    assert [stage[1:] for stage in told if stage[0] == "objects"] == [(0, 1), (1, 1)]
+    words = ["map", str(run_folder), asked["scene"], "--dem", asked["dem"], "--out", str(tmp_path / "map")]
+    words += ["--window", "128", "--overlap", "32", "--objects", str(rules), "--min-area", "0", "--smooth"]
+    assert main(words) == 0
+    for name in ("mask.tif", "mask_pixels.tif"):
+        with rasterio.open(handlers.runs.get(key).out / name) as a, rasterio.open(tmp_path / "map" / name) as b:
+            np.testing.assert_array_equal(a.read(1), b.read(1))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"refine": True, "rules": __file__}, "unknown ending of a file of rules"),
         ({"scene": None}, "choose a GeoTIFF scene first"),
         ({"model": None}, "no model to map with"),
         ({"dem": None}, "unknown band of the scene"),

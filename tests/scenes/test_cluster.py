@@ -115,7 +115,8 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     os.killpg(process.pid, by) if by == signal.SIGINT else process.kill()
     _, errors = process.communicate(timeout=60)
     if by == signal.SIGINT:
-        assert process.returncode == 130 and errors.splitlines()[-1] == "error: interrupted", errors
+        told = [line for line in errors.splitlines() if not line.startswith("mapping: ")]
+        assert process.returncode == 130 and told == ["error: interrupted"], errors  # of the workers not a word
     psutil.wait_procs(family, timeout=60)
     assert not any(child.is_running() for child in family)
     before = {path: path.stat().st_mtime_ns for path in parts_in(out)}
@@ -124,6 +125,16 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     finished(second)
     assert rasters(out) == expected
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.7, 1.5])
+def test_ctrl_c_while_workers_start_is_one_line(exported, scene, tmp_path, seconds):
+    process = start(exported, scene, tmp_path / "map", "2")
+    wait_for(lambda: psutil.Process(process.pid).children())
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines() == ["error: interrupted"], errors
 
 
 def test_another_workers_weights_or_versions_are_told(exported):

@@ -96,8 +96,9 @@ def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
         raise RuntimeError("Nanny failed to start.")
 
     monkeypatch.setattr(cluster, "LocalCluster", failing)
-    with pytest.raises(LandslideError, match=r"^2 workers cannot be started on this machine \(Nanny failed to start"):
-        cluster._local(2)
+    said = r"^2 workers cannot be started on this machine \(Nanny failed to start"
+    with pytest.raises(LandslideError, match=said), cluster._local(2):
+        raise AssertionError("there are none")
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from tf_landslide.core.errors import require_known
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
-from tf_landslide.jobs.refining import refined_mask
+from tf_landslide.jobs.refining import raster_names, refined_mask
+from tf_landslide.objects.refine import PROBABILITY, layer_names, layer_units, usable
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
 from tf_landslide.scenes.blocks import tiling
@@ -48,11 +49,23 @@ def map_scene(
     require_known(options.schema, SCHEMAS, "schema")
     cut = tiling(scene.grid.shape, options.window, options.overlap, options.drop)
     tags = {"model": predictor.card.name, "channels": ", ".join(predictor.card.channel_names)}
+    rules = options.rules
+    if rules is not None:  # what cannot be asked of the model's channels is refused before they are predicted
+        usable(rules, dict.fromkeys((PROBABILITY, *layer_names(predictor.card))), layer_units(predictor.card))
     more, seconds = {"computed_pixels": cut.computed_pixels}, dict[str, float]()
     with map_folder(out):
         with timed(seconds, "rasters"):
             rasters = map_rasters(
-                scene, predictor, out, cut, threshold=threshold, tags=tags, workers=workers, watch=watch
+                scene,
+                predictor,
+                out,
+                cut,
+                threshold=threshold,
+                tags=tags,
+                names=raster_names(rules),
+                workers=workers,
+                watch=watch,
             )
-        with refined_mask(scene, predictor.card, options.rules, rasters, threshold, seconds) as refinement:
+        with refined_mask(scene, predictor.card, rules, rasters, threshold, seconds, watch) as (mask, refinement):
+            rasters = rasters[0], mask
             return publish(scene, predictor, out, options, rasters, threshold, seconds, more, refinement, watch)

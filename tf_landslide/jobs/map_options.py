@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tf_landslide.objects.rules import Rules
 
 Watch = Callable[[str, int, int], None]
-"""Told the stage (``blocks``, ``polygons``, ``pictures``), and how many of its blocks are done, of how many; what it
-raises ends the map."""
+"""Told the stage (``blocks``, ``objects``, ``polygons``, ``pictures``), and how many of its blocks, or tiles, are done,
+of how many; what it raises ends the map."""
 
 
 def unwatched(stage: str, done: int, total: int) -> None:

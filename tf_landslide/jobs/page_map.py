@@ -30,6 +30,7 @@ def map_request(request: SceneRequest, predictor: Predictor, out: Path, watch: W
         drop=request.window // 16,
         minimum_area=request.minimum_area,
         smooth=request.smooth,
+        rules=request.rules,
         whole_paths=False,  # where an upload lies here is nobody's business
     )
     return map_scene(scene, predictor, out, options, watch=watch)

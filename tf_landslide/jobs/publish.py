@@ -20,6 +20,7 @@ from tf_landslide.figures.maps import Sheet, overview
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.jobs.refining import Refinement
+from tf_landslide.objects.judging import not_fitted
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
@@ -230,14 +231,9 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         )
         if objects["left_out"]:
             told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
+        if unfit := not_fitted(objects["rules"], objects["fit"], card):
+            told.append(unfit)
     told += _of_window(card, summary["tiles"]["window"])
-    if objects := summary.get("objects"):
-        told.append(
-            f"Mask and polygons are refined by objects (rules {objects['rules']}): {summary['landslide_pixels']:,} "
-            f"pixels of landslides, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
-        )
-        if objects["left_out"]:
-            told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told

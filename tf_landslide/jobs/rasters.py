@@ -25,7 +25,7 @@ from tf_landslide.scenes.identity import Identity, identity_of
 from tf_landslide.scenes.mapper import Finished, Mapping, batch_of, predicted_here, rows_of
 from tf_landslide.scenes.parts import Parts, parts_folder, parts_under
 from tf_landslide.scenes.scene import Scene
-from tf_landslide.scenes.writer import bytes_needed, write_rasters
+from tf_landslide.scenes.writer import MASK, PROBABILITY, bytes_needed, write_rasters
 
 GDAL_CACHE = 2**25  # bytes; by itself GDAL takes a twentieth of the memory, the more the larger a scene is
 MUCH = 1e9  # bytes of disk, from which on it is said what is needed
@@ -70,10 +70,11 @@ def map_rasters(
     *,
     threshold: float,
     tags: dict[str, str],
+    names: tuple[str, str] = (PROBABILITY, MASK),
     workers: Workers | None = None,
     watch: Watch = unwatched,
 ) -> tuple[Path, Path]:
-    """Write ``probability.tif`` and ``mask.tif``; each appears whole or not at all.
+    """Write the probability and the network's mask; each appears whole or not at all.
 
     Blocks that an earlier run of the same files, model and settings has left are taken over.
 
@@ -84,6 +85,7 @@ def map_rasters(
         cut: how the scene is cut.
         threshold: of the mask.
         tags: kept in both files.
+        names: of the files.
         workers: who predict, if not this process.
         watch: told after each block.
 
@@ -100,7 +102,7 @@ def map_rasters(
         print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
     with _predicted(mapping, blocks, identity, workers) as finished:
         shown = progress(_watched(finished, len(blocks), watch), total=len(blocks), label="mapping", unit="block")
-        return write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags)
+        return write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names)
 
 
 def _watched(finished: Finished, total: int, watch: Watch) -> Finished:

@@ -1,4 +1,8 @@
-"""A finished map refined by its objects: ``mask.tif`` is refined, the network's own becomes ``mask_pixels.tif``."""
+"""A map refined by its objects: ``mask.tif`` is refined, the network's own is ``mask_pixels.tif``.
+
+The network's mask is written under that name from the first, so that ``mask.tif`` is never anything but the mask that
+was asked for: wherever a run is killed, there is that one, an earlier run's, or none, and the same command goes on.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,13 @@ import numpy as np
 import rasterio
 
 from tf_landslide.core.files import beside
+from tf_landslide.jobs.map_options import Watch, unwatched
 from tf_landslide.objects.refine import layer_units, refine_scene, scene_layers, strips
 from tf_landslide.objects.rules import Rules
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.scenes.layers import Layer
 from tf_landslide.scenes.scene import Scene
-from tf_landslide.scenes.writer import write_mask
+from tf_landslide.scenes.writer import MASK, PROBABILITY, write_mask
 
 NETWORK_MASK = "mask_pixels.tif"
 
@@ -39,6 +44,11 @@ class Refinement:
     record: dict[str, Any]
 
 
+def raster_names(rules: Rules | None) -> tuple[str, str]:
+    """Names of the rasters that the network gives, the probability and its mask, where these rules refine it."""
+    return PROBABILITY, MASK if rules is None else NETWORK_MASK
+
+
 @contextmanager
 def refined_mask(
     scene: Scene,
@@ -47,25 +57,29 @@ def refined_mask(
     rasters: tuple[Path, Path],
     threshold: float,
     seconds: dict[str, float],
-) -> Iterator[Refinement | None]:
-    """Refine a map's mask in its place; None without rules. Objects are kept on disk for the block's time.
+    watch: Watch = unwatched,
+) -> Iterator[tuple[Path, Refinement | None]]:
+    """Write ``mask.tif`` refined: its path, and by what; the network's own and None without rules.
+
+    Objects are kept on disk for the block's time.
 
     Args:
         scene, card, threshold: as it was mapped.
         rules: to refine by.
-        rasters: ``probability.tif`` and ``mask.tif``, as the network marks it.
+        rasters: the probability and the network's mask, named as ``raster_names`` says.
         seconds: the time is added to, as ``objects``.
+        watch: told after each tile of objects.
 
     Raises:
         LandslideError: rules that cannot be asked of this scene, or too little disk.
     """
-    own = rasters[1].with_name(NETWORK_MASK)
     if rules is None:
-        own.unlink(missing_ok=True)  # of an earlier map
-        yield None
+        rasters[1].with_name(NETWORK_MASK).unlink(missing_ok=True)  # of an earlier map
+        yield rasters[1], None
         return
     started = time.monotonic()
-    with beside(rasters[1].with_name("objects")) as scratch, rasterio.open(rasters[0]) as raster:
+    own, mask = rasters[1], rasters[1].with_name(MASK)
+    with beside(mask.with_name("objects")) as scratch, rasterio.open(rasters[0]) as raster:
         scratch.mkdir()
         refined = refine_scene(
             lambda window: raster.read(1, window=window.for_rasterio()),
@@ -75,12 +89,12 @@ def refined_mask(
             scratch,
             threshold=threshold,
             units=layer_units(card),
+            watch=lambda done, total: watch("objects", done, total),
         )
-        rasters[1].replace(own)
         with rasterio.open(own) as network:
             tags = network.tags() | {"refined_by": rules.name}
             marked = _marked(network)
-        write_mask(rasters[1], scene.grid, strips(refined), tags)
+        write_mask(mask, scene.grid, strips(refined), tags)
         seconds["objects"] = round(time.monotonic() - started, 2)
         record = {
             "rules": rules.name,
@@ -92,7 +106,7 @@ def refined_mask(
             "left_out": dict(refined.left_out),
             "landslide_pixels_network": marked,
         }
-        yield Refinement(own, refined.confidence_of, record)
+        yield mask, Refinement(own, refined.confidence_of, record)
 
 
 def _marked(mask: rasterio.io.DatasetReader) -> int:

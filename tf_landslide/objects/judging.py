@@ -30,8 +30,8 @@ class Refiner:
         self.threshold = card.threshold if threshold is None else threshold
         self._units = layer_units(card)
 
-    def __call__(self, channels: np.ndarray, probability: np.ndarray) -> Refined:
-        """A patch, by its channels (H, W, C) and the network's probability (H, W)."""
+    def __call__(self, channels: np.ndarray, probability: np.ndarray, labels: np.ndarray | None = None) -> Refined:
+        """A patch, by its channels (H, W, C) and the network's probability (H, W); ``labels`` as of ``refine``."""
         return refine(
             probability,
             patch_layers(channels, self.card),
@@ -39,6 +39,7 @@ class Refiner:
             threshold=self.threshold,
             pixel_size=self.card.layout.pixel_size,
             units=self._units,
+            labels=labels,
         )
 
 
@@ -126,3 +127,19 @@ def caveat(rules: Rules, masks_sha256: str) -> str | None:
         low, high = held_out["interval"]
         told = f"; on held-out folds F1 changed by {held_out['f1_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
     return f"The rules were fitted on these very patches, so that their scores here flatter{told}."
+
+
+def not_fitted(name: str, fit: Mapping[str, Any], card: ModelCard) -> str | None:
+    """What must be said of rules that were not fitted to a model, by their name and ``fit``; None of those that were.
+
+    A model may go by another name than when they were fitted, as on the page by its folder's: then its threshold, which
+    validation chose, speaks for it, and the reader is told the name.
+    """
+    if not fit:
+        return f"Rules {name} were not fitted to this model or any (tf-landslide objects fit): expect less of them."
+    other, alike = str(fit.get("model"))[:60], fit.get("threshold") == card.threshold
+    if other == card.name and alike:
+        return None
+    if alike:
+        return f"Rules {name} were fitted to a model called {other}; if that is not this one, expect less of them."
+    return f"Rules {name} were not fitted to this model, but to {other} as it was then: expect less of them."

@@ -16,7 +16,7 @@ from tf_landslide.objects.attributes import measure, measure_scene
 from tf_landslide.objects.conditions import Table
 from tf_landslide.objects.rules import Rules
 from tf_landslide.objects.segments import segment
-from tf_landslide.objects.tiled import Segments, segment_scene
+from tf_landslide.objects.tiled import Segments, Told, segment_scene, unwatched
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.layers import Layer
@@ -139,6 +139,7 @@ def refine(
     threshold: float,
     pixel_size: float | None = None,
     units: Mapping[str, str] | None = None,
+    labels: np.ndarray | None = None,
 ) -> Refined:
     """Refine a patch.
 
@@ -149,13 +150,15 @@ def refine(
         threshold: of the network.
         pixel_size: in metres, where it is known.
         units: of the layers, as ``layer_units`` gives them; any other is taken to be in the unit that is needed.
+        labels: the objects, where an earlier call has found them by these layers and rules, at whatever threshold.
 
     Raises:
         LandslideError: as ``usable``, or shapes differ.
     """
     planes = {PROBABILITY: probability, **layers}
     fitting, left_out = usable(rules, planes, units or {})
-    labels = segment(planes, fitting.segments)
+    if labels is None:
+        labels = segment(planes, fitting.segments)
     table = measure(labels, planes, pixel_size=pixel_size, threshold=threshold)
     confidence = fitting.confidence(table)
     mask = decided(labels, probability, confidence, fitting, threshold)
@@ -209,6 +212,7 @@ def refine_scene(
     *,
     threshold: float,
     units: Mapping[str, str] | None = None,
+    watch: Told = unwatched,
 ) -> RefinedScene:
     """Refine a scene; what is held in memory is a strip of it and its objects' attributes.
 
@@ -220,13 +224,14 @@ def refine_scene(
         folder: for the objects' labels, 4 bytes a pixel; they are needed as long as the result is.
         threshold: of the network.
         units: of the layers.
+        watch: told how many tiles are cut into objects, of how many; what it raises ends the work.
 
     Raises:
         LandslideError: as ``refine``, or the disk is full.
     """
     planes = {PROBABILITY: probability, **layers}
     fitting, left_out = usable(rules, planes, units or {})
-    segments = segment_scene(planes, grid.shape, fitting.segments, folder)
+    segments = segment_scene(planes, grid.shape, fitting.segments, folder, watch=watch)
     table = measure_scene(segments, planes, grid, threshold=threshold)
     left_out |= untold(fitting, table)
     return RefinedScene(segments, table, fitting.confidence(table), fitting, left_out, probability, threshold)

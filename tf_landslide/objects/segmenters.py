@@ -16,13 +16,6 @@ from skimage import segmentation
 from tf_landslide.objects import orfeo
 from tf_landslide.objects.segmenting import Segmenting
 
-# scikit-image's Felzenszwalb takes any number of layers, and wonders at more than three; silenced here, once, since
-# filters are one for all threads.
-warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
-
-# scikit-image takes more than three channels for a mistake; here they are layers
-warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning, __name__)
-
 FELZENSZWALB_SCALE = 0.02
 """Felzenszwalb's k for a size of one pixel: so that on a real image at 10 m segments of size 50 have 50 on average."""
 
@@ -52,6 +45,9 @@ def felzenszwalb(planes: np.ndarray, settings: Segmenting) -> np.ndarray:
     """
     if planes.shape[0] * planes.shape[1] == 1:
         return np.ones(planes.shape[:2], np.int32)
+    # More than three channels, which are layers here, scikit-image takes for a mistake. Said with each call, since
+    # whoever ends ``catch_warnings`` takes back what was said within; filters are one for all threads.
+    warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
     scale = 255 * FELZENSZWALB_SCALE * settings.size
     return 1 + segmentation.felzenszwalb(
         planes.astype(np.float64), scale=scale, sigma=0, min_size=settings.least, channel_axis=-1

@@ -27,7 +27,14 @@ FILE = "segments.npy"
 PER_SIDE = 2
 """Tiles along each side of a block, which is read at a time."""
 
+Told = Callable[[int, int], None]
+"""Told how many tiles are done, of how many; what it raises ends the work."""
+
 _SAMPLES, _SAMPLE = 8, 128  # along each axis, windows that spreads are measured on, and their side in pixels
+
+
+def unwatched(done: int, total: int) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def segment_scene(
     *,
     per_side: int = PER_SIDE,
     threads: int | None = None,
+    watch: Told = unwatched,
 ) -> Segments:
     """Cut a scene into segments.
 
@@ -76,6 +84,7 @@ def segment_scene(
         folder: that ``segments.npy`` is written into, 4 bytes a pixel.
         per_side: tiles along each side of a block.
         threads: that segment; by default as many as there are processors.
+        watch: told after each tile.
 
     Raises:
         LandslideError: a layer is not there or gives another shape than it was asked for, or the disk is full.
@@ -92,18 +101,22 @@ def segment_scene(
     with replacing(path) as partial:
         np.lib.format.open_memmap(partial, "w+", np.int32, shape)
         allocate(partial)
-        count = _label(used, tiles, settings, partial, per_side, threads or os.cpu_count() or 1)
+        seen = _watched(_seen(used, tiles, settings, per_side, threads or os.cpu_count() or 1), len(tiles), watch)
+        count = _label(seen, tiles, settings, partial)
     return Segments(path, shape, count, settings)
 
 
-def _label(
-    layers: Mapping[str, Layer], tiles: Tiles, settings: Segmenting, path: Path, per_side: int, threads: int
-) -> int:
+def _watched(found: Iterator[Seen], total: int, watch: Told) -> Iterator[Seen]:
+    watch(0, total)
+    for done, seen in enumerate(found, 1):
+        yield seen
+        watch(done, total)
+
+
+def _label(found: Iterator[Seen], tiles: Tiles, settings: Segmenting, path: Path) -> int:
     """Write the labels of a scene; how many segments there are."""
     stitcher = Stitcher(tiles, settings.least)
-    for seen in progress(
-        _seen(layers, tiles, settings, per_side, threads), total=len(tiles), label="segmenting", unit="tile"
-    ):
+    for seen in progress(found, total=len(tiles), label="segmenting", unit="tile"):
         _write(path, seen.tile.core, seen.pieces)
         stitcher.add(seen)
     names, count = stitcher.names()

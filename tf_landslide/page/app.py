@@ -22,10 +22,11 @@ from fastapi import FastAPI
 
 from tf_landslide.page.components import Components, layout
 from tf_landslide.page.doors import guards
-from tf_landslide.page.handlers import Handlers, example
+from tf_landslide.page.handlers import Handlers
 from tf_landslide.page.library import Library, find_models
 from tf_landslide.page.listening import ENDINGS, address_of, listen
 from tf_landslide.page.making import Make, Making
+from tf_landslide.page.samples import example
 from tf_landslide.page.scene_tab import remembered, scene_layout
 from tf_landslide.page.scenes import MapScene, SceneHandlers
 
@@ -42,9 +43,10 @@ def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
     quick: dict[str, Any] = {**own, "trigger_mode": "always_last", "concurrency_limit": 4}
     looking = [c.key, c.patch, c.model, c.moved, c.opacity]
     files = [c.images, c.masks]
+    rules = [c.refine, c.rules]
     for button, function, inputs in (
-        (c.one, handlers.run, [*files, c.chosen, c.opacity, c.key]),
-        (c.every, handlers.run_all, [*files, c.opacity, c.key]),
+        (c.one, handlers.run, [*files, c.chosen, c.opacity, *rules, c.key]),
+        (c.every, handlers.run_all, [*files, c.opacity, *rules, c.key]),
     ):
         run = button.click(handlers.begin, None, c.busy, **at_once).then(
             function,
@@ -55,6 +57,17 @@ def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
             api_name=function.__name__,
         )
         run.then(handlers.rest, None, c.busy, **at_once)
+    c.refine.input(lambda wanted: gr.File(visible=wanted), c.refine, c.rules, **at_once)
+    for switched in (c.refine.input, c.rules.upload, c.rules.clear):
+        refined = switched(handlers.begin, None, c.busy, **at_once).then(
+            handlers.refined,
+            [*rules, *looking],
+            [c.key, c.files, *c.seen],
+            show_progress_on=c.progress,
+            concurrency_id="models",
+            api_visibility="private",
+        )
+        refined.then(handlers.rest, None, c.busy, **at_once)
     c.cancel.click(handlers.cancel, None, c.cancel, **at_once)
     c.threshold.input(lambda value: value, c.threshold, c.moved, **quick).then(handlers.look, looking, c.seen, **quick)
     c.opacity.input(handlers.look, looking, c.seen, **quick)
@@ -70,7 +83,7 @@ def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:
     c.take.click(handlers.sample, None, files, **own)
     c.make.click(handlers.make, None, c.offered, **at_once)
     c.clock.tick(handlers.made, None, c.offered, **at_once)
-    page.load(handlers.arrive, [c.key, c.opacity], list(dict.fromkeys([*c.offered, *c.whole])), **own)
+    page.load(handlers.arrive, [c.key, c.opacity], list(dict.fromkeys([*c.offered, *rules, *c.whole])), **own)
     page.unload(handlers.leave)
 
 

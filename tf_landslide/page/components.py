@@ -35,6 +35,8 @@ class Components:
     masks: gr.Files
     take: gr.Button
     chosen: gr.Dropdown
+    refine: gr.Checkbox
+    rules: gr.File
     one: gr.Button
     every: gr.Button
     cancel: gr.Button
@@ -118,6 +120,8 @@ def _asking(models: list[str]) -> dict[str, Any]:
         "masks": gr.Files(label="Masks (.h5), if there are any", file_types=[".h5"], elem_id="masks", height=150),
         "take": gr.Button("Take a sample patch (synthetic)", size="sm", elem_id="sample"),
         "chosen": gr.Dropdown(models, value=models[0] if models else None, label="Model", elem_id="model"),
+        "refine": refine_box("refine"),
+        "rules": rules_file("rules"),
     }
     with gr.Row():
         parts["one"] = gr.Button("Run", variant="primary", elem_id="run", size="md", min_width=100)
@@ -126,6 +130,17 @@ def _asking(models: list[str]) -> dict[str, Any]:
     parts["cancel"] = gr.Button("Cancel", elem_id="cancel", visible=False)
     parts["note"] = gr.Markdown(elem_id="status", latex_delimiters=[])
     return parts
+
+
+def refine_box(name: str) -> gr.Checkbox:
+    """The switch: whether masks are refined by rules."""
+    return gr.Checkbox(False, label="Refine by rules", info="Masks are decided object by object", elem_id=name)
+
+
+def rules_file(name: str) -> gr.File:
+    """The rules, there while the switch is on."""
+    label = "Rules (.yaml), else the shipped ones"
+    return gr.File(label=label, file_types=[".yaml", ".yml"], elem_id=name, height=110, visible=False)
 
 
 def _offering(example: Pictures) -> dict[str, Any]:

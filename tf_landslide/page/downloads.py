@@ -18,7 +18,8 @@ ARCHIVE = "landslides.zip"
 def write_downloads(analysis: Analysis, folder: Path, threshold: float | None = None) -> tuple[Path, list[Path]]:
     """Write every result and a ZIP of all of it.
 
-    ``FILE_MODEL_probability.npy``, ``…_mask.png``, ``…_overlay.png`` for each upload and model, no two of one name;
+    ``FILE_MODEL_probability.npy``, ``…_mask.png``, ``…_overlay.png`` for each upload and model, no two of one name, and
+    ``…_mask_pixels.png``, the network's own mask, of what rules refine;
     ``patches.csv`` and ``totals.csv``, and ``summary.json``, which also says which files belong to which patch.
 
     Args:
@@ -31,7 +32,7 @@ def write_downloads(analysis: Analysis, folder: Path, threshold: float | None = 
     """
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    written: list[list[str]] = []
+    written: dict[tuple[str, str], list[str]] = {}
     taken: set[str] = set()
     for position, upload in enumerate(analysis.uploads):
         picture = views.natural(upload)
@@ -40,9 +41,9 @@ def write_downloads(analysis: Analysis, folder: Path, threshold: float | None = 
             taken.add(stem.casefold())
             paths = list(result.write(folder, stem, picture).values())
             files += paths
-            written.append([path.name for path in paths])
+            written[upload.name, name] = [path.name for path in paths]
     rows = records(analysis, threshold)
-    summary = [row | {"files": names} for row, names in zip(rows, written, strict=True)]
+    summary = [row | {"files": written[row["file"], row["model"]]} for row in rows]
     tables = {
         "patches.csv": as_csv(rows),
         "totals.csv": as_csv(totals(rows)),

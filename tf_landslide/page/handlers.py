@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import html
 import shutil
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.data.folders import find_patches
-from tf_landslide.data.synthetic import write_sample
 from tf_landslide.page import views
-from tf_landslide.page.analysis import Analysis, analyse, sentence, status
+from tf_landslide.page.analysis import Analysis, analyse, refine, sentence, status
 from tf_landslide.page.components import Components
 from tf_landslide.page.downloads import write_downloads
 from tf_landslide.page.library import Library
-from tf_landslide.page.making import Making, State
+from tf_landslide.page.making import Making, State, bar
+from tf_landslide.page.refining import read_rules
+from tf_landslide.page.samples import sample_files
 from tf_landslide.page.store import Store
 from tf_landslide.page.tables import patch_table, records, table, total_table
 from tf_landslide.page.text import literal
-from tf_landslide.page.uploads import read_uploads
+from tf_landslide.page.uploads import Upload, read_uploads
+from tf_landslide.predict.result import Result
 
 FILES = 32  # in one go
 GONE = "⚠ **These results are no longer kept: an hour has passed, or others needed the memory. Run again.**"
+PROGRESS = gr.Progress()  # by which Gradio knows where to put its own
 NO_MODEL = "There is no model to run yet."
 Changes = dict[Any, Any]  # new values, or properties, by component
-
-
-def sample_files(folder: Path) -> tuple[Path, Path]:
-    """A patch and mask of the synthetic sample landscape, written when first asked for."""
-    target = folder / "sample"
-    if not target.exists():
-        write_sample(target, train=1, valid=1, test=3, seed=0)
-    patch = find_patches(target, "test")[1]
-    assert patch.image and patch.mask
-    return patch.image, patch.mask
-
-
-def example(folder: Path) -> views.Pictures:
-    """Pictures of the sample patch, for a page on which nothing was run yet."""
-    image, mask = sample_files(folder)
-    (upload,), _ = read_uploads([image], [mask])
-    assert upload.mask is not None
-    _, outlined = views.before_and_after(upload, upload.mask, opacity=0.45)
-    return [*views.inputs(upload)[:3], (outlined, "its landslides, outlined")]
 
 
 class Handlers:
@@ -81,7 +64,9 @@ class Handlers:
         faults, analysis = self.library.faults(), self.store.get(key)
         names = [name for name in self.library.names if name not in faults]
         if analysis:
-            return self._offered(names) | self._told(analysis, key, opacity)
+            switch = {self.on_page.refine: bool(analysis.refining)}
+            switch[self.on_page.rules] = gr.File(visible=bool(analysis.refining))
+            return self._offered(names) | switch | self._told(analysis, key, opacity)
         said = [GONE] * bool(key) + [f"⚠ **{literal(fault)}**" for fault in faults.values()]
         about = self.details(names[0] if names else None)
         page = self.on_page
@@ -98,11 +83,40 @@ class Handlers:
         self._stops[str(request.session_hash)] = threading.Event()
         return self._busy(True)
 
-    def run(self, images, masks, model, opacity, key=None, progress=gr.Progress(), request: gr.Request = None):  # noqa: B008 (how Gradio injects them)
-        return self._run(images, masks, [model] if model else [], opacity, key, progress, request)
+    def run(
+        self,
+        images,
+        masks,
+        model,
+        opacity,
+        refine=False,
+        rules=None,
+        key=None,
+        progress=PROGRESS,
+        request: gr.Request = None,
+    ):
+        models = [model] if model else []
+        return self._run(images, masks, models, opacity, (refine, rules), key, progress, request)
 
-    def run_all(self, images, masks, opacity, key=None, progress=gr.Progress(), request: gr.Request = None):  # noqa: B008 (how Gradio injects them)
-        return self._run(images, masks, self.library.names, opacity, key, progress, request)
+    def run_all(
+        self, images, masks, opacity, refine=False, rules=None, key=None, progress=PROGRESS, request: gr.Request = None
+    ):
+        return self._run(images, masks, self.library.names, opacity, (refine, rules), key, progress, request)
+
+    def refined(
+        self, wanted, rules, key, patch, model, threshold, opacity, progress=PROGRESS, request: gr.Request = None
+    ) -> Changes:
+        """The switch, or the rules, have changed: what is shown is refined by them, or no longer. Runs no model."""
+        analysis, page = self.store.get(key), self.on_page
+        if analysis is None:
+            return self._gone() if key else {page.note: gr.skip()}
+        try:
+            analysis = refine(analysis, read_rules(rules) if wanted else None, progress, self._cancelled(request))
+        except LandslideError as error:
+            return {page.note: f"⚠ **{literal(str(error))}**"}
+        stale = {page.files: gr.Files(value=None, visible=False)}
+        kept = {page.key: self.store.put(analysis, instead_of=key)}
+        return kept | stale | self._seen(analysis, patch, model, threshold, opacity)
 
     def cancel(self, request: gr.Request) -> Changes:
         if stop := self._stops.get(str(request.session_hash)):
@@ -118,28 +132,38 @@ class Handlers:
         for stop in list(self._stops.values()):
             stop.set()
 
-    def _run(self, images, masks, models: list[str], opacity: float, key, progress, request) -> Changes:
+    def _cancelled(self, request: gr.Request | None) -> Callable[[], bool]:
         stop = self._stops.get(str(request.session_hash)) if request else None
-        said = None
+        return stop.is_set if stop else lambda: False
+
+    def _run(self, images, masks, models: list[str], opacity: float, rules, key, progress, request) -> Changes:
+        cancelled = self._cancelled(request)
+        said, by = None, None
         if not images:
             said = "Choose one or more .h5 patches first, or take the sample patch."
         elif len(images) > FILES:
             said = f"{len(images)} files are too many for one go; choose {FILES} at most."
         elif not models:
             said = NO_MODEL
+        elif rules[0]:
+            try:
+                by = read_rules(rules[1])
+            except LandslideError as error:
+                said = str(error)
         if said:
             return {self.on_page.note: status(Analysis(problems=[said]))}
         progress(0, "reading the files")
         uploads, problems = read_uploads(images, masks or [], self.library.layouts(models), self.store.each)
-        analysis = analyse(self.library, uploads, models, progress, stop.is_set if stop else lambda: False)
+        analysis = analyse(self.library, uploads, models, progress, cancelled)
         analysis.problems = problems + analysis.problems
+        analysis = refine(analysis, by, progress, cancelled)
         return self._told(analysis, self.store.put(analysis, instead_of=key), opacity)
 
     def _busy(self, going: bool) -> Changes:
         page = self.on_page
         return {
-            page.one: gr.Button(interactive=not going),
-            page.every: gr.Button(interactive=not going),
+            page.one: gr.Button(interactive=bool(self.library.names) and not going),
+            page.every: gr.Button(interactive=bool(self.library.names) and not going),
             page.cancel: gr.Button("Cancel", visible=going, interactive=True),
             page.progress: gr.HTML(visible=going),
         }
@@ -177,7 +201,7 @@ class Handlers:
         rows = records(analysis, threshold)
         return {
             page.note: status(analysis),
-            page.before_after: views.before_and_after(upload, results[model].mask(), opacity),
+            page.before_after: _slider(upload, results[model], opacity),
             page.results: views.prediction(upload, results[model]),
             page.inputs: views.inputs(upload),
             page.numbers: table(analysis, patch, threshold),
@@ -257,16 +281,11 @@ class Handlers:
             page.every: gr.Button(interactive=bool(names)),
             page.offer: gr.Column(visible=not self.library.names and self.making is not None),
             page.make: gr.Button(interactive=not state.going),
-            page.making: _bar(state),
+            page.making: bar(state),
             page.clock: gr.Timer(active=state.going),
         }
 
 
-def _bar(state: State) -> str:
-    """A bar and what is being done, as HTML."""
-    said = html.escape(state.said)
-    if state.failed:
-        return f"<p role='alert'>⚠ <strong>{said}</strong></p>"
-    if not state.going:
-        return ""
-    return f"<progress max='1' value='{state.share:.3f}' aria-label='{said}'></progress><p>{said}</p>"
+def _slider(upload: Upload, result: Result, opacity: float) -> gr.ImageSlider:
+    what = "Image and overlay" if result.refined is None else "Network, and refined"
+    return gr.ImageSlider(value=views.overlays(upload, result, opacity), label=f"{what}: drag the line")

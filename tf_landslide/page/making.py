@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,3 +73,13 @@ class Making:
         if self._stopping.is_set():
             raise Stopped
         self.state = State(share, said, going=True)
+
+
+def bar(state: State) -> str:
+    """A bar and what is being done, as HTML."""
+    said = html.escape(state.said)
+    if state.failed:
+        return f"<p role='alert'>⚠ <strong>{said}</strong></p>"
+    if not state.going:
+        return ""
+    return f"<progress max='1' value='{state.share:.3f}' aria-label='{said}'></progress><p>{said}</p>"

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from tf_landslide.page.components import refine_box, rules_file
+
 WINDOWS = (128, 256, 512)
 HINT = """
 A GeoTIFF whose bands are named by their descriptions (`red`, `green`, `blue`, `nir` …), or say which is which:
@@ -25,6 +27,8 @@ class SceneTab:
     model: gr.Dropdown
     bands: gr.Textbox
     smooth: gr.Checkbox
+    refine: gr.Checkbox
+    rules: gr.File
     area: gr.Number
     window: gr.Dropdown
     scale: gr.Textbox
@@ -41,7 +45,7 @@ class SceneTab:
     def asked(self) -> list[Any]:
         """What is mapped, and how."""
         return [
-            *(self.scene, self.dem, self.model, self.bands, self.smooth),
+            *(self.scene, self.dem, self.model, self.bands, self.smooth, self.refine, self.rules),
             *(self.area, self.window, self.scale, self.offset, self.nodata, self.key),
         ]
 
@@ -66,6 +70,7 @@ def scene_layout(key: gr.BrowserState, clock: gr.Timer) -> SceneTab:
             model = gr.Dropdown([], label="Model", elem_id="scene-model")
             bands = gr.Textbox(label="Bands, where the file does not name them", elem_id="scene-bands", max_lines=1)
             smooth = gr.Checkbox(True, label="Smooth outlines; areas stay", elem_id="scene-smooth")
+            refine, rules = refine_box("scene-refine"), rules_file("scene-rules")
             with gr.Accordion("Advanced", open=False, elem_id="scene-advanced"):
                 area = gr.Number(500, label="Smallest landslide (m²)", minimum=0, elem_id="scene-area")
                 window = gr.Dropdown(list(WINDOWS), value=256, label="Window (pixels)", elem_id="scene-window")
@@ -82,7 +87,7 @@ def scene_layout(key: gr.BrowserState, clock: gr.Timer) -> SceneTab:
             shown = gr.HTML(elem_id="scene-map")
             files = gr.Files(label="Downloads", visible=False, interactive=False, elem_id="scene-downloads")
     return SceneTab(
-        *(key, clock, scene, dem, model, bands, smooth, area, window, scale, offset, nodata),
+        *(key, clock, scene, dem, model, bands, smooth, refine, rules, area, window, scale, offset, nodata),
         *(run, bar, cancel, note, shown, files),
     )
 

@@ -17,7 +17,9 @@ from typing import Any
 import gradio as gr
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.objects.rules import Rules
 from tf_landslide.page.library import Library
+from tf_landslide.page.refining import read_rules
 from tf_landslide.page.scene_runs import SceneRun, SceneRuns, Tell
 from tf_landslide.page.scene_tab import SceneTab
 from tf_landslide.page.text import literal
@@ -42,6 +44,7 @@ class SceneRequest:
         bands: ``NAME=N,…``; empty takes the descriptions.
         minimum_area: of a polygon, in square metres.
         smooth: cut the corners of the polygons' pixels.
+        rules: refine the mask by them; None leaves it as the network marks it.
         window: side of what the model is given, in pixels.
         scale, offset: of the optical bands, None takes what the file states.
         nodata: stored value where there is nothing, besides the file's own; None for no other.
@@ -52,6 +55,7 @@ class SceneRequest:
     bands: str
     minimum_area: float
     smooth: bool
+    rules: Rules | None = None
     window: int = 256
     scale: float | None = None
     offset: float | None = None
@@ -83,6 +87,7 @@ class SceneHandlers:
         """Say what each click does."""
         t = self.tab
         own: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        t.refine.input(lambda wanted: gr.File(visible=wanted), t.refine, t.rules, queue=False, **own)
         t.run.click(self.start, t.asked, t.told, queue=False, **own)
         t.cancel.click(self.cancel, t.key, t.told, queue=False, **own)
         t.clock.tick(self.look, t.key, t.told, concurrency_limit=4, **own)
@@ -94,7 +99,9 @@ class SceneHandlers:
         names = [name for name in self.library.names if name not in faults]
         return {self.tab.model: gr.Dropdown(choices=names, value=names[0] if names else None), **self.look(key)}
 
-    def start(self, scene, dem, model, bands, smooth, area, window, scale, offset, nodata, key=None) -> Changes:
+    def start(
+        self, scene, dem, model, bands, smooth, refine, rules, area, window, scale, offset, nodata, key=None
+    ) -> Changes:
         """Have mapped what was uploaded."""
         tab = self.tab
         try:
@@ -108,6 +115,7 @@ class SceneHandlers:
                 bands=bands or "",
                 minimum_area=float(area or 0),
                 smooth=smooth,
+                rules=read_rules(rules) if refine else None,
                 window=int(window),
                 scale=number_or_none(scale, "scale"),
                 offset=number_or_none(offset, "offset"),
@@ -191,6 +199,11 @@ def progress_bar(run: SceneRun, ahead: int) -> str:
         return f"<progress aria-label='waiting'></progress><p>{said}</p>"
     if run.stage in _STAGES:
         return f"<progress aria-label='mapping'></progress><p>All blocks mapped; {_STAGES[run.stage]} …</p>"
+    if run.stage == "objects":
+        going = run.done < run.total
+        said = f"objects found in {run.done} of {run.total} tiles" if going else "describing the objects"
+        value = f" max='1' value='{run.done / run.total:.3f}'" if going else ""
+        return f"<progress{value} aria-label='mapping'></progress><p>All blocks mapped; {said} …</p>"
     left = f", about {_duration(run.left)} left" if run.left is not None else ""
     said = f"{run.done} of {run.total} blocks mapped{left}" if run.total else "Loading the model, reading the scene …"
     share = run.done / max(run.total, 1)

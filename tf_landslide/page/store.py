@@ -56,7 +56,7 @@ class Store:
             kept = self._kept.get(key or "")
             if kept is None:
                 return None
-            kept.looked_at = self._clock()
+            kept.looked_at, kept.nbytes = self._clock(), kept.analysis.nbytes  # refining adds to it
             self._kept.move_to_end(key or "")
             return kept.analysis
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from tf_landslide.metrics import SCORES
 from tf_landslide.page.analysis import LABELS, NOTHING, Analysis, shown
-from tf_landslide.predict.result import defined_scores
+from tf_landslide.page.uploads import Upload
+from tf_landslide.predict.result import Result, defined_scores
 
 Record = dict[str, Any]
 
@@ -20,31 +23,48 @@ PATCH_COLUMNS = ("patch", *COLUMNS)
 
 
 def records(analysis: Analysis, threshold: float | None = None) -> list[Record]:
-    """What is known of each patch and model: names, pixels, a result's summary, counts where there is a mask."""
-    return [
-        {"file": upload.name, "layout": upload.layout.name if upload.layout else None, "model": name}
+    """What is known of each patch and model: names, pixels, a result's summary, counts where there is a mask.
+
+    Where rules refine them, the network's own record comes first, then the refined one; ``refined_by`` says which.
+    """
+    found = []
+    for position, upload in enumerate(analysis.uploads):
+        refined = analysis.at(position, threshold)
+        for name, network in analysis.network_at(position, threshold).items():
+            if analysis.refining is None:
+                found.append(_record(upload, name, network))
+                continue
+            found.append(_record(upload, name, network, {"refined_by": None}))
+            if refined[name].refined is not None:
+                found.append(_record(upload, name, refined[name], {"refined_by": analysis.refining.rules.name}))
+    return found
+
+
+def _record(upload: Upload, model: str, result: Result, more: Mapping[str, Any] = MappingProxyType({})) -> Record:
+    return (
+        {"file": upload.name, "layout": upload.layout.name if upload.layout else None, "model": model, **more}
         | {"pixels": int(result.probability.size)}
         | result.summary(upload.mask)
         | (result.counts(upload.mask) if upload.mask is not None else {})
         | {"seconds": result.seconds}
-        for position, upload in enumerate(analysis.uploads)
-        for name, result in analysis.at(position, threshold).items()
-    ]
+    )
 
 
 def totals(rows: Sequence[Record]) -> list[Record]:
-    """Each model over all its patches: area added up, scores from the counts of all pixels that have a mask.
+    """Each model, and each as refined, over all its patches: area added up, scores from counts of all masked pixels.
 
     An area is that of every patch or none: without a pixel size for one of them there is no total.
     """
     found = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
+    for model, rules in dict.fromkeys((row["model"], row.get("refined_by")) for row in rows):
+        own = [row for row in rows if (row["model"], row.get("refined_by")) == (model, rules)]
         judged = [row for row in own if "tp" in row]
         counts = {key: sum(row[key] for row in judged) for key in ("tp", "fp", "fn")}
         pixels, areas = sum(row["pixels"] for row in own), [row["landslide_area_m2"] for row in own]
         found.append(
-            {"model": model, "patches": len(own), "patches_with_mask": len(judged), "pixels": pixels}
+            {"model": model}
+            | ({"refined_by": rules} if "refined_by" in own[0] else {})
+            | {"patches": len(own), "patches_with_mask": len(judged), "pixels": pixels}
             | {"threshold": own[0]["threshold"]}
             | {"landslide_fraction": sum(row["landslide_fraction"] * row["pixels"] for row in own) / pixels}
             | {"landslide_area_m2": None if None in areas else sum(areas)}
@@ -56,19 +76,21 @@ def totals(rows: Sequence[Record]) -> list[Record]:
 
 def table(analysis: Analysis, upload: int, threshold: float | None = None) -> list[list[str]]:
     """A row of ``COLUMNS`` for each model on one upload."""
-    one = Analysis(analysis.uploads[upload : upload + 1], analysis.results[upload : upload + 1])
+    one = replace(
+        analysis, uploads=analysis.uploads[upload : upload + 1], results=analysis.results[upload : upload + 1]
+    )
     return [row[1:] for row in patch_table(records(one, threshold))]
 
 
 def patch_table(rows: Sequence[Record]) -> list[list[str]]:
     """A row of ``PATCH_COLUMNS`` for each record."""
-    return [[row["file"], row["model"], *_extent(row), f"{row['mean_probability']:.4f}", *_rest(row)] for row in rows]
+    return [[row["file"], _named(row), *_extent(row), f"{row['mean_probability']:.4f}", *_rest(row)] for row in rows]
 
 
 def total_table(rows: Sequence[Record]) -> list[list[str]]:
     """A row of ``TOTAL_COLUMNS`` for each model, from the records of its patches."""
     return [
-        [row["model"], str(row["patches"]), str(row["patches_with_mask"]), *_extent(row), *_rest(row)]
+        [_named(row), str(row["patches"]), str(row["patches_with_mask"]), *_extent(row), *_rest(row)]
         for row in totals(rows)
     ]
 
@@ -89,6 +111,11 @@ def as_csv(rows: Sequence[Record]) -> str:
 
 def _inert(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _named(row: Record) -> str:
+    """A model, and by what its masks are refined."""
+    return f"{row['model']}, refined by {row['refined_by']}" if row.get("refined_by") else str(row["model"])
 
 
 def _extent(row: Record) -> list[str]:

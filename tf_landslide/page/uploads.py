@@ -18,7 +18,6 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.hdf5 import image_layout, image_shape, read_image, read_mask
 from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.page.text import distinct, listed
-from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 
 COMPUTED = RECIPES["six"]  # what a file without a layout may hold, in physical units
@@ -108,9 +107,9 @@ class Upload:
         """What a model must take to be run on this patch."""
         return f"layout {self.layout.name!r}" if self.layout else f"the channels {', '.join(COMPUTED)}"
 
-    def channels(self, predictor: Predictor) -> np.ndarray:
+    def channels(self, card: ModelCard) -> np.ndarray:
         """The channels, (1, H, W, C), of a model that this fits (``misfit``)."""
-        return self.image[None] if self.layout is None else predictor.channels(self.image[None])
+        return self.image[None] if self.layout is None else card.channel_recipe(self.image[None])
 
 
 def read_uploads(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tf_landslide.bands.terrain import illumination
@@ -16,6 +18,7 @@ PROBABILITY = Scale("plasma", (0, 0.5, 1))
 NDVI = Scale("RdYlGn", (-0.2, 0.4, 1))
 # From Okabe & Ito's palette, which people who are colour-blind tell apart: by lightness too, on a dark ground.
 OUTCOMES = {"hit": (86, 180, 233), "miss": (213, 94, 0), "false alarm": (240, 228, 66)}
+CHANGES = dict(zip(("kept", "taken away", "added"), OUTCOMES.values(), strict=True))
 Pictures = list[tuple[np.ndarray, str]]
 
 
@@ -63,24 +66,57 @@ def before_and_after(upload: Upload, mask: np.ndarray, opacity: float) -> tuple[
     return enlarged(picture), enlarged(overlay(picture, mask, opacity))
 
 
+def overlays(upload: Upload, result: Result, opacity: float) -> tuple[np.ndarray, np.ndarray]:
+    """What lies on either side of the line: the picture and its overlay; of a refined result both overlays."""
+    if result.refined is None:
+        return before_and_after(upload, result.mask(), opacity)
+    picture = natural(upload)
+    network, refined = (overlay(picture, mask, opacity) for mask in (result.network_mask(), result.refined))
+    return enlarged(network), enlarged(refined)
+
+
 def prediction(upload: Upload, result: Result) -> Pictures:
-    """Probability in plasma and the mask; with a ground truth that too, and where the mask is right and wrong."""
-    pictures = [(_scaled(result.probability, PROBABILITY), "probability"), (_white(result.mask()), "mask")]
+    """Probability in plasma and the mask; with a ground truth that too, and where the mask is right and wrong.
+
+    Of a refined result where the two masks differ, then the network's and the refined one, and the outcomes of both.
+    """
+    masks = {"": result}
+    pictures = [(_scaled(result.probability, PROBABILITY), "probability")]
+    if result.refined is not None:
+        masks = {"network": replace(result, refined=None), "refined": result}
+        pictures.append((with_swatches(enlarged(changes(upload, result)), CHANGES), "what the rules changed"))
+    pictures += [(_white(one.mask()), f"mask, {who}" if who else "mask") for who, one in masks.items()]
     if upload.mask is not None:
-        counts = result.counts(upload.mask)
-        caption = "hits {tp:,}, misses {fn:,}, false alarms {fp:,} pixels".format(**counts)
         pictures.append((_white(upload.mask), "ground truth"))
-        pictures.append((with_swatches(enlarged(outcomes(upload, result)), OUTCOMES), caption))
+        for who, one in masks.items():
+            caption = "hits {tp:,}, misses {fn:,}, false alarms {fp:,} pixels".format(**one.counts(upload.mask))
+            picture = with_swatches(enlarged(outcomes(upload, one)), OUTCOMES)
+            pictures.append((picture, f"{who}: {caption}" if who else caption))
     return pictures
 
 
 def outcomes(upload: Upload, result: Result) -> np.ndarray:
     """Hits, misses and false alarms, each pixel in its colour of ``OUTCOMES``, over the picture in dark grey."""
     marked, true = result.mask(), np.asarray(upload.mask).astype(bool)
+    pixels = {"hit": marked & true, "miss": ~marked & true, "false alarm": marked & ~true}
+    return _coloured_over(upload, pixels, OUTCOMES)
+
+
+def changes(upload: Upload, result: Result) -> np.ndarray:
+    """What a refined result keeps of the network's mask, takes from it and adds, in the colours of ``CHANGES``."""
+    network, refined = result.network_mask(), result.mask()
+    pixels = {"kept": network & refined, "taken away": network & ~refined, "added": refined & ~network}
+    return _coloured_over(upload, pixels, CHANGES)
+
+
+def _coloured_over(
+    upload: Upload, pixels: dict[str, np.ndarray], colours: dict[str, tuple[int, int, int]]
+) -> np.ndarray:
+    """The picture in dark grey, and pixels in their colours over it."""
     grey = (natural(upload).mean(axis=-1, keepdims=True) * 0.3).astype(np.uint8)
     picture = np.repeat(grey, 3, axis=-1)
-    for name, pixels in (("hit", marked & true), ("miss", ~marked & true), ("false alarm", marked & ~true)):
-        picture[pixels] = OUTCOMES[name]
+    for name, which in pixels.items():
+        picture[which] = colours[name]
     return picture
 
 
@@ -88,7 +124,8 @@ def comparison(upload: Upload, results: dict[str, Result], opacity: float) -> Pi
     """Each model's overlay, how many of them mark a pixel, and the mean of their probabilities."""
     picture = natural(upload)
     masks = {name: result.mask() for name, result in results.items()}
-    pictures = [(enlarged(overlay(picture, mask, opacity)), name) for name, mask in masks.items()]
+    refined = {name: ", refined" if result.refined is not None else "" for name, result in results.items()}
+    pictures = [(enlarged(overlay(picture, mask, opacity)), name + refined[name]) for name, mask in masks.items()]
     marking = np.sum(list(masks.values()), axis=0)
     mean = np.mean([result.probability for result in results.values()], axis=0)
     agreement = Scale("viridis", tuple(np.unique(np.linspace(0, len(masks), 3).round())), f" of {len(masks)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
@@ -163,7 +165,7 @@ def _warn_of_another(cpu: str, seen: set[str]) -> None:
 
 @contextmanager
 def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
-    for name in ("distributed", "distributed.nanny"):  # what goes wrong is told in one line, once
+    for name in ("distributed", "distributed.nanny", "tornado.application"):  # what goes wrong is told once, in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         with _local(number or 1) as cluster, Client(cluster, set_as_default=False) as client:
@@ -183,22 +185,53 @@ def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def _local(number: int) -> LocalCluster:
+@contextmanager
+def _local(number: int) -> Iterator[LocalCluster]:
     """Worker processes on this machine, which share its cores."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // number))
+    cluster = None
     try:
-        return LocalCluster(
-            n_workers=number,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
-            memory_limit=0,  # Dask would end workers for what TensorFlow needs
-            env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-    except (RuntimeError, OSError, TimeoutError) as error:
-        raise LandslideError(
-            f"{number} workers cannot be started on this machine ({first_line(error)}); try fewer, or leave --workers "
-            "out (a script of your own needs if __name__ == '__main__')"
-        ) from None
+        try:
+            with _interrupts_held():
+                cluster = LocalCluster(
+                    n_workers=number,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, and a warning if taken
+                    silence_logs=logging.CRITICAL,  # of the workers
+                    memory_limit=0,  # Dask would end workers for what TensorFlow needs
+                    env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise LandslideError(
+                f"{number} workers cannot be started on this machine ({first_line(error)}); try fewer, or leave "
+                "--workers out (a script of your own needs if __name__ == '__main__')"
+            ) from None
+        yield cluster
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: a terminal sends it to all, and this one alone should answer.
+
+    What threads and processes that are started within block, so do those that they start later, as in place of a lost
+    worker. This process hears of it when the block ends.
+    """
+    heard: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if in_main else None
+    resource_tracker.ensure_running()  # which would unblock it where it starts
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if in_main:
+            signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 # --- in the worker's process
