@@ -87,6 +87,11 @@ def test_every_file_is_there_and_agrees(pair, found):
     np.testing.assert_array_equal(mask == 1, confidence >= np.float32(0.3))
     missing = [(read_all(path) == 0).any(0) for path in (pair.scene, pair.before)]
     assert np.isnan(confidence[missing[0] | missing[1]]).all() and np.isfinite(confidence).mean() > 0.8
+    looked_at = geopandas.read_file(out / "area.gpkg").geometry
+    drawn = rasterio.features.rasterize(looked_at, mask.shape, transform=raster.transform)
+    np.testing.assert_array_equal(drawn == 1, np.isfinite(confidence))
+    assert looked_at.is_valid.all()
+    assert summary["by_confidence"] == {word: (frame["confidence"] == word).sum() for word in ("high", "medium", "low")}
     assert (frame["ndvi_change"] < -0.05).all() and (frame["probability_mean"] >= 0.3).all()
     for name in summary["files"]:
         assert (out / name).stat().st_size > 0
@@ -98,7 +103,7 @@ def read_all(path):
         return raster.read([2, 3, 4, 8])
 
 
-def test_another_grid_before_changes_little(pair, found, tmp_path):
+def test_another_grid_before_changes_little(pair, found, tmp_path, capsys):
     """Before on pixels of 8 m, by GDAL's bilinear warp: the same landslides are found."""
     other = tmp_path / "before.tif"
     with rasterio.open(pair.before) as source:
@@ -121,6 +126,8 @@ def test_another_grid_before_changes_little(pair, found, tmp_path):
             raster.descriptions = source.descriptions
     words = ["annotate", str(other), str(pair.scene), "--dem", str(pair.dem), "--out", str(tmp_path / "out")]
     assert main([*words, "--shift", ",".join(map(str, SHIFT))]) == 0
+    told = capsys.readouterr().out
+    assert f"undone: {SHIFT[0]:+.2f}, {SHIFT[1]:+.2f}" in told and "next: tf-landslide review" in told
     recall, precision = overlaps(pair, tmp_path / "out")
     assert recall >= 0.8 and precision >= 0.55
     first, second = (read(folder / "candidates.tif") == 1 for folder in (found[0], tmp_path / "out"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
@@ -82,9 +83,19 @@ def run(a: Arguments) -> None:
         return
     rows, columns = summary["shape"]
     print(f"{summary['candidates']} candidates, {summary['area_ha']:,.1f} ha, on {rows:,} x {columns:,} pixels")
-    print(f"in {a.out}: {', '.join(summary['files'])}")
+    print(f"confidence: {', '.join(f'{count:,} {word}' for word, count in summary['by_confidence'].items())}")
+    print(f"the image before lies off: {_shift_told(summary['shift'])}")
+    print(f"in {a.out}: {', '.join(summary['files'])}; next: tf-landslide review {a.out} --reviewer NAME")
     for warning in summary["warnings"]:
         print(f"note: {warning}")
+
+
+def _shift_told(shift: dict[str, Any]) -> str:
+    agree = f"{shift['agreeing']} of {shift['windows']} windows agree"
+    undone = "undone: {:+.2f}, {:+.2f}".format(*shift["undone"]) if any(shift["undone"]) else "nothing undone"
+    if shift["rows"] is None:
+        return f"not known, {agree}; {undone}"
+    return f"{shift['rows']:+.2f} rows, {shift['columns']:+.2f} columns ({agree}); {undone}"
 
 
 def _scenes(a: Arguments) -> tuple[list[str], list[str]]:

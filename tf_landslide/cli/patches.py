@@ -100,9 +100,12 @@ def _text(out: str, card: dict[str, Any]) -> str:
     ]
     found = {what: count for what, count in card["polygons"]["found"].items() if count}
     left_out = {what: count for what, count in card["left_out"].items() if count}
+    overlapping = card["cutting"]["stride"] < card["cutting"]["size"]
+    twice = ["pixels in several overlapping patches of training count once for each"] if overlapping else []
     return "\n".join(
         [
             text_table(header, rows),
+            *twice,
             f"polygons: {', '.join(f'{count:,} {what}' for what, count in found.items())}",
             f"left out: {', '.join(f'{what} {count:,}' for what, count in left_out.items()) or 'nothing'}",
             f"layout {card['layout']}; next: tf-landslide train {out}/config.yaml --data {out} --out RUN",

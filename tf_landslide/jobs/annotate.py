@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import rasterio
 
@@ -36,18 +37,20 @@ from tf_landslide.objects.radiometry import Normalisation, fit_normalisation
 from tf_landslide.objects.review.pictures import write_pictures
 from tf_landslide.objects.rules import Rules
 from tf_landslide.runs.provenance import version_of
-from tf_landslide.scenes.attributes import Found, describe
+from tf_landslide.scenes.attributes import CONFIDENCES, Found, describe
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.layers import Layer, layers_of
-from tf_landslide.scenes.polygons import zonal_statistics
+from tf_landslide.scenes.polygons import told_parts, zonal_statistics
 from tf_landslide.scenes.preview import coarser, preview
 from tf_landslide.scenes.scene import SLOPE, Scene
-from tf_landslide.scenes.vectors import write_vectors
+from tf_landslide.scenes.vectors import write_geopackage, write_vectors
 from tf_landslide.scenes.viewer import viewer_html
 from tf_landslide.scenes.writer import bytes_needed, write_rasters
 
 RASTERS = ("confidence.tif", "candidates.tif")
 VECTORS = ("candidates.gpkg", "candidates.geojson")
+AREA = "area.gpkg"
+"""Where both images have data: what a person can look at, for ``patches --area``."""
 RULES = {True: "change", False: "change_visible"}
 """With near infrared in both images, and without."""
 FORM = "change_form"
@@ -121,13 +124,15 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
         with timed(seconds, "polygons"):
             found, changes = _described(images, layers, rasters, rules, options)
             write_vectors(out, images.grid, found, options.schema, names=VECTORS, more=changes)
+            area = geopandas.GeoDataFrame(geometry=list(told_parts(rasters[1])), crs=images.grid.crs.to_wkt())
+            write_geopackage(out / AREA, area, Path(AREA).stem)
         summary = _record(images, shift, normalisation, candidates, rules, form, options) | _counted(found, rasters[1])
         summary["warnings"] = [*options.warnings, *_warnings(images, shift, summary)]
         with timed(seconds, "pictures"):
             _pictures(images, found, rasters, out, form.accept, summary)
             colours = partial(_colours, images.before), partial(_colours, images.after)
             pictures = [path.name for path in write_pictures(out, colours[0], colours[1], images.grid)]
-        summary |= {"seconds": seconds, "files": [*RASTERS, *VECTORS, *pictures, OVERVIEW, PAGE]}
+        summary |= {"seconds": seconds, "files": [*RASTERS, *VECTORS, AREA, *pictures, OVERVIEW, PAGE]}
         write_json(out / SUMMARY, summary)
         return summary
 
@@ -186,6 +191,7 @@ def _counted(found: Found, mask: Path) -> dict[str, Any]:
         "valid_pixels": valid,
         "candidate_pixels": marked,
         "candidates": len(areas),
+        "by_confidence": {word: sum(row.confidence == word for row in found.attributes) for word in CONFIDENCES},
         "area_ha": round(sum(areas), 4),
         "largest_ha": areas[0] if areas else None,
         "truncated": sum(row.truncated for row in found.attributes),

@@ -25,6 +25,9 @@ from tf_landslide.scenes.polygons import (
 )
 from tf_landslide.scenes.smoothing import smoothed
 
+CONFIDENCES = {"high": 0.8, "medium": 0.6, "low": 0.0}
+"""What a mean probability is called, by the least it has to be."""
+
 _SCATTERED = 0.1  # mean length of the unit vectors downhill below which there is no common aspect
 
 
@@ -150,7 +153,7 @@ def _attributes(
         off_aspect_deg=None if aspect is None else round(float(between_axes(shape.orientation, aspect)), 1),
         compactness=round(shape.compactness, 3),
         truncated=cut,
-        confidence="high" if mean >= 0.8 else "medium" if mean >= 0.6 else "low",
+        confidence=next((word for word, least in CONFIDENCES.items() if mean >= least), "low"),
         rules_confidence=value("rules_confidence", "mean"),
         **common,
     )
