@@ -7,6 +7,7 @@ Layers of the paper's networks are named as the modules there, so a name is a pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -52,6 +53,27 @@ NAMINGS = {
     "hf_segformer": Naming("segformer.encoder.", "decode_head.classifier", _HF_ATTENTION),
 }
 """By architecture."""
+
+_RENAMED = tuple(
+    (re.compile(new), old)
+    for new, old in (
+        (r"segformer\.stages\.(\d+)\.patch_embeddings\.", r"segformer.encoder.patch_embeddings.\1."),
+        (r"segformer\.stages\.(\d+)\.blocks\.", r"segformer.encoder.block.\1."),
+        (r"segformer\.stages\.(\d+)\.layer_norm\.", r"segformer.encoder.layer_norm.\1."),
+        (r"attention\.q_proj\.", "attention.self.query."),
+        (r"attention\.k_proj\.", "attention.self.key."),
+        (r"attention\.v_proj\.", "attention.self.value."),
+        (r"attention\.sequence_reduction\.sequence_reduction\.", "attention.self.sr."),
+        (r"attention\.sequence_reduction\.layer_norm\.", "attention.self.layer_norm."),
+        (r"attention\.o_proj\.", "attention.output.dense."),
+        (r"mlp\.fc1\.", "mlp.dense1."),
+        (r"mlp\.fc2\.", "mlp.dense2."),
+        (r"layernorm_before\.", "layer_norm_1."),
+        (r"layernorm_after\.", "layer_norm_2."),
+        (r"decode_head\.linear_projections\.", "decode_head.linear_c."),
+    )
+)
+"""Modules of SegFormer as transformers calls them from its version 5 on, and as its published files do."""
 
 UNUSED = {
     "smp_efficientnet": ("encoder._conv_head.", "encoder._bn1."),
@@ -185,6 +207,8 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
         LandslideError: a tensor that is missing, too many, or of another shape.
     """
     wanted = {one.name: one for one in counterparts(model, architecture)}
+    if architecture == "hf_segformer":
+        tensors = {_as_published(name): tensor for name, tensor in tensors.items()}
     prefix = _prefix(tensors, wanted, where)
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     outside = [name for name in tensors if not name.startswith(prefix)]
@@ -205,6 +229,14 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
             raise LandslideError(f"{where}: tensor {name!r} holds values that are no finite numbers")
         one.write(inside[name].astype(np.float32))
     return outside + [name for name in idle if not name.endswith(f".{COUNTER}")]
+
+
+def _as_published(name: str) -> str:
+    """A name of transformers' version 5 as version 4 has it; any other as it is."""
+    if "segformer.stages." in name or "decode_head." in name:
+        for new, old in _RENAMED:
+            name = new.sub(old, name)
+    return name
 
 
 def _prefix(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Counterpart], where: str) -> str:
