@@ -13,7 +13,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import replacing
 
 MAX_BYTES = 4 << 30  # of tensors in a file; the largest of the networks here is a sixteenth of it
 _MAX_PICKLE = 64 << 20
@@ -230,3 +231,71 @@ def _read_safetensors(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
     if not tensors:
         raise LandslideError(f"{path}: holds no tensors")
     return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a state dict: as safetensors where the file is called so, else as ``torch.save`` does.
+
+    Args:
+        path: of the file; it appears whole or not at all.
+        tensors: float32 or int64, by name.
+    """
+    with replacing(path) as partial:
+        if path.suffix == ".safetensors":
+            _write_safetensors(partial, tensors)
+        else:
+            _write_zip(partial, tensors)
+
+
+def _write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    names = {np.dtype(dtype): name for name, dtype in _SAFE_DTYPES.items()}
+    header, end = dict[str, Any](), 0
+    for name, array in tensors.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array).tobytes())
+
+
+def _write_zip(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """The archive that ``torch.load(FILE, weights_only=True)`` reads: an ordered dict of contiguous tensors."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", _pickled(tensors))
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/version", "3\n")
+        for key, array in enumerate(tensors.values()):
+            archive.writestr(f"archive/data/{key}", np.ascontiguousarray(array).tobytes())
+
+
+def _pickled(tensors: Mapping[str, np.ndarray]) -> bytes:
+    """The pickle of an archive, opcode by opcode: the names in it exist only where PyTorch is installed."""
+    storages = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+
+    def text(value: str) -> bytes:
+        raw = value.encode()
+        return pickle.BINUNICODE + len(raw).to_bytes(4, "little") + raw
+
+    def named(module: str, name: str) -> bytes:
+        return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+    def number(value: int) -> bytes:
+        raw = value.to_bytes(8, "little", signed=True)
+        return pickle.LONG1 + bytes([len(raw)]) + raw
+
+    def several(items: Iterable[bytes]) -> bytes:
+        return pickle.MARK + b"".join(items) + pickle.TUPLE
+
+    empty_dict = named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+    out = [pickle.PROTO + b"\x02", empty_dict, pickle.MARK]
+    for key, (name, array) in enumerate(tensors.items()):
+        kind = named("torch", storages[array.dtype])
+        storage = several([text("storage"), kind, text(str(key)), text("cpu"), number(array.size)]) + pickle.BINPERSID
+        strides = [stride // array.itemsize for stride in np.ascontiguousarray(array).strides]
+        size, stride = several(map(number, array.shape)), several(map(number, strides[: array.ndim]))
+        tensor = several([storage, number(0), size, stride, pickle.NEWFALSE, empty_dict])
+        out += [text(name), named("torch._utils", "_rebuild_tensor_v2"), tensor, pickle.REDUCE]
+    return b"".join([*out, pickle.SETITEMS, pickle.STOP])
