@@ -69,7 +69,9 @@ class ChannelRecipe:
     bands: tuple[Band, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = {name.removesuffix(STORED) for name in self.channel_names if name.removesuffix(STORED) in self.layout.names}
+        own = {
+            name.removesuffix(STORED) for name in self.channel_names if name.removesuffix(STORED) in self.layout.names
+        }
         of_indices = {
             band for name in self.channel_names if name in INDICES for band in (INDICES[name].a, INDICES[name].b)
         }

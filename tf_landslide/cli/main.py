@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import (
+    convert,
     demo,
     download,
     evaluate,
@@ -29,7 +30,7 @@ from tf_landslide.cli.completion import SHELLS, PrintCompletion
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 
-COMMANDS = (synth, download, inspect, train, evaluate, predict, map, search, export, serve, page, models, demo)
+COMMANDS = (synth, download, inspect, train, evaluate, convert, predict, map, search, export, serve, page, models, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -139,7 +139,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _whole(numbers: Any) -> bool:
-    return isinstance(numbers, tuple) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+    return isinstance(numbers, tuple) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers
+    )
 
 
 def _read_zip(path: Path, file: BinaryIO) -> Any:
@@ -220,7 +222,9 @@ def _read_safetensors(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
     tensors = {}
     for name, entry in entries.items():
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-        plain = isinstance(shape, list) and isinstance(offsets, list) and _whole(tuple(shape)) and _whole(tuple(offsets))
+        plain = (
+            isinstance(shape, list) and isinstance(offsets, list) and _whole(tuple(shape)) and _whole(tuple(offsets))
+        )
         if dtype not in _SAFE_DTYPES or not plain or len(offsets) != 2:
             raise LandslideError(f"{path}: tensor {name[:80]!r} is described wrongly")
         begin, end = offsets

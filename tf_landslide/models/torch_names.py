@@ -213,9 +213,11 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     outside = [name for name in tensors if not name.startswith(prefix)]
     unused = tuple(p for start, ps in UNUSED.items() if any(start in layer.name for layer in model.layers) for p in ps)
-    idle = [name for name in inside if name.startswith(unused) or name.endswith(f".{COUNTER}")] if unused else [
-        name for name in inside if name.endswith(f".{COUNTER}")
-    ]
+    idle = (
+        [name for name in inside if name.startswith(unused) or name.endswith(f".{COUNTER}")]
+        if unused
+        else [name for name in inside if name.endswith(f".{COUNTER}")]
+    )
     _refuse("lacks", sorted(set(wanted) - set(inside)), where, "of the network")
     _refuse("holds", sorted(set(inside) - set(wanted) - set(idle)), where, "that the network does not have")
     for name, one in wanted.items():

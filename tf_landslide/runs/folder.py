@@ -60,11 +60,18 @@ class Run:
 
     @property
     def threshold(self) -> float:
-        """The threshold chosen on validation."""
+        """The threshold chosen on validation; of a model that came from elsewhere, the one it came with."""
+        if self.is_converted:
+            return self.config.threshold
         metrics = self.metrics()
         if "valid" not in metrics:
             raise LandslideError(f"{self.path / formats.METRICS}: has no split 'valid', and so no threshold")
         return metrics["valid"]["threshold"]
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the model came from elsewhere with a threshold, and was not judged here."""
+        return self.config.threshold is not None and not (self.path / formats.METRICS).exists()
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -90,7 +97,7 @@ class Run:
             median_size=recipe.median_size,
             median_bands=recipe.median_bands,
             description=config.description,
-            scores={} if threshold is not None else self.metrics(),
+            scores={} if threshold is not None or self.is_converted else self.metrics(),
             training=_training(config),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),

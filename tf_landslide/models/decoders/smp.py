@@ -10,9 +10,9 @@ from keras import layers
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.layers.resize import AlignedUpsampling, BilinearUpsampling, ResizeLike
-from tf_landslide.models.options import Share, Width
 from tf_landslide.models.layers.torch_like import batch_norm, default_init, kaiming_uniform
 from tf_landslide.models.layers.torch_like import conv as plain_conv
+from tf_landslide.models.options import Share, Width
 
 conv = partial(plain_conv, init=kaiming_uniform)
 

@@ -59,7 +59,9 @@ ENCODERS = {
         "Sandler et al. 2018, arXiv:1801.04381",
     ),
     f"{PREFIX}efficientnetb0": Encoder(
-        partial(efficientnet.efficientnet_b0, name=f"{PREFIX}efficientnetb0"), "EfficientNet-B0 (smp)", papers.EFFICIENTNET
+        partial(efficientnet.efficientnet_b0, name=f"{PREFIX}efficientnetb0"),
+        "EfficientNet-B0 (smp)",
+        papers.EFFICIENTNET,
     ),
     f"{PREFIX}inceptionv4": Encoder(
         partial(inception.inception_v4, name=f"{PREFIX}inceptionv4"), "Inception-v4 (smp)", papers.INCEPTION

@@ -9,7 +9,15 @@ from tf_landslide.models.layers.torch_like import batch_norm, conv, kaiming_fan_
 
 VGG = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 DENSENET = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32)}
-_MOBILENET_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+_MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 def vgg(channels: int, *, convolutions: tuple[int, ...], name: str, width: int = 64) -> keras.Model:
@@ -38,9 +46,7 @@ def vgg(channels: int, *, convolutions: tuple[int, ...], name: str, width: int =
     return keras.Model(inputs, [*pyramid, x], name=name)
 
 
-def densenet(
-    channels: int, *, blocks: tuple[int, ...], name: str, growth: int = 32, stem: int = 64
-) -> keras.Model:
+def densenet(channels: int, *, blocks: tuple[int, ...], name: str, growth: int = 32, stem: int = 64) -> keras.Model:
     """DenseNet (Huang et al. 2017): the maps after the stem, before each transition's convolution, and the last norm's.
 
     Args:

@@ -23,8 +23,6 @@ _STAGES = (
 _SHOWN = (2, 4, 8, 15)  # blocks whose maps are skips; that at stride 16 is not the last of its stride
 
 
-
-
 def efficientnet_b0(channels: int, *, name: str, width: float = 1.0, drop: float = 0.2) -> keras.Model:
     """EfficientNet-B0 (Tan & Le 2019) without the layers behind its last stage, which smp keeps and never calls.
 

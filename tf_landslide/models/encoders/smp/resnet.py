@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from tf_landslide.models.layers.torch_like import batch_norm, conv, default_init, kaiming_fan_out, max_pool, squeeze_excite
+from tf_landslide.models.layers.torch_like import (
+    batch_norm,
+    conv,
+    default_init,
+    kaiming_fan_out,
+    max_pool,
+    squeeze_excite,
+)
 
 
 @dataclass(frozen=True)
