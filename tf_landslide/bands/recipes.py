@@ -69,9 +69,7 @@ class ChannelRecipe:
     bands: tuple[Band, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = {
-            name.removesuffix(STORED) for name in self.channel_names if name.removesuffix(STORED) in self.layout.names
-        }
+        own = {name.removesuffix(STORED) for name in self.channel_names} & set(self.layout.names)
         of_indices = {
             band for name in self.channel_names if name in INDICES for band in (INDICES[name].a, INDICES[name].b)
         }
@@ -164,7 +162,7 @@ def channel_recipe(
 
     Args:
         layout: of the stored bands, or how ``get_layout`` names it.
-        channels: name of a recipe (``six``, ``fourteen``, ``fourteen_stored``, ``legacy_ratio``) or a list of band and index names.
+        channels: name of a recipe (a key of ``RECIPES``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
 

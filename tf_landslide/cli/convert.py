@@ -67,9 +67,7 @@ def _from_torch(a: Arguments) -> None:
             }
         )
         return
-    print(
-        f"{made.run.path}: {made.tensors:,} tensors, {made.parameters:,} parameters; threshold {a.threshold:g}, not judged"
-    )
+    print(f"{made.run.path}: {made.tensors:,} tensors, {made.parameters:,} parameters; threshold {config.threshold:g}")
     if made.left_out:
         shown = ", ".join(made.left_out[:4]) + (" …" if len(made.left_out) > 4 else "")
         print(f"left out, since the network does not compute with them: {shown}")

@@ -13,10 +13,10 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import ml_dtypes
 import numpy as np
@@ -138,10 +138,9 @@ class _Unpickler(pickle.Unpickler):
         return np.lib.stride_tricks.as_strided(array, size, steps, writeable=False).copy()
 
 
-def _whole(numbers: Any) -> bool:
-    return isinstance(numbers, tuple) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers
-    )
+def _whole(numbers: Any) -> TypeGuard[Sequence[int]]:
+    """Whether it is a list or a tuple of whole numbers from 0 on."""
+    return isinstance(numbers, (list, tuple)) and all(type(n) is int and n >= 0 for n in numbers)
 
 
 def _read_zip(path: Path, file: BinaryIO) -> Any:
@@ -155,9 +154,8 @@ def _read_zip(path: Path, file: BinaryIO) -> Any:
             if archive.getinfo(names[0]).file_size > _MAX_PICKLE:
                 raise LandslideError(f"{path}: describes more tensors than any network here has")
             byteorder = f"{folder}byteorder"
-            if byteorder in archive.namelist() and archive.getinfo(byteorder).file_size < 16:
-                if archive.read(byteorder) != b"little":
-                    raise LandslideError(f"{path}: was written on a big-endian machine; write it anew on another")
+            if byteorder in archive.namelist() and archive.open(byteorder).read(8).strip() != b"little":
+                raise LandslideError(f"{path}: was written on a big-endian machine; write it anew on another")
             reader = _Arrays(archive, folder, path)
             with archive.open(names[0]) as pickled:
                 return _Unpickler(pickled, reader, path).load()  # type: ignore[arg-type]

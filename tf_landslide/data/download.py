@@ -60,7 +60,7 @@ def _fill(out: Path, files: list[RemoteFile], pause: float) -> None:
         fetch(file, archive, pause, "check --mirror")
         filled = _unpack(archive, out)
         archive.unlink()
-        write_text(done, " ".join([file.digest, *sorted(filled)]) + "\n")
+        write_text(done, " ".join([str(file.digest), *sorted(filled)]) + "\n")
 
 
 def _record(mirror: str, pause: float) -> list[RemoteFile]:

@@ -43,8 +43,8 @@ class Converted:
 def convert(checkpoint: Path, config: Config, out: Path, source: str | None = None) -> Converted:
     """Build a run folder from a checkpoint of one of the paper's networks.
 
-    The folder predicts, is judged, exported, served, mapped with and fine-tuned (``model.init_from``) like any other. It
-    has no scores; its threshold is the config's.
+    The folder predicts, is judged, exported, served, mapped with and fine-tuned (``model.init_from``) like any other.
+    It has no scores; its threshold is the config's.
 
     Args:
         checkpoint: a state dict, or what holds one.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -179,9 +180,9 @@ def _of_layer(layer: keras.layers.Layer, name: str, naming: Naming) -> Iterator[
 
 def _of_attention(layer: EfficientAttention, name: str, names: Mapping[str, str]) -> Iterator[Counterpart]:
     for ours, theirs in names.items():
-        parts = [layer.key, layer.value] if ours == "kv" else [getattr(layer, ours, None)]
-        if parts[0] is None:
-            continue  # nothing is reduced
+        if ours in ("reduce", "norm") and layer.reduction == 1:
+            continue
+        parts: list[Any] = [layer.key, layer.value] if ours == "kv" else [getattr(layer, ours)]
         if ours == "norm":
             yield _plain(f"{name}.{theirs}.weight", parts[0].gamma)
             yield _plain(f"{name}.{theirs}.bias", parts[0].beta)
@@ -212,12 +213,8 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
     prefix = _prefix(tensors, wanted, where)
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     outside = [name for name in tensors if not name.startswith(prefix)]
-    unused = tuple(p for start, ps in UNUSED.items() if any(start in layer.name for layer in model.layers) for p in ps)
-    idle = (
-        [name for name in inside if name.startswith(unused) or name.endswith(f".{COUNTER}")]
-        if unused
-        else [name for name in inside if name.endswith(f".{COUNTER}")]
-    )
+    unused = tuple(prefix for start, few in UNUSED.items() if _has_encoder(model, start) for prefix in few)
+    idle = [name for name in inside if name.endswith(f".{COUNTER}") or name.startswith(unused)]
     _refuse("lacks", sorted(set(wanted) - set(inside)), where, "of the network")
     _refuse("holds", sorted(set(inside) - set(wanted) - set(idle)), where, "that the network does not have")
     for name, one in wanted.items():
@@ -233,6 +230,10 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
     return outside + [name for name in idle if not name.endswith(f".{COUNTER}")]
 
 
+def _has_encoder(model: keras.Model, start: str) -> bool:
+    return any(layer.name.startswith(start) for layer in model.layers)
+
+
 def _as_published(name: str) -> str:
     """A name of transformers' version 5 as version 4 has it; any other as it is."""
     if "segformer.stages." in name or "decode_head." in name:
@@ -243,7 +244,7 @@ def _as_published(name: str) -> str:
 
 def _prefix(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Counterpart], where: str) -> str:
     """What stands before the names of most of the network's tensors."""
-    probe = next(iter(reversed(wanted)))
+    probe = list(wanted)[-1]
     found = [name.removesuffix(probe) for name in tensors if name == probe or name.endswith(f".{probe}")]
     if len(found) != 1:
         what = "no tensor" if not found else f"{len(found)} tensors"
@@ -269,7 +270,7 @@ def state_dict_of(model: keras.Model, architecture: str) -> dict[str, np.ndarray
 
 def _unused_tensors(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """EfficientNet's layers behind its last stage: smp keeps them without calling them."""
-    if not any(layer.name.startswith("smp_efficientnet") for layer in model.layers):
+    if not _has_encoder(model, "smp_efficientnet"):
         return {}
     last = max((n for n in tensors if n.endswith("._project_conv.weight")), key=lambda n: int(n.split(".")[2]))
     width, filters = tensors[last].shape[0], 4 * tensors[last].shape[0]

@@ -61,7 +61,7 @@ class Run:
     @property
     def threshold(self) -> float:
         """The threshold chosen on validation; of a model that came from elsewhere, the one it came with."""
-        if self.is_converted:
+        if self.is_converted and self.config.threshold is not None:
             return self.config.threshold
         metrics = self.metrics()
         if "valid" not in metrics:

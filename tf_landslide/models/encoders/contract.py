@@ -62,14 +62,14 @@ class Encoder:
         Raises:
             LandslideError: weights that cannot be downloaded, or that do not fit.
         """
-        own_way = output_stride < 32 and self.dilated is not None
-        model = self.dilated(inputs.shape[-1], output_stride) if own_way else self.build(inputs.shape[-1])
+        channels, own_way = inputs.shape[-1], self.dilated if output_stride < 32 else None
+        model = own_way(channels, output_stride) if own_way else self.build(channels)
         if weights:
             assert self.pretrained is not None and self.expects is not None
             transfer(self.pretrained(weights), model, channel_names, self.expects.order)
             scale, offset = self.expects.input_scale(channel_names)
             inputs = keras.layers.Rescaling(scale, offset, name="pretrained_scale")(inputs)
-        if output_stride < 32 and not own_way:
+        if output_stride < 32 and own_way is None:
             model = with_output_stride(model, output_stride)
         maps = dict(zip(self.strides, model(inputs), strict=True))
         return {

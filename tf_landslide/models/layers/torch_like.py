@@ -57,7 +57,7 @@ def conv(
         groups: independent groups of channels; as many as channels is a depthwise convolution.
         bias: whether a bias is added.
         init: of the kernel.
-        padding: ``alike`` on both sides, as PyTorch pads, or ``same``, as TensorFlow does: they differ where it strides.
+        padding: ``alike`` on both sides, as PyTorch pads, or ``same``, as TensorFlow does; they differ if it strides.
     """
     if strides > 1 and size != 1 and padding == "alike":
         x = layers.ZeroPadding2D(size // 2, name=f"{name}.pad")(x)
@@ -86,8 +86,9 @@ def max_pool(x, name: str, before: int = 1):
         name: of the layer.
         before: pixels padded at the top and left; with none, one is at the bottom and right (PyTorch's ``ceil_mode``).
     """
-    padded = layers.ZeroPadding2D(((before, 1 - before),) * 2 if not before else before, name=f"{name}.pad")(x)
-    return layers.MaxPooling2D(3, strides=2, name=name)(padded)
+    padding = ((before, before), (before, before)) if before else ((0, 1), (0, 1))
+    x = layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
+    return layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 
 def squeeze_excite(x, squeezed: int, reduce: str, expand: str, activation: str = "relu", init=default_init):
