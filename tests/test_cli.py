@@ -16,6 +16,7 @@ COMMANDS = [
     "synth",
     "download",
     "inspect",
+    "patches",
     "train",
     "evaluate",
     "predict",

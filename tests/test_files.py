@@ -278,3 +278,32 @@ def test_beside_keeps_the_ending_and_removes_what_it_gave(tmp_path):
         file.touch()
         folder.mkdir()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None and os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("folder", ["closed", "closed/new", "closed/a/b"])
+def test_a_folder_that_is_not_to_be_written_to_is_told_by_its_own_name(tmp_path, folder):
+    """As a user without root's powers."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    (tmp_path / "plain").touch()
+    powerless = []
+    if os.geteuid() == 0:
+        os.chown(closed, 65534, 65534)
+        powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+    script = (
+        "import sys\nfrom tf_landslide.core.locks import locked\nfrom tf_landslide.core.errors import LandslideError\n"
+        "try:\n  with locked(sys.argv[1]): pass\nexcept LandslideError as error: print(error)"
+    )
+    done = subprocess.run(
+        [*powerless, sys.executable, "-c", script, str(tmp_path / folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.stdout.startswith(f"{tmp_path / folder}: cannot be written to: ")
+    assert "name another folder" in done.stdout and ".lock" not in done.stdout
+    with pytest.raises(LandslideError, match="plain is a file; name a folder"), locked(tmp_path / "plain" / "map"):
+        pass

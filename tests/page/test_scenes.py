@@ -9,7 +9,8 @@ import pytest
 import rasterio
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.jobs.page_map import map_request, named_bands
+from tf_landslide.jobs.map_options import named_bands
+from tf_landslide.jobs.page_map import map_request
 from tf_landslide.page import scenes
 from tf_landslide.page.scenes import SceneHandlers, check_geotiff, framed, scene_layout
 from tf_landslide.scenes.synthetic import write_scene

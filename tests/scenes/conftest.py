@@ -43,12 +43,16 @@ def folder(tmp_path):
     inside.mkdir()
     for i, name in enumerate(NAMES):
         write(inside / f"{name}.tif", STORED[i], SMALL)
+    (inside / "expired").touch()
     return inside
 
 
 @pytest.fixture
 def server(folder, tmp_path):
-    """The folder by https on 127.0.0.1, with byte ranges, and a list of what was asked."""
+    """The folder by https on 127.0.0.1, with byte ranges, and a list of what was asked.
+
+    What is signed by a word of the file ``expired`` is 403.
+    """
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,6 +65,10 @@ def server(folder, tmp_path):
                 self.send_response(302)
                 self.send_header("Location", f"https://{self.headers['Host']}/MTD.xml")
                 self.end_headers()
+                return
+            signature = self.path.partition("?")[2]
+            if signature and signature in (folder / "expired").read_text().split():
+                self.send_error(403)
                 return
             path = folder / self.path.partition("?")[0].lstrip("/")
             if not path.is_file():

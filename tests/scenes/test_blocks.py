@@ -96,8 +96,9 @@ def test_the_price_of_overlapping_is_what_is_computed_twice():
     ("options", "said"),
     [
         ({"window": 100}, "multiple of 32"),
-        ({"overlap": 40, "drop": 20}, "more than twice what is dropped"),
-        ({"overlap": 70}, "at most half the window"),
+        ({"overlap": 40, "drop": 20}, "less than half the overlap"),
+        ({"overlap": 70}, "1 to 64 pixels, half the window"),
+        ({"overlap": -5, "drop": -2}, "1 to 64 pixels, half the window, got -5"),
         ({"per_side": 0}, "cannot be cut"),
     ],
 )

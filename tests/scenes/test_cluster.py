@@ -38,7 +38,7 @@ def scene(tmp_path_factory):
         file.write(values)
         for i, name in enumerate(("red", "green", "blue", "nir"), 1):
             file.set_band_description(i, name)
-    dem = Grid(Affine(0.00027, 0, 141.8, 0, -0.00027, 42.83), WGS84, (324, 512))
+    dem = Grid(Affine(0.00027, 0, 141.8, 0, -0.00027, 42.83), WGS84, (400, 512))
     write(folder / "dem.tif", terrain(dem.shape), dem)
     return folder
 

@@ -116,6 +116,33 @@ def test_nan_as_no_data_and_infinities_are_missing(tmp_path):
     np.testing.assert_array_equal(np.isnan(scene.read("red", scene.grid.window)), ~np.isfinite(values))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e20, 1e300, -np.inf])
+def test_floats_that_no_band_has_are_missing_without_a_word(tmp_path, value):
+    values = np.linspace(0.1, 0.9, 600).reshape(20, 30)
+    values[3, 4] = value
+    scene = open_scene([tif(tmp_path / "B04.tif", values)], ("red",), scale=1.0)
+    np.testing.assert_array_equal(np.isnan(scene.read("red", scene.grid.window)), values == value)
+
+
+def test_a_file_that_another_replaced_is_opened_anew_and_one_that_is_gone_is_named(tmp_path):
+    """Within one process, as the page's is."""
+    for values in (SMALL, SMALL[:7] * 2):
+        scene = open_scene([tif(tmp_path / "B04.tif", values)], ("red",))
+        np.testing.assert_allclose(scene.read("red", scene.grid.window), values * 1e-4, rtol=1e-6)
+    (tmp_path / "B04.tif").unlink()
+    with pytest.raises(LandslideError, match=r"B04\.tif: band 1 cannot be read"):
+        scene.read("red", scene.grid.window)
+
+
+def test_a_scene_given_as_terrain_is_refused(tmp_path):
+    path = tif(tmp_path / "s.tif")
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "B04")
+    with pytest.raises(LandslideError, match=r"s\.tif: is no terrain model: its band 1 is 'red' by its description"):
+        open_scene([path], ("red", "dem"), dem=path)
+
+
 def test_metadata_that_names_another_file_is_not_followed(tmp_path):
     """GDAL's own side file may name a file of overviews anywhere."""
     path = tif(tmp_path / "B04.tif")
@@ -185,3 +212,18 @@ def test_windows_of_a_huge_raster_cost_little_memory(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert int(done.stdout) / 1024 < 500  # MB
+
+
+@pytest.mark.parametrize("tags", [(np.nan, 0.0), (1e-4, np.inf), (0.0, 0.5), (np.inf, 0.0)])
+def test_a_scale_that_a_file_states_and_that_is_no_number_is_refused(tmp_path, tags):
+    path = tif(tmp_path / "B04.tif")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = tags[:1], tags[1:]
+    with pytest.raises(LandslideError, match=r"B04\.tif: band 1 \(red\) has scale .* expected finite numbers"):
+        open_scene([path], ("red",))
+
+
+@pytest.mark.parametrize("stated", [{"scale": np.nan}, {"scale": np.inf}, {"scale": 0.0}, {"offset": np.inf}])
+def test_a_scale_that_is_given_and_is_no_number_is_refused(tmp_path, stated):
+    with pytest.raises(LandslideError, match="expected finite numbers, the scale not 0"):
+        open_scene([tif(tmp_path / "B04.tif")], ("red",), **stated)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from pyproj import CRS, Transformer
 from rasterio import Affine
 from rasterio.warp import Resampling, reproject
 from scipy.ndimage import binary_dilation
@@ -174,6 +175,9 @@ def test_a_layout_says_what_the_bands_of_a_stack_are(tmp_path):
         ("- 1", "expected keys and values"),
         ("bands: [{name: red, index: 1}]\nlevel: 3", "expected 1C or 2A, found '3'"),
         ("bands: [{name: red, index: 1}]\nbaseline: 5.09", "expected it in quotes"),
+        ('bands: [{name: red, index: 1}]\nid: "a\\e[31m"', "at most 200 printable characters"),
+        ('bands: [{name: red, index: 1}]\nid: " "', "at most 200 printable characters"),
+        ("bands: [{name: red, index: 1}]\nevent_from: 2018-09-07\nevent_to: 2018-09-06", "comes after event_to"),
         ("bands: [{name: red, index: 1}]\ndate: yesterday", "expected a day like 2018-09-06"),
         ("a: &a [1]\nbands: &b [*b]", "holds itself"),
     ],
@@ -202,6 +206,25 @@ def test_tiles_of_a_terrain_model_are_one(tmp_path):
     other = write(tmp_path / "o.tif", dem, Grid(Affine(0.0003, 0, 141.8, 0, -0.0003, 42.83), WGS84, dem.shape))
     with pytest.raises(LandslideError, match="its pixels do not continue those of"):
         open_scene([red], ("red", "dem"), dem=[*files, other])
+
+
+def test_tiles_on_both_sides_of_180_degrees_are_neighbours(tmp_path):
+    """As the terrain model's tiles of 179 degrees east and of 180 degrees west are, whichever comes first."""
+    x, y = Transformer.from_crs(WGS84, CRS.from_epsg(32601), always_xy=True).transform(180.0, 65.0)
+    grid = Grid(Affine(30, 0, x - 900, 0, -30, y + 900), CRS.from_epsg(32601), (60, 60))
+    red = write(tmp_path / "B04.tif", np.full(grid.shape, 900, np.uint16), grid)
+    tiles = []
+    for west in (179.9, -180.0):
+        tile = Grid(Affine(0.0005, 0, west, 0, -0.0005, 65.02), WGS84, (80, 200))
+        longitudes, latitudes = np.meshgrid(*tile.centres(np.arange(80), np.arange(200)))
+        plane = 1000 * (longitudes % 360 - 179) + 500 * (latitudes - 65)
+        tiles.append(write(tmp_path / f"{west}.tif", plane, tile))
+    lon, lat = Transformer.from_crs(grid.crs, WGS84, always_xy=True).transform(
+        *np.meshgrid(*grid.centres(np.arange(60), np.arange(60)))
+    )
+    expected = 1000 * (lon % 360 - 179) + 500 * (lat - 65)
+    for files in (tiles, tiles[::-1]):
+        np.testing.assert_allclose(values(open_scene([red], ("dem",), dem=files), "dem"), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("value", [-9999, -32768, np.finfo(np.float32).min, 32767])

@@ -7,7 +7,8 @@ from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, WGS84, write
 from tf_landslide.bands.layouts import Band
-from tf_landslide.scenes.attributes import between_axes, describe
+from tf_landslide.bands.terrain import between_axes
+from tf_landslide.scenes.attributes import describe
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.layers import layers_of
 from tf_landslide.scenes.polygons import grid_north

@@ -181,3 +181,70 @@ def test_what_cannot_be_mapped_is_one_line_and_nothing_is_written(run_folder, sc
     assert main(change(command(run_folder, scene, tmp_path / "map"))) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--overlap", "-5"], "the overlap must be 1 to 256 pixels, half the window, got -5"),
+        (["--overlap", "500"], "the overlap must be 1 to 256 pixels"),
+        (["--window", "1000000000"], "up to 8,192, got 1,000,000,000"),
+        (["--scale", "nan"], "argument --scale: expected a number, got 'nan'"),
+        (["--scale", "inf"], "argument --scale: expected a number, got 'inf'"),
+        (["--scale", "0"], "argument --scale: expected a number greater than 0"),
+        (["--offset", "-inf"], "argument --offset"),
+        (["--nodata", "inf"], "argument --nodata: expected a number or none, got 'inf'"),
+        (["--min-area", "nan"], "argument --min-area: expected a number, got 'nan'"),
+        (["--fill-holes", "-1"], "argument --fill-holes: expected a number from 0 on"),
+        (["--event-from", "last week"], "argument --event-from: expected a day like 2018-09-06"),
+        (["--event-from", "2018-09-07", "--event-to", "2018-09-06"], "comes after --event-to 2018-09-06"),
+        (["--scheduler", ""], "argument --scheduler: expected the address of a scheduler"),
+        (["--bands", "red=1,Red=2"], "band 'red' is given twice"),
+        (["--bands", "red=0"], "expected bands as NAME=N"),
+        (["red="], "red=: expected NAME=FILE"),
+    ],
+)
+def test_numbers_that_are_none_are_one_line(run_folder, scene, tmp_path, capsys, words, said):
+    try:
+        status = main([*command(run_folder, scene, tmp_path / "map"), *words])
+    except SystemExit as left:  # of argparse
+        status = left.code
+    error = capsys.readouterr().err
+    assert status == 2 and said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
+
+
+def test_nan_as_no_data_leaves_zero_a_value():
+    """Missing is NaN anyway: ``--nodata nan`` says that 0 is not."""
+    from tf_landslide.cli.main import parse
+
+    words = ["map", "m", "s.tif", "--out", "o"]
+    assert parse([*words, "--nodata", "nan"]).nodata is None and parse(words).nodata == 0
+
+
+def test_a_name_that_is_a_script_is_text_on_the_map(run_folder, scene, tmp_path):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    bands = "".join(f"  - {{name: {name}, file: s.tif, index: {i}}}\n" for i, name in enumerate(BANDS, 1))
+    manifest = tmp_path / "m.yaml"
+    for name in ("s.tif", "dem.tif"):
+        shutil.copy(scene / name, tmp_path)
+    manifest.write_text(f"id: {json.dumps(evil)}\ndem: dem.tif\nbands:\n{bands}")
+    out = tmp_path / "map"
+    words = ["map", str(run_folder), str(manifest), "--out", str(out), "--window", "96", "--overlap", "32"]
+    assert main(words) == 0
+    page = (out / "map.html").read_text()
+    assert "<script>alert" not in page and "<img src=x" not in page and "alert(1)" in page
+    assert json.loads((out / "summary.json").read_text())["scene"]["ids"] == [evil]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1)])
+def test_a_scene_of_few_pixels_becomes_a_map(run_folder, scene, tmp_path, shape):
+    values = np.full((4, *shape), 900, np.uint16)
+    profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": shape[0], "width": shape[1]}
+    with rasterio.open(tmp_path / "s.tif", "w", **profile, crs=UTM.to_wkt(), transform=GRID.transform) as file:
+        file.write(values)
+        file.descriptions = BANDS
+    shutil.copy(scene / "dem.tif", tmp_path)
+    out = tmp_path / "map"
+    assert main(command(run_folder, tmp_path, out, "--window", "64", "--overlap", "16", "--min-area", "0")) == 0
+    with rasterio.open(out / "mask.tif") as raster:
+        assert raster.shape == shape and (raster.read(1) != 255).any()

@@ -1,5 +1,7 @@
 """Parts of a map: exact, and nothing in them is believed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from tf_landslide.scenes import parts as parts_module
 from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.parts import Parts, encoded
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -102,3 +106,19 @@ def test_a_part_that_vanishes_meanwhile_is_one_line(parts, block, share):
     parts.path(block).unlink()
     with pytest.raises(LandslideError, match=r"0_0\.npy: cannot be read"):
         parts.total([block], Window(0, 0, 10, 10))
+
+
+def test_other_code_under_the_same_version_is_another_identity(tmp_path):
+    """Parts that it made are not gone on with, and a worker that runs it is refused."""
+    from tf_landslide.scenes.identity import code
+
+    said = []
+    for i, (folder, text) in enumerate(
+        (("scenes", "a"), ("scenes", "b"), ("bands", "b"), ("page", "b"), ("page", "c"))
+    ):
+        package = tmp_path / str(i)
+        (package / folder).mkdir(parents=True)
+        (package / folder / "module.py").write_text(text)
+        said.append(code(package))
+    assert len(set(said[:4])) == 4 and said[3] == said[4]
+    assert code(ROOT / "tf_landslide") == code(ROOT / "tf_landslide") not in said

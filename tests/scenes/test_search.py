@@ -171,6 +171,71 @@ def test_the_clearest_scene_that_covers_the_area_becomes_a_manifest(api, tmp_pat
     assert api.asked[-1]["bbox"] == [141.9, 42.6, 142.1, 42.8]
 
 
+def polygon(*boxes):
+    rings = [[[[w, s], [e, s], [e, n], [w, n], [w, s]]] for w, s, e, n in boxes]
+    return {"type": "MultiPolygon", "coordinates": rings}
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        polygon([179.0, 64.0, 180.0, 66.0], [-180.0, 64.0, -179.0, 66.0]),  # as RFC 7946 cuts it
+        polygon([179.0, 64.0, 181.0, 66.0]),
+        polygon([-181.0, 64.0, -179.0, 66.0]),
+        {"type": "Polygon", "coordinates": [[[179, 64], [-179, 64], [-179, 66], [179, 66], [179, 64]]]},
+    ],
+)
+def test_an_area_over_180_degrees_is_searched_on_both_sides(api, tmp_path, capsys, outline):
+    """As catalogues draw what reaches over the line; each scene is found once."""
+    over = earth_search("over", "2018-09-19", 20.0) | {"geometry": outline, "bbox": [-180, 64, 180, 66]}
+    east = item("", "2018-09-19", box=[-180.0, 64.0, -179.9, 66.0])
+    beside = earth_search("beside", "2018-09-20", 1.0) | {name: east[name] for name in ("geometry", "bbox")}
+    tiles = [
+        terrain("N65_00_E179_00") | {"bbox": [179, 65, 180, 66]},
+        terrain("N65_00_W180_00") | {"bbox": [-180, 65, -179, 66]},
+    ]
+    api.items += [over, beside, *tiles, terrain("N42_00_E142_00")]
+    words = ["search", "179.5,65.0,-179.5,65.5", DAYS, "--out", str(tmp_path / "m.yaml"), "--url", api.url, "--json"]
+    assert main(words) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert "20180919" in told["id"] and told["covered"] == 1.0
+    values = yaml.safe_load((tmp_path / "m.yaml").read_text())
+    assert len(values["dem"]) == 2 and "E179" in values["dem"][0] and "W180" in values["dem"][1]
+    asked = [body["bbox"] for body in api.asked if "token" not in body]
+    assert [179.5, 65.0, 180.0, 65.5] in asked and [-180.0, 65.0, -179.5, 65.5] in asked
+
+
+def tile(name, west, east, clouds=5.0, day="2018-09-19"):
+    one = earth_search(name, day, clouds)
+    one["properties"]["s2:product_uri"] = one["properties"]["s2:product_uri"].replace("T54TWN", f"T{name}")
+    return one | {"geometry": item("", day, box=[west, 42.3, east, 43.3])["geometry"]}
+
+
+def test_tiles_of_one_day_are_told_and_written_each_by_itself(api, tmp_path, capsys):
+    api.items += [
+        tile("54TWN", 141.5, 142.02),
+        tile("54TXN", 141.98, 142.8),
+        tile("54TXP", 142.05, 142.8),  # adds nothing
+        tile("54TYN", 141.98, 142.8, day="2018-09-22"),
+        terrain("N42_00_E142_00"),
+    ]
+    assert run(api, tmp_path / "m.yaml") == 0
+    told = capsys.readouterr()
+    assert "covers 60% of the area; of the same day there are T54TXN: --all writes" in told.err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.yaml"] and told.err.count("\n") == 1
+    (tmp_path / "m.yaml").unlink()
+    assert run(api, tmp_path / "m.yaml", "--all") == 0
+    told = capsys.readouterr()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m_T54TWN.yaml", "m_T54TXN.yaml"] and not told.err
+    assert yaml.safe_load((tmp_path / "m_T54TXN.yaml").read_text())["id"].endswith("T54TXN_20230601T115221")
+
+
+def test_tiles_that_leave_a_gap_are_told_to(api, tmp_path, capsys):
+    api.items += [tile("54TWN", 141.5, 141.98), tile("54TXN", 142.06, 142.8), terrain("N42_00_E142_00")]
+    assert run(api, tmp_path / "m.yaml", "--all") == 0
+    assert "the 2 tiles of 2018-09-19 cover 60% of the area; search the rest by itself" in capsys.readouterr().err
+
+
 def test_before_and_after_an_event(api, tmp_path, capsys):
     api.items += [
         earth_search("long before", "2018-08-03", 5.0),
@@ -278,7 +343,11 @@ def test_a_catalogue_that_contradicts_itself_is_refused_and_nothing_is_written(a
     [
         ([BBOX, DAYS], "no scene of 2018-08-01/2018-10-31 with at most 30 % clouds: the clearest of 1 has 80 % clouds"),
         ([BBOX, "2019-01-01/2019-02-01"], "the catalogue knows none"),
-        (["142,42,141,43", DAYS], "expected WEST,SOUTH,EAST,NORTH"),
+        (["142,42,141,43", DAYS], "from west to east that is 359 degrees over the line of 180"),
+        (["142,42,142,43", DAYS], "expected WEST,SOUTH,EAST,NORTH"),
+        (["142,42,190,43", DAYS], "expected WEST,SOUTH,EAST,NORTH"),
+        (["nan,42,142,43", DAYS], "expected WEST,SOUTH,EAST,NORTH"),
+        ([BBOX, DAYS, "--max-cloud", "nan"], "argument --max-cloud: expected a number"),
         (["142,42", DAYS], "expected WEST,SOUTH,EAST,NORTH"),
         ([BBOX, "2018-10-01/2018-09-01"], "the first day comes after the last"),
         ([BBOX, "September"], "expected a day like 2018-09-06"),
@@ -345,3 +414,36 @@ def test_a_product_s_metadata_come_by_https_from_allowed_hosts_alone(folder, ser
     for name, said in (("bad.xml", "declares a document type"), ("none.xml", "404"), ("moved", "302")):
         with pytest.raises(LandslideError, match=said):
             _metadata(f"https://{host}/{name}", frozenset({host}))
+
+
+def test_a_signature_that_runs_out_while_a_map_is_made_is_renewed(folder, server, monkeypatch):
+    """Planetary Computer's: its server answers 403 from then on."""
+    import sys
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from tests.scenes.test_sampler import SCENE, UTM, write
+    from tf_landslide.scenes.grid import Grid, Window
+    from tf_landslide.scenes.source import href
+    from tf_landslide.scenes.stack import open_band
+
+    host, asked = server
+    grid = Grid(SCENE.transform, UTM, (1200, 1200))
+    stored = np.random.default_rng(0).integers(1, 4000, grid.shape).astype(np.uint16)
+    write(folder / "B04.tif", stored, grid)
+    signatures = iter(("first", "second", "third"))
+    wallet = SimpleNamespace(sign_url=lambda address: f"{address}?{next(signatures)}")
+    monkeypatch.setitem(sys.modules, "planetary_computer", wallet)
+    monkeypatch.setattr("tf_landslide.scenes.source._SIGNED", (host,))
+    band = open_band(href(f"https://{host}/B04.tif", {host}), 1, "red", scale=1.0)
+    top, bottom = Window(0, 0, 10, 10), Window(1100, 0, 50, 1200)
+    np.testing.assert_array_equal(band.read(top), stored[:10, :10])
+    (folder / "expired").write_text("first second")
+    np.testing.assert_array_equal(band.read(bottom), stored[1100:1150])
+    assert any(place.endswith("?third") for place in asked)
+    (folder / "expired").write_text("first second third")
+    with pytest.raises(LandslideError, match=r"B04\.tif: (band 1 )?cannot be read") as refused:
+        monkeypatch.setitem(sys.modules, "planetary_computer", SimpleNamespace(sign_url=lambda a: f"{a}?first"))
+        band.read(Window(600, 0, 50, 1200))
+    assert "?" not in str(refused.value).partition(": ")[0]

@@ -20,6 +20,7 @@ from tf_landslide.cli import (
     map,
     models,
     page,
+    patches,
     predict,
     search,
     serve,
@@ -30,7 +31,23 @@ from tf_landslide.cli.completion import SHELLS, PrintCompletion
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 
-COMMANDS = (synth, download, inspect, train, evaluate, convert, predict, map, search, export, serve, page, models, demo)
+COMMANDS = (
+    synth,
+    download,
+    inspect,
+    train,
+    evaluate,
+    convert,
+    predict,
+    map,
+    search,
+    patches,
+    export,
+    serve,
+    page,
+    models,
+    demo,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
+from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 from tf_landslide.jobs.map_options import MapOptions
 
@@ -26,9 +28,11 @@ def add(commands: Commands) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     """What the map's polygons are, and what is said with them."""
-    parser.add_argument("--min-area", type=float, default=500.0, metavar="M2", help="of a polygon (default 500)")
     parser.add_argument(
-        "--fill-holes", type=float, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
+        "--min-area", type=number_from_0, default=500.0, metavar="M2", help="of a polygon (default 500)"
+    )
+    parser.add_argument(
+        "--fill-holes", type=number_from_0, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
     parser.add_argument(
@@ -37,8 +41,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="field names of the polygons: plain, ems (Copernicus EMS) or coolr (NASA COOLR); default plain",
     )
-    parser.add_argument("--event-from", metavar="DATE", help="kept with every polygon")
-    parser.add_argument("--event-to", metavar="DATE", help="kept with every polygon")
+    parser.add_argument("--event-from", type=day, metavar="DATE", help="kept with every polygon")
+    parser.add_argument("--event-to", type=day, metavar="DATE", help="kept with every polygon")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -49,71 +53,27 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="rasters, NAME=FILE for a band each, a .SAFE folder, or a manifest (YAML, JSON)",
     )
     parser.set_defaults(anywhere="scene")
-    group = parser.add_argument_group("what the scene is")
-    group.add_argument(
-        "--dem",
-        action="append",
-        default=[],
-        metavar="DEM.tif",
-        help="terrain model in metres, in its own grid; gives slope too (several tiles: --dem again)",
-    )
-    group.add_argument("--layout", metavar="LAYOUT.yaml", help="says what the bands of the scene are")
-    group.add_argument(
-        "--bands",
-        type=_bands,
-        metavar="NAME=N,…",
-        help="bands of the first file (default: by their descriptions, or by file names like post_B04.tif)",
-    )
-    group.add_argument(
-        "--scale", type=float, metavar="S", help="physical = stored x S (default: the file's own, else 0.0001)"
-    )
-    group.add_argument("--offset", type=float, metavar="O", help="… + O (default: the file's own, else 0)")
-    group.add_argument(
-        "--nodata",
-        type=_number_or_none,
-        default=0.0,
-        metavar="V",
-        help="stored value, besides the file's own (default 0)",
-    )
-    group.add_argument(
-        "--clouds",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="leave out what the scene's own cloud mask marks (default: yes)",
-    )
-    group.add_argument(
-        "--allow-host", action="append", default=[], metavar="HOST", help="that a manifest's addresses may ask"
-    )
-    group.add_argument(
-        "--allow-outside", action="store_true", help="a manifest may name files outside of its own folder"
-    )
+    add_inputs(parser)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     """Who predicts, where it is not this process."""
     group = parser.add_argument_group("workers (extra: scale)").add_mutually_exclusive_group()
     group.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine that predict")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, tcp://HOST:8786, whose workers predict")
+    group.add_argument(
+        "--scheduler", type=_address, metavar="ADDRESS", help="of Dask, tcp://HOST:8786, whose workers predict"
+    )
 
 
 def run(a: Arguments) -> None:
     with extra("map"):
-        from tf_landslide.scenes.inputs import Inputs, open_inputs  # rasterio
+        from tf_landslide.scenes.inputs import open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
+    if a.event_from and a.event_to and a.event_from > a.event_to:
+        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
     predictor = load_predictor(a.model)
-    inputs = Inputs(
-        scene=tuple(a.scene),
-        dem=tuple(map(Path, a.dem)),
-        layout=Path(a.layout) if a.layout else None,
-        bands=a.bands,
-        scale=a.scale,
-        offset=a.offset,
-        nodata=a.nodata,
-        clouds=a.clouds,
-        hosts=tuple(a.allow_host),
-        outside=a.allow_outside,
-    )
+    inputs = inputs_of(a, a.scene)
     with heard() as told:
         scene = open_inputs(inputs, predictor.card.channel_recipe)
     from tf_landslide.jobs.map import map_scene  # rasterio, GeoPandas
@@ -130,8 +90,8 @@ def run(a: Arguments) -> None:
         schema=a.schema,
         model=a.model,
         warnings=tuple(told),
-        event_date_from=a.event_from,
-        event_date_to=a.event_to,
+        event_date_from=a.event_from and a.event_from.isoformat(),
+        event_date_to=a.event_to and a.event_to.isoformat(),
     )
     workers = Workers(a.model, a.workers, a.scheduler) if a.workers or a.scheduler else None
     summary = map_scene(scene, predictor, Path(a.out), options, workers)
@@ -145,19 +105,13 @@ def run(a: Arguments) -> None:
         print(f"note: {warning}")
 
 
-def _bands(text: str) -> dict[str, int]:
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
     return int(text)
 
 
-def _number_or_none(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
+def _address(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the address of a scheduler, tcp://HOST:8786")
+    return text

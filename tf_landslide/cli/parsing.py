@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
+from datetime import date
 from typing import Any, NoReturn
 
 Arguments = argparse.Namespace
@@ -32,3 +34,36 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     parser.set_defaults(run=run, hint=hint)
     return parser
+
+
+def day(text: str) -> date:
+    """A day of the calendar, as an argument."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a day like 2018-09-06, got {text!r}") from None
+
+
+def number(text: str) -> float:
+    """A finite number, as an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
+
+
+def number_above_0(text: str) -> float:
+    """A finite number greater than 0, as an argument."""
+    if (value := number(text)) <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number greater than 0, got {text!r}")
+    return value
+
+
+def number_from_0(text: str) -> float:
+    """A finite number of 0 or more, as an argument."""
+    if (value := number(text)) < 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return value

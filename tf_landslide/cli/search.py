@@ -6,7 +6,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.extras import extra
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "bbox",
         type=_bbox,
         metavar="WEST,SOUTH,EAST,NORTH",
-        help="area in degrees (one that begins with a minus: behind --)",
+        help="area in degrees; over 180 its east is negative (one that begins with a minus: behind --)",
     )
     parser.add_argument("days", type=_days, metavar="DAY/DAY", help="first and last day, 2018-09-01/2018-10-15")
     parser.add_argument("--out", required=True, metavar="FILE.yaml", help="the manifest")
@@ -27,9 +27,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--level", choices=("1C", "2A"), default="2A", help="of the products (default 2A; cdse has both)"
     )
-    parser.add_argument("--max-cloud", type=float, default=30.0, metavar="PERCENT", help="of a scene (default 30)")
     parser.add_argument(
-        "--event", type=_day, metavar="DAY", help="write the best scene before it and the best one after"
+        "--max-cloud", type=number_from_0, default=30.0, metavar="PERCENT", help="of a scene (default 30)"
+    )
+    parser.add_argument(
+        "--event", type=day, metavar="DAY", help="write the best scene before it and the best one after"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="a manifest for each tile of that day which the area needs, FILE_TILE.yaml"
     )
     parser.add_argument("--url", metavar="URL", help="of a STAC API, in place of the catalogue's own")
     parser.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="that addresses may name")
@@ -42,7 +47,7 @@ def run(a: Arguments) -> None:
     with extra("map"):
         from tf_landslide.jobs.search import Search, search  # rasterio, pystac-client
 
-    wanted = Search(a.bbox, a.days, a.catalogue, a.level, a.max_cloud, a.event, a.url, tuple(a.allow_host))
+    wanted = Search(a.bbox, a.days, a.catalogue, a.level, a.max_cloud, a.event, a.url, tuple(a.allow_host), a.all)
     told = search(wanted, Path(a.out))
     if a.json:
         print_json(told)
@@ -63,11 +68,4 @@ def _bbox(text: str) -> tuple[float, ...]:
 
 def _days(text: str) -> tuple[date, date]:
     first, _, last = text.partition("/")
-    return _day(first), _day(last or first)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a day like 2018-09-06, got {text!r}") from None
+    return day(first), day(last or first)

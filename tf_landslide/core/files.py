@@ -122,6 +122,24 @@ def require_space(folder: str | Path, nbytes: int, what: str) -> None:
         )
 
 
+def require_writable(folder: str | Path) -> None:
+    """Refuse a folder that could not be written to or made, before any work.
+
+    Raises:
+        LandslideError: it, or the nearest folder above it that exists, is not to be written to, or is a file.
+    """
+    path = Path(folder).resolve()
+    there = next(path for path in (path, *path.parents) if path.exists())
+    if not there.is_dir():
+        raise LandslideError(f"{folder}: {there} is a file; name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        which = "it" if there == path else f"{there}, where it would be made,"
+        raise LandslideError(
+            f"{folder}: cannot be written to: {which} is not writable for user {os.geteuid()}; name another folder, or "
+            f"have its owner allow it (chmod)"
+        )
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with replacing(path) as partial:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import require_writable
 
 _MESSAGE_BYTES = 1000
 
@@ -23,8 +24,9 @@ def locked(folder: str | Path) -> Iterator[None]:
     file says who does. Where nothing can be written beside the folder, or its file system has no locks, there is none.
 
     Raises:
-        LandslideError: another process holds it; it is named.
+        LandslideError: another process holds it; it is named. Or the folder is not to be written to.
     """
+    require_writable(folder)
     path = Path(folder).resolve()  # one lock, whatever the folder is called
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,13 @@ def locked(folder: str | Path) -> Iterator[None]:
 def _taken(file: Path, name: str) -> int | None:
     """An open descriptor that holds the lock, or None where the file system has no locks."""
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except PermissionError:
+            raise LandslideError(
+                f"{name}: is locked by another user ({file}); name another folder, or remove that file if nobody "
+                "writes to the folder any more"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

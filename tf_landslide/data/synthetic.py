@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -24,14 +23,13 @@ from tf_landslide.core.files import beside, sweep, telling_a_full_disk
 from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import progress
 from tf_landslide.data.folders import SPLITS
-from tf_landslide.data.hdf5 import IMAGE_KEY, MASK_KEY
+from tf_landslide.data.writing import write_patch
 
 SYNTHETIC_MARK = "SYNTHETIC.txt"  # a file in its folder, by which the sample landscape is told from real data
 
 PATCH = 128
 PIXEL_SIZE = 10.0
 SCENE = 4 * PATCH  # a scene is one terrain; all its patches go to one split
-_SPLIT_FOLDERS = {"train": "TrainData", "valid": "ValidData", "test": "TestData"}
 
 # Top-of-atmosphere digital numbers (reflectance x 10,000), bands B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 B11 B12: what the air
 # adds, and what each ground adds to it under average sun.
@@ -260,9 +258,7 @@ def write_sample(
 def _write_patches(folder: Path, sizes: dict[str, int], seed: int) -> None:
     steps = progress(_numbered_patches(sizes, seed), total=sum(sizes.values()), label="sample landscape")
     for split, number, stored, mask in steps:
-        of_split = folder / _SPLIT_FOLDERS[split]
-        _write_h5(of_split / "img" / f"image_{number}.h5", IMAGE_KEY, stored)
-        _write_h5(of_split / "mask" / f"mask_{number}.h5", MASK_KEY, mask)
+        write_patch(folder, split, number, stored, mask)
     (folder / SYNTHETIC_MARK).write_text(
         f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
     )
@@ -278,9 +274,3 @@ def _numbered_patches(sizes: dict[str, int], seed: int):
                 yield split, number, stored, mask
                 if number == sizes[split]:
                     break
-
-
-def _write_h5(path: Path, key: str, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file.create_dataset(key, data=values)

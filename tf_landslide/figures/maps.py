@@ -75,8 +75,8 @@ def overview(path: Path, sheet: Sheet) -> None:
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    _scale_bar(left, columns, rows, width)
-    _north(left, sheet.north)
+    scale_bar(left, columns, rows, width)
+    north_arrow(left, sheet.north)
     figure.suptitle(sheet.title, fontsize=13, parse_math=False)  # a file's name may hold dollars
     figure.supxlabel("\n".join(sheet.notes), fontsize=8.5, parse_math=False)
     save(figure, path)
@@ -88,7 +88,7 @@ def round_length(metres: float) -> float:
     return float(power * max(step for step in (1, 2, 5) if step * power <= metres * (1 + 1e-9)))
 
 
-def _scale_bar(axis: Axes, columns: int, rows: int, width: float) -> None:
+def scale_bar(axis: Axes, columns: int, rows: int, width: float) -> None:
     """A bar of a round length, about a fifth of the map."""
     metres = round_length(columns * width / 4)
     x, y, length = 0.04 * columns, 0.955 * rows, metres / width
@@ -99,7 +99,7 @@ def _scale_bar(axis: Axes, columns: int, rows: int, width: float) -> None:
     )
 
 
-def _north(axis: Axes, north: float) -> None:
+def north_arrow(axis: Axes, north: float) -> None:
     """An arrow in the upper right corner."""
     turn = np.radians(north)
     tip = 0.95 + 0.035 * np.sin(turn), 0.90 + 0.05 * np.cos(turn)

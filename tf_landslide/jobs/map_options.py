@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tf_landslide.core.errors import LandslideError
+
 
 @dataclass(frozen=True)
 class MapOptions:
@@ -35,3 +37,16 @@ class MapOptions:
     model: str | None = None
     warnings: tuple[str, ...] = ()
     whole_paths: bool = True
+
+
+def named_bands(text: str) -> dict[str, int]:
+    """``NAME=N,…`` as a mapping. Raises ``LandslideError`` for anything else."""
+    found: dict[str, int] = {}
+    for part in filter(str.strip, text.split(",")):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if not name or not number.isdecimal() or not 1 <= int(number[:9]) <= 65535:
+            raise LandslideError(f"expected bands as NAME=N,…, e.g. red=3,green=2,blue=1, got {text[:200]!r}")
+        if name.lower() in found:
+            raise LandslideError(f"band {name.lower()!r} is given twice in {text[:200]!r}")
+        found[name.lower()] = int(number)
+    return found

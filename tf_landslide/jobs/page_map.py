@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.map import map_scene
-from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.jobs.map_options import MapOptions, named_bands
 from tf_landslide.page.scenes import SceneRequest
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.stack import open_scene
@@ -26,12 +25,3 @@ def map_request(request: SceneRequest, predictor: Predictor, out: Path) -> dict[
         whole_paths=False,  # where an upload lies here is nobody's business
     )
     return map_scene(scene, predictor, out, options)
-
-
-def named_bands(text: str) -> dict[str, int]:
-    """``NAME=N,…`` as a mapping. Raises ``LandslideError`` for anything else."""
-    try:
-        pairs = [part.split("=") for part in text.split(",") if part.strip()]
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError:
-        raise LandslideError(f"expected bands as NAME=N,…, e.g. red=3,green=2,blue=1, got {text!r}") from None

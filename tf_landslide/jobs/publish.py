@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import shapely
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
@@ -25,8 +24,9 @@ from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.attributes import Found, describe
 from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.lacking import what_lacks
 from tf_landslide.scenes.layers import layers_of
-from tf_landslide.scenes.polygons import grid_north
+from tf_landslide.scenes.polygons import grid_north, outlines
 from tf_landslide.scenes.preview import Preview, preview
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
@@ -85,6 +85,10 @@ def publish(
             "truncated": sum(row.truncated for row in found.attributes),
         }
         summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
+        if valid == 0:
+            needed = [band.name for band in predictor.card.channel_recipe.bands]
+            lacks = what_lacks(scene, needed, options.whole_paths)
+            summary["warnings"].append(f"No pixel has all bands that the model needs: {lacks}.")
         with timed(seconds, "pictures"):
             shown = preview(scene, *rasters)
             overview(out / OVERVIEW, _sheet(shown, found, summary))
@@ -197,8 +201,6 @@ def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
         told.append("The model was trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
     if card.layout.caveat:
         told.append(card.layout.caveat)
-    if summary["valid_share"] == 0:
-        told.append("No pixel has all bands that the model needs: nothing could be told.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told
@@ -229,13 +231,6 @@ def _crs(text: str) -> str:
 
 def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
     grid: Grid = shown.grid
-    t = ~grid.transform
-    outlines = [
-        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
-        for geometry in found.geometries[:_OUTLINED]
-        for part in shapely.get_parts(geometry)
-        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
-    ]
     height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
     middle = grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2)
     facts = [f"{name} {value}" for name, value in _facts(summary)]
@@ -243,7 +238,7 @@ def _sheet(shown: Preview, found: Found, summary: dict[str, Any]) -> Sheet:
         picture=shown.picture,
         valid=shown.valid,
         probability=shown.probability,
-        outlines=outlines,
+        outlines=outlines(found.geometries[:_OUTLINED], grid),
         pixel_size=(float(height[0]), float(width[0])),
         north=-grid_north(grid, *middle),
         title=_title(summary),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ import requests
 import shapely
 import yaml
 from pystac.errors import STACError, STACTypeError
-from pystac_client import Client
+from pystac_client import Client, ItemSearch
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 
@@ -39,6 +39,7 @@ _NO_CATALOGUE = (  # what pystac-client raises at an answer that is none
     TypeError,
     AttributeError,
 )
+_ALL = 0.995  # of an area; what lacks then lies between outlines that are drawn roughly
 TIMEOUT = 60.0  # seconds without an answer
 
 
@@ -47,7 +48,7 @@ class Search:
     """What is looked for.
 
     Attributes:
-        bbox: west, south, east, north in degrees.
+        bbox: west, south, east, north in degrees; an area over 180 degrees has its east in the west.
         days: first and last day.
         catalogue: its name.
         level: ``1C`` or ``2A``.
@@ -55,6 +56,7 @@ class Search:
         event: a day; the best scene before it and the best one from it on are both wanted.
         url: of the API, in place of the catalogue's own.
         hosts: that addresses may name besides the known ones.
+        every_tile: one manifest for each tile of the best scene's day that the area needs.
     """
 
     bbox: tuple[float, float, float, float]
@@ -65,17 +67,33 @@ class Search:
     event: date | None = None
     url: str | None = None
     hosts: tuple[str, ...] = ()
+    every_tile: bool = False
     area: shapely.Polygon = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         west, south, east, north = self.bbox
-        if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        over = east < west  # 180 degrees
+        width = east - west + 360 * over
+        if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90 and width > 0):
             raise LandslideError(f"{west:g},{south:g},{east:g},{north:g}: expected WEST,SOUTH,EAST,NORTH in degrees")
+        if over and width > 180:
+            raise LandslideError(
+                f"{west:g},{south:g},{east:g},{north:g}: expected WEST,SOUTH,EAST,NORTH in degrees; from west to east "
+                f"that is {width:g} degrees over the line of 180"
+            )
         if self.days[0] > self.days[1]:
             raise LandslideError(f"{self.days[0]}/{self.days[1]}: the first day comes after the last")
         if self.event and not self.days[0] <= self.event <= self.days[1]:
             raise LandslideError(f"--event {self.event}: lies outside of {self.days[0]}/{self.days[1]}")
-        object.__setattr__(self, "area", shapely.box(*self.bbox))
+        object.__setattr__(self, "area", shapely.box(west, south, west + width, north))
+
+    def boxes(self, margin: float = 0.0) -> list[tuple[float, float, float, float]]:
+        """The area as a search takes it, with a margin in degrees: one box, or two that meet at 180 degrees."""
+        west, south, east, north = self.bbox
+        west, south, east, north = west - margin, max(south - margin, -90), east + margin, min(north + margin, 90)
+        if self.bbox[0] < self.bbox[2]:
+            return [(max(west, -180), south, min(east, 180), north)]
+        return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -83,7 +101,8 @@ class Search:
 
 
 def search(wanted: Search, out: Path) -> list[dict[str, Any]]:
-    """Write a manifest of the best scene; with an event two, ``…_before`` and ``…_after``.
+    """Write a manifest of the best scene; with an event two, ``…_before`` and ``…_after``; of every tile that the area
+    needs on its day, ``…_T54TWN``, if that is wanted.
 
     Best is what covers most of the area, then what has fewest clouds, then what is nearest to the event.
 
@@ -102,20 +121,14 @@ def search(wanted: Search, out: Path) -> list[dict[str, Any]]:
     told = []
     terrain = _terrain(wanted)
     for path, days in _parts(wanted, out):
-        scene = _best(_scenes(wanted, catalogue, days), wanted, days)
-        values = manifest_of(scene, terrain, lambda place: _metadata(place, wanted.allowed), wanted.allowed)
-        if wanted.event and days[0] >= wanted.event:
-            values |= {"event_from": wanted.event.isoformat(), "event_to": scene.date}
-        write_text(path, yaml.safe_dump(values, sort_keys=False))
-        told.append(
-            {
-                "manifest": str(path),
-                "id": scene.id,
-                "date": scene.date,
-                "clouds": scene.clouds,
-                "covered": scene.covered,
-            }
-        )
+        for scene in _chosen(_scenes(wanted, catalogue, days), wanted, days):
+            values = manifest_of(scene, terrain, lambda place: _metadata(place, wanted.allowed), wanted.allowed)
+            if wanted.event and days[0] >= wanted.event:
+                values |= {"event_from": wanted.event.isoformat(), "event_to": scene.date}
+            own = path.with_stem(f"{path.stem}_{scene.tile}") if wanted.every_tile else path
+            write_text(own, yaml.safe_dump(values, sort_keys=False))
+            named = {"id": scene.id, "date": scene.date, "clouds": scene.clouds, "covered": scene.covered}
+            told.append({"manifest": str(own)} | named)
     return told
 
 
@@ -132,16 +145,27 @@ def _parts(wanted: Search, out: Path) -> Iterator[tuple[Path, tuple[date, date]]
 def _scenes(wanted: Search, catalogue: Catalogue, days: tuple[date, date]) -> list[Found]:
     url, collection = wanted.url or catalogue.url, catalogue.collections[wanted.level]
     with _told(url):
-        asked = Client.open(url, timeout=TIMEOUT).search(
-            collections=[collection], bbox=wanted.bbox, datetime=f"{days[0]}/{days[1]}", max_items=MOST_ITEMS
+        client = Client.open(url, timeout=TIMEOUT)
+        items = _each_once(
+            client.search(collections=[collection], bbox=box, datetime=f"{days[0]}/{days[1]}", max_items=MOST_ITEMS)
+            for box in wanted.boxes()
         )
-        items = list(asked.items_as_dicts())
-    if len(items) == MOST_ITEMS:
+    if len(items) >= MOST_ITEMS:
         warn(f"{url}: gave the first {MOST_ITEMS} scenes; fewer days or a smaller area see all")
     return [found(item, wanted.level, wanted.area) for item in items]
 
 
-def _best(scenes: list[Found], wanted: Search, days: tuple[date, date]) -> Found:
+def _each_once(searches: Iterable[ItemSearch]) -> list[dict[str, Any]]:
+    """The items of some searches in the order of their ids."""
+    items = {str(item.get("id")): item for asked in searches for item in asked.items_as_dicts()}
+    return [items[name] for name in sorted(items)]
+
+
+def _chosen(scenes: list[Found], wanted: Search, days: tuple[date, date]) -> list[Found]:
+    """The best scene; where every tile is wanted, also those of its day that the area needs besides it.
+
+    Warns where the area needs more than is chosen.
+    """
     clear = [scene for scene in scenes if scene.clouds <= wanted.max_cloud and scene.covered > 0]
     if not clear:
         least = min((scene.clouds for scene in scenes), default=None)
@@ -157,26 +181,48 @@ def _best(scenes: list[Found], wanted: Search, days: tuple[date, date]) -> Found
         return -round(scene.covered, 2), scene.clouds, away, scene.id
 
     best = min(clear, key=worth)
-    if best.covered < 0.995:
-        warn(f"{best.id}: covers {best.covered:.0%} of the area; search the rest by itself")
-    return best
+    others = _beside(best, sorted(clear, key=worth), wanted.area)
+    chosen = [best, *others] if wanted.every_tile else [best]
+    covered = shapely.union_all([scene.part for scene in chosen]).area / wanted.area.area
+    if covered < _ALL:
+        told = f"{best.id}: covers {best.covered:.0%} of the area"
+        if wanted.every_tile:
+            told = f"the {len(chosen)} tiles of {best.date} cover {covered:.0%} of the area; search the rest by itself"
+        elif others:
+            tiles = ", ".join(scene.tile for scene in others)
+            told += f"; of the same day there are {tiles}: --all writes a manifest for each, map each by itself"
+        else:
+            told += "; search the rest by itself"
+        warn(told)
+    return chosen
+
+
+def _beside(best: Found, scenes: list[Found], area: shapely.Polygon) -> list[Found]:
+    """Of the best scene's day, the other tiles that the area needs, those first that add most."""
+    left, rest, chosen = area.difference(best.part), [one for one in scenes if one.date == best.date], []
+    while rest and left.area > (1 - _ALL) * area.area:
+        most = max(rest, key=lambda scene: scene.part.intersection(left).area)
+        if most.part.intersection(left).area < (1 - _ALL) * area.area:
+            break
+        chosen.append(most)
+        left = left.difference(most.part)
+        rest = [scene for scene in rest if scene.tile not in (most.tile, best.tile)]
+    return chosen
 
 
 def _terrain(wanted: Search) -> list[str]:
-    """Addresses of the tiles of Copernicus' terrain model under the area, from the west and north on."""
+    """Addresses of the tiles of Copernicus' terrain model under the area, by their names."""
     own = CATALOGUES[wanted.catalogue]
     catalogue = own if own.terrain else CATALOGUES[TERRAIN_CATALOGUE]
     url = wanted.url or catalogue.url
     margin = 0.01  # degrees, so that slope is known to the edge
-    west, south, east, north = wanted.bbox
     with _told(url):
-        asked = Client.open(url, timeout=TIMEOUT).search(
-            collections=[str(catalogue.terrain)],
-            bbox=(max(west - margin, -180), max(south - margin, -90), min(east + margin, 180), min(north + margin, 90)),
-            max_items=MOST_TILES,
+        client = Client.open(url, timeout=TIMEOUT)
+        items = _each_once(
+            client.search(collections=[str(catalogue.terrain)], bbox=box, max_items=MOST_TILES)
+            for box in wanted.boxes(margin)
         )
-        items = sorted(asked.items_as_dicts(), key=lambda item: str(item.get("id")))
-    if len(items) == MOST_TILES:
+    if len(items) >= MOST_TILES:
         raise LandslideError("the area needs a hundred tiles of the terrain model or more; search it in parts")
     if not items:
         warn(f"{url}: has no terrain model there; name one with map --dem")

@@ -10,6 +10,7 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
+from tf_landslide.bands.terrain import between_axes
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.layers import Layer
 from tf_landslide.scenes.polygons import (
@@ -144,7 +145,7 @@ def _attributes(
         length_m=round(shape.length, 1),
         width_m=round(shape.width, 1),
         orientation_deg=round(shape.orientation, 1),
-        off_aspect_deg=None if aspect is None else round(between_axes(shape.orientation, aspect), 1),
+        off_aspect_deg=None if aspect is None else round(float(between_axes(shape.orientation, aspect)), 1),
         compactness=round(shape.compactness, 3),
         truncated=cut,
         confidence="high" if mean >= 0.8 else "medium" if mean >= 0.6 else "low",
@@ -159,9 +160,3 @@ def _aspect(shape: Shape, of_layers: Mapping[str, Statistic], grid: Grid) -> flo
         return None
     centre = shape.geometry.centroid
     return (math.degrees(math.atan2(east.mean, north.mean)) + grid_north(grid, centre.x, centre.y)) % 360
-
-
-def between_axes(a: float, b: float) -> float:
-    """The angle between two directions whose sense does not matter, 0..90 degrees."""
-    apart = abs(a - b) % 180
-    return min(apart, 180 - apart)

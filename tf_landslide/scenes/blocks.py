@@ -20,6 +20,8 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.models import STRIDE
 from tf_landslide.scenes.grid import Window
 
+LARGEST = 8192  # pixels along a window: more is a mistake, and its channels would not fit into memory
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -150,15 +152,14 @@ def tiling(shape: tuple[int, int], window: int = 512, overlap: int = 128, drop: 
     Raises:
         LandslideError: sizes that cannot be.
     """
-    if window % STRIDE or window < STRIDE:
-        raise LandslideError(f"the window must be a multiple of {STRIDE} pixels, got {window}")
-    if not 2 * drop < overlap <= window // 2:
+    if window % STRIDE or not STRIDE <= window <= LARGEST:
+        raise LandslideError(f"the window must be a multiple of {STRIDE} pixels up to {LARGEST:,}, got {window:,}")
+    if not 0 < overlap <= window // 2:
+        raise LandslideError(f"the overlap must be 1 to {window // 2} pixels, half the window, got {overlap}")
+    if not 0 <= 2 * drop < overlap:
         raise LandslideError(
-            f"the overlap must be more than twice what is dropped ({drop}) and at most half the window ({window}), "
-            f"got {overlap}"
+            f"what is dropped must be 0 or more and less than half the overlap ({overlap}), got {drop}"
         )
-    if drop < 0 or per_side < 1 or min(shape) < 1:
-        raise LandslideError(
-            f"a scene of {shape} cannot be cut with drop {drop} into blocks of {per_side} windows a side"
-        )
+    if per_side < 1 or min(shape) < 1:
+        raise LandslideError(f"a scene of {shape} cannot be cut into blocks of {per_side} windows a side")
     return Tiling(Axis(shape[0], window, overlap, drop), Axis(shape[1], window, overlap, drop), per_side)

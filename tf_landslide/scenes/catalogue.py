@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
+import shapely.affinity
 from shapely.geometry import shape
 
 from tf_landslide.core.errors import LandslideError
@@ -81,6 +83,7 @@ class Found:
         date: of the image, ``2018-09-19``.
         clouds: its share of clouds, in percent.
         covered: the share of the area that was asked for which it covers.
+        part: of the area, which it covers.
     """
 
     item: Mapping[str, Any]
@@ -89,24 +92,48 @@ class Found:
     date: str
     clouds: float
     covered: float
+    part: shapely.Geometry
+
+    @property
+    def tile(self) -> str:
+        """Of the grid of Sentinel-2's products, ``T54TWN``; the product's id where nobody names it."""
+        properties, named = self.item["properties"], sentinel2.parsed_name(self.id)
+        stated = str(properties.get("grid:code") or properties.get("s2:mgrs_tile") or "").removeprefix("MGRS-")
+        if named:
+            return f"T{named['tile']}"
+        return f"T{stated}" if re.fullmatch(r"\d{1,2}[A-Z]{3}", stated) else re.sub(r"\W", "_", self.id)
 
 
 def found(item: Any, level: str, area: shapely.Polygon) -> Found:
-    """A scene by its STAC item. Raises ``LandslideError`` for an item that lacks what every scene has."""
+    """A scene by its STAC item, and what it covers of an area, which may go on beyond 180 degrees east.
+
+    Raises:
+        LandslideError: an item that lacks what every scene has.
+    """
     name = str(item.get("id", ""))[:200] if isinstance(item, Mapping) else ""
     try:
         properties = item["properties"]
-        clouds, covered = (
-            float(properties["eo:cloud_cover"]),
-            shape(item["geometry"]).intersection(area).area / area.area,
-        )
+        clouds = float(properties["eo:cloud_cover"])
+        part = _around_the_earth(shape(item["geometry"])).intersection(area)
         date = re.fullmatch(r"(\d{4}-\d\d-\d\d)T.*", properties["datetime"])
         if not (date and isinstance(item["assets"], Mapping) and math.isfinite(clouds)):
             raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError):
         raise LandslideError(f"item {name!r} of the catalogue lacks date, clouds, outline or assets") from None
     product = str(properties.get("s2:product_uri") or name)[:200].removesuffix(".SAFE")
-    return Found(item, level, product, date[1], clouds, round(covered, 3))
+    return Found(item, level, product, date[1], clouds, round(part.area / area.area, 3), part)
+
+
+def _around_the_earth(outline: shapely.Geometry) -> shapely.Geometry:
+    """An outline, and again a turn further east and west; one that jumps from 180 to -180 is drawn over the line."""
+    whole = [
+        shapely.transform(part, lambda xy: np.where([[True, False]], np.where(xy < 0, xy + 360, xy), xy))
+        if part.bounds[2] - part.bounds[0] > 180
+        else part
+        for part in shapely.get_parts(outline)
+    ]
+    turns = [shapely.affinity.translate(part, turn) for part in whole for turn in (-360, 0, 360)]
+    return shapely.union_all(turns)
 
 
 def manifest_of(scene: Found, terrain: list[str], metadata: Metadata, hosts: frozenset[str] = HOSTS) -> dict[str, Any]:

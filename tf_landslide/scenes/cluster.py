@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from tf_landslide.scenes.scene import Scene
 
 EACH = 2  # blocks handed out for every thread of a worker: one is computed, the next one waits there
 PATIENCE = 60  # seconds for a scheduler to answer, and for its first worker
+TOLD_AFTER, GIVEN_UP_AFTER = 30, 600  # seconds without any worker in the midst of a map
+_LOOK = 1.0  # second between two looks at whether workers are there, while none answers
 
 _LOADING = threading.Lock()  # of the model, once, where a worker has several threads
 
@@ -96,7 +99,9 @@ def _answers(client: Client, job: Job, blocks: Sequence[Block], under_way: dict[
 
     try:
         hand_out()
-        for future in answered:
+        while under_way:
+            _wait(client, answered)
+            future = next(answered)
             block = next(block for block, other in under_way.items() if other.key == future.key)
             with named(block):
                 worker, content = _result(future)
@@ -108,6 +113,32 @@ def _answers(client: Client, job: Job, blocks: Sequence[Block], under_way: dict[
         raise LandslideError(
             f"the scheduler is lost ({first_line(error)}); the same command goes on where it stopped"
         ) from None
+
+
+def _wait(client: Client, answered: as_completed) -> None:
+    """Return when an answer is there.
+
+    Raises:
+        LandslideError: there have been no workers for ``GIVEN_UP_AFTER`` seconds; after ``TOLD_AFTER`` it is said.
+    """
+    looked = left = time.monotonic()
+    told = False
+    while not answered.has_ready():
+        time.sleep(0.01)
+        now = time.monotonic()
+        if now - looked < _LOOK:
+            continue
+        looked = now
+        if client.nthreads():
+            left, told = now, False
+        elif now - left >= GIVEN_UP_AFTER:
+            raise LandslideError(
+                f"all workers are lost, and for {GIVEN_UP_AFTER} seconds none has come; start some: the same command "
+                "goes on where it stopped"
+            )
+        elif now - left >= TOLD_AFTER and not told:
+            warn(f"all workers are lost; waiting up to {GIVEN_UP_AFTER} seconds for new ones")
+            told = True
 
 
 def _result(future: Future) -> tuple[Identity, bytes]:
@@ -155,13 +186,19 @@ def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
 def _local(number: int) -> LocalCluster:
     """Worker processes on this machine, which share its cores."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // number))
-    return LocalCluster(
-        n_workers=number,
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
-        memory_limit=0,  # Dask would end workers for what TensorFlow needs
-        env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    try:
+        return LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",  # None is port 8787 of every address, with a warning where it is taken
+            memory_limit=0,  # Dask would end workers for what TensorFlow needs
+            env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise LandslideError(
+            f"{number} workers cannot be started on this machine ({first_line(error)}); try fewer, or leave --workers "
+            "out (a script of your own needs if __name__ == '__main__')"
+        ) from None
 
 
 # --- in the worker's process

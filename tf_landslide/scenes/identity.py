@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tf_landslide.predict.predictor import Predictor
 
 _PACKAGES = {"tensorflow": ("tensorflow", "keras"), "openvino": ("openvino",)}
 _READING = ("numpy", "rasterio", "pyproj")
+_CODE = ("bands", "predict", "scenes")  # what a block's bytes are made by; the version alone stays while it is changed
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
@@ -46,8 +49,18 @@ class Identity:
 def identity_of(predictor: Predictor) -> Identity:
     """Of this process with a predictor."""
     packages = (*_READING, *_PACKAGES.get(predictor.runtime, ()))
-    versions = [f"tf-landslide {__version__}", *(f"{package} {version(package)}" for package in packages)]
+    own = f"tf-landslide {__version__} of code {code(Path(__file__).parents[1])}"
+    versions = [own, *(f"{package} {version(package)}" for package in packages)]
     return Identity(predictor.backend.fingerprint(), predictor.runtime, ", ".join(versions), cpu())
+
+
+@cache
+def code(package: Path) -> str:
+    """The start of a digest of the modules that make a block's bytes."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in _CODE for path in (package / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def cpu() -> str:

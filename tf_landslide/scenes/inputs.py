@@ -45,28 +45,33 @@ class Inputs:
     outside: bool = False
 
 
-def open_inputs(inputs: Inputs, recipe: ChannelRecipe) -> Scene:
-    """The scene that a user gives, with the bands that a model needs.
+def open_inputs(inputs: Inputs, recipe: ChannelRecipe | None) -> Scene:
+    """The scene that a user gives, with the bands that a model needs, or with all that it has.
 
     Warns where a surface reflectance is given to a model that learned the top of the atmosphere's.
+
+    Args:
+        inputs: as the user gives them.
+        recipe: of the model; None where there is none yet.
 
     Raises:
         LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``.
     """
-    needed = tuple(band.name for band in recipe.bands)
+    needed = None if recipe is None else tuple(band.name for band in recipe.bands)
+    learned = None if recipe is None else recipe.layout
     first = Path(inputs.scene[0])
     special = is_manifest(first) or is_product(first)
     if special or inputs.layout:
         _refuse_unused(inputs, special)
     if inputs.layout:
-        return _of_manifest(_manifest(inputs, inputs.layout), inputs, needed, recipe.layout, first)
+        return _of_manifest(_manifest(inputs, inputs.layout), inputs, needed, learned, first)
     if is_manifest(first):
-        return _of_manifest(_manifest(inputs, first), inputs, needed, recipe.layout)
+        return _of_manifest(_manifest(inputs, first), inputs, needed, learned)
     if is_product(first):
-        return _of_product(first, inputs, needed, recipe.layout)
+        return _of_product(first, inputs, needed, learned)
     return open_scene(
         inputs.scene,
-        needed,
+        needed or (),
         bands=inputs.bands,
         dem=inputs.dem,
         scale=inputs.scale,
@@ -91,14 +96,19 @@ def _manifest(inputs: Inputs, path: Path) -> Manifest:
 
 
 def _of_manifest(
-    manifest: Manifest, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout, stack: Path | None = None
+    manifest: Manifest,
+    inputs: Inputs,
+    needed: tuple[str, ...] | None,
+    learned: BandLayout | None,
+    stack: Path | None = None,
 ) -> Scene:
     default = None if stack is None else file(stack)
-    wanted = [name for name in manifest.bands if name in (*needed, *_ALSO)] or list(manifest.bands)
+    asked = () if needed is None else (*needed, *_ALSO)
+    wanted = [name for name in manifest.bands if name in asked] or list(manifest.bands)
     _warn_of_level(manifest.origin.level, learned, str(manifest.path))
     return assemble(
         {name: manifest.open(name, default) for name in wanted},
-        needed,
+        needed or (),
         str(manifest.path),
         dem=open_dem([file(path) for path in inputs.dem]) if inputs.dem else manifest.terrain(),
         clouds=manifest.clouds if inputs.clouds else None,
@@ -106,14 +116,14 @@ def _of_manifest(
     )
 
 
-def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: BandLayout) -> Scene:
+def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...] | None, learned: BandLayout | None) -> Scene:
     product = read_product(path)
-    also = [name for name in _ALSO if product.has(name)]
-    wanted = [name for name in dict.fromkeys((*needed, *also)) if name in CODES]
+    also = [name for name in (CODES if needed is None else _ALSO) if product.has(name)]
+    wanted = [name for name in dict.fromkeys((*(needed or ()), *also)) if name in CODES]
     _warn_of_level(product.level, learned, str(path))
     scene = assemble(
         {name: product.open(name) for name in wanted},
-        needed,
+        needed or (),
         str(path),
         dem=open_dem([file(path) for path in inputs.dem]),
         clouds=product.clouds if inputs.clouds else None,
@@ -124,8 +134,8 @@ def _of_product(path: Path, inputs: Inputs, needed: tuple[str, ...], learned: Ba
     return scene
 
 
-def _warn_of_level(level: str | None, learned: BandLayout, where: str) -> None:
-    if level == "2A" and learned.name in LEVEL_1C:
+def _warn_of_level(level: str | None, learned: BandLayout | None, where: str) -> None:
+    if level == "2A" and learned is not None and learned.name in LEVEL_1C:
         warn(
             f"{where}: is Level-2A (surface reflectance), the model learned Level-1C (top of the "
             "atmosphere); expect worse"

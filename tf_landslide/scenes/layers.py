@@ -9,7 +9,7 @@ import numpy as np
 import rasterio
 
 from tf_landslide.bands.recipes import INDICES, channel
-from tf_landslide.bands.terrain import gradient
+from tf_landslide.bands.terrain import downhill
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.scene import DEM, SLOPE, Scene
 
@@ -44,10 +44,7 @@ def _downhill(scene: Scene) -> dict[str, Layer]:
     def parts(window: Window) -> tuple[np.ndarray, np.ndarray]:
         around = window.padded(1)
         rows = np.arange(around.row, around.row + around.height)
-        east, south = gradient(scene.read(DEM, around), scene.grid.pixel_sizes(rows))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            unit = np.stack([-east, south]) / np.hypot(east, south)
-        inner = unit[:, 1:-1, 1:-1].astype(np.float32)
-        return inner[0], inner[1]
+        east, north = downhill(scene.read(DEM, around), scene.grid.pixel_sizes(rows))
+        return east[1:-1, 1:-1].astype(np.float32), north[1:-1, 1:-1].astype(np.float32)
 
     return {"downhill_east": lambda window: parts(window)[0], "downhill_north": lambda window: parts(window)[1]}

@@ -18,6 +18,7 @@ from tf_landslide.bands.layouts import Band, parse_band
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.scenes.clouds import Clouds, RasterClouds
+from tf_landslide.scenes.footprint import require_cover
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import TERRAIN_UNITS, Origin
@@ -108,6 +109,7 @@ class Manifest:
         band = RasterBand.open(
             source, _whole(self.cloudy.get("index", 1), f"{where}: index"), Band("class", unit="class")
         )
+        require_cover("the cloud mask", band, grid, str(self.path), "the rest is taken for clear")
         return RasterClouds(((band, tuple(float(value) for value in values)),), grid)
 
 
@@ -170,10 +172,12 @@ def _origin(values: Mapping[str, Any], path: Path) -> Origin:
     if baseline is not None and not re.fullmatch(r"\d\d\.\d\d", str(baseline)):
         raise LandslideError(f"{path}: baseline: expected it in quotes, like '05.09', found {str(baseline)[:20]!r}")
     name = values.get("id")
-    if name is not None and (not isinstance(name, str) or len(name) > 200):
-        raise LandslideError(f"{path}: id: expected the name of a product")
-    days = (_day(values.get(key), f"{path}: {key}") for key in ("date", "event_from", "event_to"))
-    return Origin((name,) if name else (), text, None if baseline is None else str(baseline), *days)
+    if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= 200):
+        raise LandslideError(f"{path}: id: expected the name of a product, at most 200 printable characters")
+    day, first, last = (_day(values.get(key), f"{path}: {key}") for key in ("date", "event_from", "event_to"))
+    if first and last and first > last:
+        raise LandslideError(f"{path}: event_from: {first} comes after event_to, {last}")
+    return Origin((name,) if name else (), text, None if baseline is None else str(baseline), day, first, last)
 
 
 def _day(value: Any, where: str) -> str | None:

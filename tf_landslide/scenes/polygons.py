@@ -107,6 +107,17 @@ def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
     )
 
 
+def outlines(geometries: Sequence[BaseGeometry], grid: Grid) -> list[np.ndarray]:
+    """Every ring of polygons as (n, 2) columns and rows of a grid, whose pixels' centres have whole numbers."""
+    t = ~grid.transform
+    return [
+        np.stack([t.a * x + t.c - 0.5, t.e * y + t.f - 0.5], axis=1)
+        for geometry in geometries
+        for part in shapely.get_parts(geometry)
+        for x, y in (np.asarray(ring.coords).T for ring in (part.exterior, *part.interiors))
+    ]
+
+
 def grid_north(grid: Grid, x: float, y: float) -> float:
     """Where the grid's north points at a place, degrees clockwise from true north (the meridian convergence)."""
     step = -grid.transform.e

@@ -21,6 +21,23 @@ _STRIP = 2**21  # pixels of the scene that are read at a time
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A scene, reduced.
+
+    Attributes:
+        factor: pixels of the scene along each side of one of the picture's.
+        grid: of the picture.
+        colours: (H, W, 3) uint8: natural colours, or what stands in for them, stretched.
+        valid: (H, W) bool: where there is a picture.
+    """
+
+    factor: int
+    grid: Grid
+    colours: np.ndarray
+    valid: np.ndarray
+
+
+@dataclass(frozen=True)
 class Preview:
     """A map, reduced.
 
@@ -51,21 +68,27 @@ def preview(scene: Scene, probability: Path, mask: Path, side: int = SIDE) -> Pr
         probability, mask: the map's rasters.
         side: pixels of the preview's longer side, at most.
     """
+    shown = picture(scene, side)
+    with rasterio.open(probability) as p, rasterio.open(mask) as m:
+        return Preview(
+            scene=scene.grid,
+            factor=shown.factor,
+            grid=shown.grid,
+            picture=shown.colours,
+            valid=shown.valid,
+            probability=reduced(lambda window: _within(p, window), shown.grid, shown.factor),
+            marked=reduced(lambda window: _within(m, window, NO_DATA), shown.grid, shown.factor),
+        )
+
+
+def picture(scene: Scene, side: int = SIDE) -> Picture:
+    """A scene as a picture of at most ``side`` pixels along its longer side. Holds a strip of the scene at a time."""
     factor = max(1, -(-max(scene.grid.shape) // side))
     rows, columns = (-(-size // factor) for size in scene.grid.shape)
     grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
     bands = [reduced(partial(scene.read, name), grid, factor) for name in _shown(scene)]
     channels = np.stack((bands * 3)[:3], axis=-1)
-    with rasterio.open(probability) as p, rasterio.open(mask) as m:
-        return Preview(
-            scene=scene.grid,
-            factor=factor,
-            grid=grid,
-            picture=stretched(channels),
-            valid=np.isfinite(channels).all(axis=-1),
-            probability=reduced(lambda window: _within(p, window), grid, factor),
-            marked=reduced(lambda window: _within(m, window, NO_DATA), grid, factor),
-        )
+    return Picture(factor, grid, stretched(channels), np.isfinite(channels).all(axis=-1))
 
 
 def _shown(scene: Scene) -> list[str]:

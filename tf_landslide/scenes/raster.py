@@ -21,6 +21,7 @@ from tf_landslide.scenes.source import Source, file
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
+LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
@@ -88,6 +89,11 @@ class RasterBand:
                     f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
                     f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"
                 )
+        if not (math.isfinite(band.scale) and band.scale and math.isfinite(band.offset)):
+            raise LandslideError(
+                f"{source}: band {index} ({band.name}) has scale {band.scale:g} and offset {band.offset:g}; expected "
+                "finite numbers, the scale not 0"
+            )
         values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
         return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
 
@@ -155,14 +161,15 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            with part.source.environment():
-                values = _dataset(part.source).read(self.index, window=window.for_rasterio())
-        except (rasterio.RasterioIOError, ValueError) as error:
+            values = _stored(part.source, self.index, window)
+        except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
         for value in self.missing:
             missing |= values == value
-        physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            physical = values.astype(np.float32) * np.float32(self.band.scale) + np.float32(self.band.offset)
+            missing |= ~(np.abs(physical) <= LARGEST)
         if self.band.unit == "metres":
             missing |= (physical < EARTH_METRES[0]) | (physical > EARTH_METRES[1])
         physical[missing] = np.nan
@@ -200,6 +207,8 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     for band in bands:
         t, f = band.grid.transform, first.grid.transform
         row, column = (t.f - f.f) / f.e, (t.c - f.c) / f.a
+        if first.grid.is_geographic:  # tiles of 179 degrees east and of 180 degrees west are neighbours
+            column -= first.grid.columns_of_a_turn * round(column / first.grid.columns_of_a_turn)
         size = np.allclose((t.a, t.e), (f.a, f.e), rtol=1e-9)
         if (
             not size
@@ -234,9 +243,27 @@ def _means(values: np.ndarray, k: int) -> np.ndarray:
     return means.astype(np.float32)
 
 
+def _stored(source: Source, index: int, window: Window) -> np.ndarray:
+    """A window of a file's band as it is stored; where a signature has run out meanwhile, by a new one."""
+    try:
+        with source.environment():
+            return _dataset(source).read(index, window=window.for_rasterio())
+    except rasterio.RasterioIOError:
+        if not source.is_signed:
+            raise
+        _OF_THREAD.files.pop(source)[1].close()
+    with source.environment():
+        return _dataset(source).read(index, window=window.for_rasterio())
+
+
 def _dataset(source: Source) -> rasterio.DatasetReader:
-    """The thread's own open file."""
-    files: dict[Source, rasterio.DatasetReader] = _OF_THREAD.__dict__.setdefault("files", {})
-    if source not in files:
-        files[source] = source.open()
-    return files[source]
+    """The thread's own open file; opened anew where another has taken its place."""
+    files: dict[Source, tuple[list[object], rasterio.DatasetReader]] = _OF_THREAD.__dict__.setdefault("files", {})
+    fingerprint = source.fingerprint()
+    known, raster = files.get(source, (None, None))
+    if known != fingerprint:
+        if raster is not None:
+            raster.close()
+        raster = source.open()
+        files[source] = fingerprint, raster
+    return raster

@@ -64,6 +64,11 @@ class Source:
     def is_remote(self) -> bool:
         return self.name.startswith(("https://", "s3://"))
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is opened by a signature, which runs out."""
+        return self.is_remote and signed_for(self.name)
+
     def __reduce__(self) -> tuple[type[Source], tuple[str]]:
         """Sent to another process, which may stand in another folder, it names the same file."""
         return Source, (self.name if self.is_remote else str(Path(self.name).absolute()),)
@@ -189,10 +194,15 @@ def _check(source: Source, raster: rasterio.DatasetReader) -> None:
         )
 
 
+def signed_for(address: str) -> bool:
+    """Whether an address needs a token that it does not bring along."""
+    parts = urlsplit(address)
+    return not parts.query and parts.netloc.endswith(_SIGNED)
+
+
 def signed(address: str) -> str:
     """An href with the token that Planetary Computer asks for."""
-    parts = urlsplit(address)
-    if parts.query or not parts.netloc.endswith(_SIGNED):
+    if not signed_for(address):
         return address
     try:
         import planetary_computer  # type: ignore[import-not-found, unused-ignore]  # optional

@@ -11,6 +11,7 @@ from tf_landslide.bands.layouts import REFLECTANCE_SCALE, Band
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.scenes import sentinel2
 from tf_landslide.scenes.clouds import Clouds
+from tf_landslide.scenes.footprint import require_cover
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.raster import RasterBand, mosaic
 from tf_landslide.scenes.scene import DEM, SLOPE, TERRAIN_UNITS, Origin, Scene
@@ -72,7 +73,16 @@ def open_band(
 
 
 def open_dem(files: Sequence[Source]) -> RasterBand | None:
-    """A terrain model of one file or of tiles side by side; None of none."""
+    """A terrain model of one file or of tiles side by side; None of none.
+
+    Raises:
+        LandslideError: no raster, a band of an image, or tiles that do not continue one another.
+    """
+    for source in files:
+        with source.open() as raster:
+            text = raster.descriptions[0]
+        if text and (name := sentinel2.band_of_description(text)) in sentinel2.CODES:
+            raise LandslideError(f"{source}: is no terrain model: its band 1 is {name!r} by its description")
     return mosaic([open_band(path, 1, DEM) for path in files]) if files else None
 
 
@@ -98,15 +108,19 @@ def assemble(
         hint: what to do about a band that is not there.
 
     Raises:
-        LandslideError: a band that is needed and not there, or too many pixels.
+        LandslideError: a band that is needed and not there, or lies elsewhere; or too many pixels.
     """
     found = dict(bands)
     optical = [band for name, band in found.items() if name not in TERRAIN_UNITS] or list(found.values())
     if not optical:
         raise LandslideError(f"{where}: no band of it has a name{hint}")
-    grid = min((band.grid for band in optical), key=_pixel_size)
+    finest = min(optical, key=lambda band: _pixel_size(band.grid))
+    grid = finest.grid
     if grid.shape[0] * grid.shape[1] > MAX_PIXELS:
         raise LandslideError(f"{where}: has {grid.shape[0]:,} x {grid.shape[1]:,} pixels; map it in parts")
+    for name, band in (found if dem is None else found | {DEM: dem}).items():
+        if name in needed or name == DEM:
+            require_cover(name, band, grid, str(finest.sources[0]))
     if dem is not None:
         found[DEM] = dem.averaged_for(_pixel_size(grid))
         found.pop(SLOPE, None)  # of another model
@@ -128,6 +142,8 @@ def _named(word: str | Path, given: Mapping[str, int] | None) -> dict[str, tuple
     """The bands of a word of the command line: file and index by name."""
     name, equals, path = str(word).partition("=")
     if equals and not Path(word).exists():
+        if not name.strip() or not path.strip():
+            raise LandslideError(f"{word}: expected NAME=FILE, e.g. red=post_B04.tif")
         return {name.strip().lower(): (path, 1)}
     if given:
         return {name: (word, index) for name, index in given.items()}

@@ -25,6 +25,7 @@ from tf_landslide.metrics.counts import scores
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.polygons import WGS84, measured, traced
 from tf_landslide.scenes.sampler import sampler
+from tf_landslide.scenes.scene import Scene as LaidOut
 from tf_landslide.scenes.vectors import write_geopackage
 from tf_landslide.scenes.writer import NO_DATA
 
@@ -178,6 +179,16 @@ def _write_polygons(path: Path, truth: Path, grid: Grid) -> None:
     }
     frame = geopandas.GeoDataFrame(columns, geometry=[shape.geometry for shape in shapes], crs=grid.crs.to_wkt())
     write_geopackage(path, frame)
+
+
+def is_synthetic(scene: LaidOut) -> bool:
+    """Whether a scene has a band of the sample landscape, by what its file says of itself."""
+    sources = {source for band in scene.bands.values() for source in band.sources}
+    for source in sources:
+        with source.environment(), source.open() as raster:
+            if raster.tags().get("TIFFTAG_IMAGEDESCRIPTION") == _MARK:
+                return True
+    return False
 
 
 def score(mask: Path, truth: Path) -> dict[str, float]:
