@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
@@ -50,7 +51,7 @@ def conv(
     Args:
         x: (N, H, W, C); H and W multiples of ``strides``.
         filters: output channels.
-        size: of the window.
+        size: of the window; a square one where it is grouped.
         name: of the layer.
         strides: step, in pixels.
         dilation: of the window.
@@ -59,16 +60,18 @@ def conv(
         init: of the kernel.
         padding: ``alike`` on both sides, as PyTorch pads, or ``same``, as TensorFlow does; they differ if it strides.
     """
-    if strides > 1 and size != 1 and padding == "alike":
-        x = layers.ZeroPadding2D(size // 2, name=f"{name}.pad")(x)
+    height, width = size if isinstance(size, tuple) else (size, size)
+    if strides > 1 and (height, width) != (1, 1) and padding == "alike":
+        x = layers.ZeroPadding2D((height // 2, width // 2), name=f"{name}.pad")(x)
         padding = "valid"
-    options = {"strides": strides, "padding": "same" if padding == "alike" else padding, "use_bias": bias, "name": name}
+    options: dict[str, Any] = {"strides": strides, "use_bias": bias, "name": name}
+    options["padding"] = "same" if padding == "alike" else padding
     if groups == 1:
         return layers.Conv2D(filters, size, dilation_rate=dilation, kernel_initializer=init(), **options)(x)
     if groups < x.shape[-1]:
-        return GroupedConv2D(filters, size, groups, dilation_rate=dilation, kernel_initializer=init(), **options)(x)
+        return GroupedConv2D(filters, height, groups, dilation_rate=dilation, kernel_initializer=init(), **options)(x)
     if dilation > 1:
-        return AtrousDepthwiseConv2D(size, dilation, depthwise_initializer=init(), name=name)(x)
+        return AtrousDepthwiseConv2D(height, dilation, depthwise_initializer=init(), name=name)(x)
     return layers.DepthwiseConv2D(size, depthwise_initializer=init(), **options)(x)
 
 
