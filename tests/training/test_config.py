@@ -31,7 +31,7 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
     assert config.model.architecture in ARCHITECTURES
     check_options(ARCHITECTURES[config.model.architecture].features, config.model.options, path.stem)
     assert config.model.encoder is None or config.model.encoder in ENCODERS
-    channels = {"unet_mit_b1": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
+    channels = {"unet_mit_b1": 14, "paper_recipe": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
     assert len(config.data.recipe.channel_names) == channels
 
 

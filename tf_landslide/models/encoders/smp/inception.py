@@ -129,6 +129,63 @@ def inception_v4(
     return keras.Model(inputs, [maps[i] for i in shown], name=name)
 
 
+def _residual(x, name, scale, branches, activation="relu"):
+    """Add what the branches say together, scaled down."""
+    y = _join(name, *branches)
+    y = plain_conv(y, x.shape[-1], 1, f"{name}.conv2d", bias=True)
+    y = layers.Rescaling(scale, name=f"{name}.scale")(y)
+    y = layers.Add(name=f"{name}.add")([y, x])
+    return layers.Activation(activation, name=f"{name}.{activation}")(y) if activation else y
+
+
+def _block35(x, name, w):
+    branches = [
+        conv(x, w(32), 1, f"{name}.branch0"),
+        _chain(x, f"{name}.branch1", (w(32), 1), (w(32), 3)),
+        _chain(x, f"{name}.branch2", (w(32), 1), (w(48), 3), (w(64), 3)),
+    ]
+    return _residual(x, name, 0.17, branches)
+
+
+def _block17(x, name, w):
+    long = _chain(x, f"{name}.branch1", (w(128), 1), (w(160), _WIDE), (w(192), _TALL))
+    return _residual(x, name, 0.10, [conv(x, w(192), 1, f"{name}.branch0"), long])
+
+
+def _block8(x, name, w, scale=0.20, activation="relu"):
+    long = _chain(x, f"{name}.branch1", (w(192), 1), (w(224), (1, 3)), (w(256), (3, 1)))
+    return _residual(x, name, scale, [conv(x, w(192), 1, f"{name}.branch0"), long], activation)
+
+
+def _mixed_5b(x, name, w):
+    return _join(
+        name,
+        conv(x, w(96), 1, f"{name}.branch0"),
+        _chain(x, f"{name}.branch1", (w(48), 1), (w(64), 5)),
+        _chain(x, f"{name}.branch2", (w(64), 1), (w(96), 3), (w(96), 3)),
+        conv(_average(x, f"{name}.branch3"), w(64), 1, f"{name}.branch3.1"),
+    )
+
+
+def _mixed_6a(x, name, w):
+    return _join(
+        name,
+        conv(x, w(384), 3, f"{name}.branch0", 2),
+        _chain(x, f"{name}.branch1", (w(256), 1), (w(256), 3), (w(384), 3, 2)),
+        max_pool(x, f"{name}.branch2"),
+    )
+
+
+def _mixed_7a(x, name, w):
+    return _join(
+        name,
+        _chain(x, f"{name}.branch0", (w(256), 1), (w(384), 3, 2)),
+        _chain(x, f"{name}.branch1", (w(256), 1), (w(288), 3, 2)),
+        _chain(x, f"{name}.branch2", (w(256), 1), (w(288), 3), (w(320), 3, 2)),
+        max_pool(x, f"{name}.branch3"),
+    )
+
+
 def inception_resnet_v2(
     channels: int, *, name: str, blocks: tuple[int, int, int] = (10, 20, 9), thinner: int = 1
 ) -> keras.Model:
@@ -147,68 +204,22 @@ def inception_resnet_v2(
     def w(filters):
         return filters // thinner
 
-    def residual(x, name, scale, branches, activation="relu"):
-        y = _join(name, *branches)
-        y = plain_conv(y, x.shape[-1], 1, f"{name}.conv2d", bias=True)
-        y = layers.Rescaling(scale, name=f"{name}.scale")(y)
-        y = layers.Add(name=f"{name}.add")([y, x])
-        return layers.Activation(activation, name=f"{name}.{activation}")(y) if activation else y
-
-    def block35(x, name):
-        return residual(
-            x,
-            name,
-            0.17,
-            [
-                conv(x, w(32), 1, f"{name}.branch0"),
-                _chain(x, f"{name}.branch1", (w(32), 1), (w(32), 3)),
-                _chain(x, f"{name}.branch2", (w(32), 1), (w(48), 3), (w(64), 3)),
-            ],
-        )
-
-    def block17(x, name):
-        long = _chain(x, f"{name}.branch1", (w(128), 1), (w(160), _WIDE), (w(192), _TALL))
-        return residual(x, name, 0.10, [conv(x, w(192), 1, f"{name}.branch0"), long])
-
-    def block8(x, name, scale=0.20, activation="relu"):
-        long = _chain(x, f"{name}.branch1", (w(192), 1), (w(224), (1, 3)), (w(256), (3, 1)))
-        return residual(x, name, scale, [conv(x, w(192), 1, f"{name}.branch0"), long], activation)
-
     inputs = keras.Input((None, None, channels), name="channels")
     x = conv(conv(inputs, w(32), 3, "conv2d_1a", 2), w(32), 3, "conv2d_2a")
-    x = conv(x, w(64), 3, "conv2d_2b")
-    pyramid = [x]
-    x = conv(conv(max_pool(x, "maxpool_3a"), w(80), 1, "conv2d_3b"), w(192), 3, "conv2d_4a")
-    pyramid.append(x)
-    x = max_pool(x, "maxpool_5a")
-    x = _join(
-        "mixed_5b",
-        conv(x, w(96), 1, "mixed_5b.branch0"),
-        _chain(x, "mixed_5b.branch1", (w(48), 1), (w(64), 5)),
-        _chain(x, "mixed_5b.branch2", (w(64), 1), (w(96), 3), (w(96), 3)),
-        conv(_average(x, "mixed_5b.branch3"), w(64), 1, "mixed_5b.branch3.1"),
-    )
+    pyramid = [conv(x, w(64), 3, "conv2d_2b")]
+    x = conv(max_pool(pyramid[-1], "maxpool_3a"), w(80), 1, "conv2d_3b")
+    pyramid.append(conv(x, w(192), 3, "conv2d_4a"))
+    x = _mixed_5b(max_pool(pyramid[-1], "maxpool_5a"), "mixed_5b", w)
     for i in range(blocks[0]):
-        x = block35(x, f"repeat.{i}")
+        x = _block35(x, f"repeat.{i}", w)
     pyramid.append(x)
-    x = _join(
-        "mixed_6a",
-        conv(x, w(384), 3, "mixed_6a.branch0", 2),
-        _chain(x, "mixed_6a.branch1", (w(256), 1), (w(256), 3), (w(384), 3, 2)),
-        max_pool(x, "mixed_6a.branch2"),
-    )
+    x = _mixed_6a(x, "mixed_6a", w)
     for i in range(blocks[1]):
-        x = block17(x, f"repeat_1.{i}")
+        x = _block17(x, f"repeat_1.{i}", w)
     pyramid.append(x)
-    x = _join(
-        "mixed_7a",
-        _chain(x, "mixed_7a.branch0", (w(256), 1), (w(384), 3, 2)),
-        _chain(x, "mixed_7a.branch1", (w(256), 1), (w(288), 3, 2)),
-        _chain(x, "mixed_7a.branch2", (w(256), 1), (w(288), 3), (w(320), 3, 2)),
-        max_pool(x, "mixed_7a.branch3"),
-    )
+    x = _mixed_7a(x, "mixed_7a", w)
     for i in range(blocks[2]):
-        x = block8(x, f"repeat_2.{i}")
-    x = block8(x, "block8", 1.0, None)
+        x = _block8(x, f"repeat_2.{i}", w)
+    x = _block8(x, "block8", w, 1.0, None)
     pyramid.append(conv(x, w(1536), 1, "conv2d_7b"))
     return keras.Model(inputs, pyramid, name=name)
