@@ -87,7 +87,7 @@ def whole(numbers: Any) -> bool:
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write tensors, in their order."""
     names = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-    header, end = dict[str, Any](), 0
+    header, end = dict[str, Any](__metadata__={"format": "pt"}), 0  # transformers insists
     for name, array in tensors.items():
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}

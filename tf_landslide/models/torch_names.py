@@ -223,11 +223,17 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
                 f"{where}: tensor {name!r} is {inside[name].shape}, the network takes {one.shape}; see --channels and "
                 "--model"
             )
-    for name, one in wanted.items():
-        if not np.isfinite(inside[name]).all():
+        if not np.isfinite(_single(inside[name])).all():
             raise LandslideError(f"{where}: tensor {name!r} holds values that are no finite numbers")
-        one.write(inside[name].astype(np.float32))
+    for name, one in wanted.items():
+        one.write(_single(inside[name]))
     return outside + [name for name in idle if not name.endswith(f".{COUNTER}")]
+
+
+def _single(tensor: np.ndarray) -> np.ndarray:
+    """A tensor in single precision; what that cannot hold is infinite."""
+    with np.errstate(over="ignore"):
+        return tensor.astype(np.float32)
 
 
 def _has_encoder(model: keras.Model, start: str) -> bool:
