@@ -50,7 +50,7 @@ def _from_torch(a: Arguments) -> None:
     channels = a.channels if "," not in a.channels else f"[{a.channels}]"
     settings = [f"data.channels={channels}", f"data.layout={a.layout}", "data.normalise=false", "data.augment=false"]
     config = load_config(a.config, [*settings, f"threshold={a.threshold}", *a.overrides])
-    from tf_landslide.data.fetch import checkpoint_file
+    from tf_landslide.data.fetch import checkpoint_file  # what starts slowly
 
     path, source = checkpoint_file(a.model, a.sha256)
     start_tensorflow()

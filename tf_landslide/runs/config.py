@@ -6,7 +6,6 @@ wrong values are refused by name, a value of another type too. Field description
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +26,6 @@ from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, 
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
-from tf_landslide.core.tables import markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
 SHIPPED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE / "configs")
@@ -300,19 +298,3 @@ def _key_by_key(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "layout"
         merged[key] = _key_by_key(merged[key], value) if both else value
     return merged
-
-
-def config_table() -> str:
-    """The keys of a config as a Markdown table, for the docs."""
-    rows: list[tuple[str, str, str]] = []
-
-    def add(section: type[BaseModel], prefix: str) -> None:
-        defaults = section().model_dump()
-        for name, field in section.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                add(field.annotation, f"{prefix}{name}.")
-            else:
-                rows.append((f"`{prefix}{name}`", f"`{json.dumps(defaults[name])}`", field.description or ""))
-
-    add(Config, "")
-    return markdown_table(("key", "default", ""), rows)
