@@ -13,12 +13,13 @@ from tests.scenes.test_map import command, scene  # noqa: F401  (a fixture)
 from tf_landslide.cli.main import main
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.data.folders import find_patches
-from tf_landslide.data.hdf5 import read_image
+from tf_landslide.data.hdf5 import read_image, read_mask
 from tf_landslide.models.build import build_model
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.smp.classic import vgg
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
+from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,11 @@ def test_the_run_says_where_it_comes_from(made):
     said = run.environment["converted_from"]
     assert said["sha256"] == hashlib.sha256((folder / "w.pth").read_bytes()).hexdigest()
     assert said["file"] == str(folder / "w.pth") and said["left_out"] == []
-    assert run.card().threshold == 0.5 and run.card().scores == {}
+    card = run.card()
+    assert card.threshold == 0.5 and card.scores == {} and formats.is_finished_run(out)
+    assert card.training == {"converted_from": "w.pth", "sha256": said["sha256"]}
+    assert "The threshold came with the model, which was trained elsewhere" in card.markdown()
+    assert "epochs" not in card.markdown() and "validation" not in card.markdown()
 
 
 def test_it_predicts_what_the_network_says(made, network, sample, tmp_path):
@@ -93,7 +98,7 @@ def test_it_predicts_what_the_network_says(made, network, sample, tmp_path):
 
 
 def test_it_is_exported_and_evaluated(made, network, sample, tmp_path, capsys):
-    assert main(["export", str(made[1]), "--models", str(tmp_path / "models")]) == 0
+    assert main(["export", str(made[1]), "--to", str(tmp_path / "models")]) == 0
     patches, probability = expected(network, sample)
     assert main(["predict", str(tmp_path / "models" / "tiny_vgg"), str(patches[0].image), "--out", str(tmp_path)]) == 0
     np.testing.assert_allclose(np.load(next(tmp_path.glob("*.npy"))), probability[0], atol=1e-4)
@@ -101,19 +106,12 @@ def test_it_is_exported_and_evaluated(made, network, sample, tmp_path, capsys):
     arguments = ["evaluate", str(made[1]), "--data", str(sample), "--split", "test", "--json"]
     assert main([*arguments, "--out", str(tmp_path / "report")]) == 0
     scores = json.loads(capsys.readouterr().out)
-    from tf_landslide.data.hdf5 import read_mask
-
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "The threshold came with the model" in report and "learning_curve" not in report
     truth = np.stack([read_mask(patch.mask) for patch in patches]) > 0
     found = probability >= 0.5
     f1 = 2 * (truth & found).sum() / (truth.sum() + found.sum())
-    assert _f1(scores) == pytest.approx(f1, abs=1e-3)
-
-
-def _f1(scores):
-    """The first F1 in what evaluate says."""
-    if isinstance(scores, dict):
-        return scores["f1"] if "f1" in scores else _f1(next(iter(scores.values())))
-    return _f1(scores[0])
+    assert scores["f1"] == pytest.approx(f1, abs=1e-3)
 
 
 def test_it_maps_a_scene(made, scene, tmp_path):  # noqa: F811

@@ -23,7 +23,7 @@ def run(a: Arguments) -> None:
     from tf_landslide.runs.folder import Run
 
     run = Run.open(a.model)
-    run.metrics()  # an unfinished run is refused before TensorFlow starts
+    _ = run.threshold  # an unfinished run is refused before TensorFlow starts
     start_tensorflow()
     from tf_landslide.jobs.evaluate import evaluate  # TensorFlow
 
@@ -33,4 +33,4 @@ def run(a: Arguments) -> None:
         print_json(scores)
     else:
         print(scores_table({a.split: scores}))
-        print(f"threshold {scores['threshold']:.3f}, chosen on validation; report: {out / formats.REPORT_FILE}")
+        print(f"threshold {scores['threshold']:.3f}, {run.threshold_from}; report: {out / formats.REPORT_FILE}")

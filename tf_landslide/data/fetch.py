@@ -82,7 +82,7 @@ def checkpoint_file(word: str, sha256: str | None = None, pause: float = 2.0) ->
     remote = replace(remote, digest=sha256.lower() if sha256 else remote.digest)
     folder = _cache() / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
     target = folder / remote.name
-    with locked(target), telling_a_full_disk(target):
+    with locked(folder), telling_a_full_disk(target):
         folder.mkdir(parents=True, exist_ok=True)
         fetch(remote, target, pause, "check the address")
     return target, remote.url

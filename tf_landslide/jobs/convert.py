@@ -82,7 +82,7 @@ def _provenance(checkpoint: Path, source: str | None, tensors: int, left_out: li
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **machine([device.device_type for device in tf.config.list_physical_devices()]),
-        "converted_from": {
+        formats.CONVERTED: {
             "file": source or str(checkpoint.absolute()),
             "bytes": checkpoint.stat().st_size,
             "sha256": digest,

@@ -69,9 +69,14 @@ class Run:
         return metrics["valid"]["threshold"]
 
     @property
+    def threshold_from(self) -> str:
+        """Where the threshold comes from, in words."""
+        return "given with the model" if self.is_converted else "chosen on validation"
+
+    @property
     def is_converted(self) -> bool:
         """Whether the model came from elsewhere with a threshold, and was not judged here."""
-        return self.config.threshold is not None and not (self.path / formats.METRICS).exists()
+        return formats.CONVERTED in self.environment
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -98,10 +103,16 @@ class Run:
             median_bands=recipe.median_bands,
             description=config.description,
             scores={} if threshold is not None or self.is_converted else self.metrics(),
-            training=_training(config),
+            training=_converted(self.environment[formats.CONVERTED]) if self.is_converted else _training(config),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),
         )
+
+
+def _converted(origin: dict[str, str]) -> dict[str, Any]:
+    """Where a model that was trained elsewhere comes from, for its card: an address, or a file's name."""
+    file = origin["file"]
+    return {"converted_from": file if "://" in file else Path(file).name, "sha256": origin["sha256"]}
 
 
 def _training(config: Config) -> dict[str, Any]:
