@@ -16,15 +16,16 @@ COMMANDS = [
     "synth",
     "download",
     "inspect",
-    "patches",
     "train",
     "evaluate",
+    "convert",
     "objects",
     "predict",
     "map",
     "annotate",
     "review",
     "search",
+    "patches",
     "export",
     "serve",
     "page",
@@ -78,8 +79,10 @@ def test_models_are_listed_at_once_without_tensorflow():
         times.append(time.monotonic() - start)
     assert min(times) < 1 and "'tensorflow'" not in done.stderr and "'numpy'" not in done.stderr
     listed = json.loads(done.stdout)
-    assert len(listed["models"]) == 14 and {"resnet34", "mit_b5"} <= {row["name"] for row in listed["encoders"]}
-    assert "| unet_resnet34 | unet | resnet34 |" in python("-m", "tf_landslide", "models").stdout
+    assert len(listed["models"]) == 14 and {"resnet34", "smp_resnet34", "mit_b5"} <= {
+        row["name"] for row in listed["encoders"]
+    }
+    assert "| unet_resnet34 | smp_unet | smp_resnet34 |" in python("-m", "tf_landslide", "models").stdout
 
 
 def test_importing_the_package_does_nothing():

@@ -35,6 +35,19 @@ def test_bce_dice_is_its_formula(batch, alpha, positive_weight):
     assert value(BCEDice(alpha, positive_weight), truth, probability) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0.3, 0.5])
+def test_the_whole_cross_entropy_may_weigh_more_than_dice(batch, alpha):
+    """The weight of the paper's code, which multiplies both classes alike."""
+    truth, probability = batch
+    cross_entropy = log_loss(truth.ravel(), probability.ravel().astype(np.float64))
+    loss = get_loss("bce_dice", alpha, cross_entropy_weight=5.0)
+    expected = (1 - alpha) * 5 * cross_entropy + alpha * dice(truth, probability)
+    assert value(loss, truth, probability) == pytest.approx(expected, rel=1e-5)
+    assert BCEDice.from_config(loss.get_config()).cross_entropy_weight == 5
+    with pytest.raises(LandslideError, match="cross_entropy_weight must be above 0"):
+        BCEDice(cross_entropy_weight=0)
+
+
 def test_losses_by_name(batch):
     truth, probability = batch
     assert value(get_loss("dice"), truth, probability) == pytest.approx(dice(truth, probability), rel=1e-5)
@@ -149,7 +162,15 @@ def test_best_f1_is_that_of_the_best_threshold():
     assert float(plain.result()) == 0
 
 
-@pytest.mark.parametrize(("name", "settings"), [("dice", {"positive_weight": 2.0}), ("bce", {"alpha": 0.1})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("dice", {"positive_weight": 2.0}),
+        ("bce", {"alpha": 0.1}),
+        ("bce", {"cross_entropy_weight": 5.0}),
+        ("dice", {"cross_entropy_weight": 5.0}),
+    ],
+)
 def test_a_setting_without_effect_is_refused(name, settings):
     with pytest.raises(LandslideError, match="leave it out"):
         get_loss(name, **settings)

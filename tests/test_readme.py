@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tf_landslide.runs.config import config_table
+from tf_landslide.runs.config_table import config_table
 
 
 @pytest.mark.slow

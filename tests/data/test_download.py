@@ -130,7 +130,7 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing_to_trust(zenodo, tmp_pat
 
 
 def test_offline_is_one_clear_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tf_landslide.data.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("tf_landslide.data.fetch.time.sleep", lambda _: None)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"

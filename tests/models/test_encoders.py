@@ -1,5 +1,7 @@
 """Every encoder against its source: same weights in, same output out."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from tf_landslide.models.encoders import (
     mix_transformer,
     residual,
     segmentation_models,
+    smp,
 )
 from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.dilation import with_output_stride
+from tf_landslide.models.encoders.smp import classic, efficientnet, inception, mit, resnet
 from tf_landslide.models.layers.conv import GroupedConv2D
 
 pytestmark = pytest.mark.slow
@@ -59,6 +63,32 @@ SMALL: dict[str, Encoder] = {
         lambda c: inception_v4.inception_v4(c, inception_v4.InceptionV4Spec((1, 1, 1), 16), "inceptionv4"),
         *("Inception-v4", _TOY),
     ),
+    **{
+        f"smp_{name}": Encoder(partial(build, name=name), name, _TOY)
+        for name, build in {
+            "vgg": partial(classic.vgg, convolutions=(1, 1, 1, 1, 1), width=4),
+            "densenet": partial(classic.densenet, blocks=(1, 2, 1, 1), growth=4, stem=8),
+            "mobilenetv2": partial(classic.mobilenet_v2, width=0.25),
+            "efficientnetb0": partial(efficientnet.efficientnet_b0, width=0.25),
+            "inceptionv4": partial(inception.inception_v4, blocks=(1, 1, 1), thinner=16),
+            "inceptionresnetv2": partial(inception.inception_resnet_v2, blocks=(1, 1, 1), thinner=16),
+        }.items()
+    },
+    **{
+        f"smp_{name}": Encoder(build, name, _TOY, dilated=build)
+        for name, spec in {
+            "resnet": resnet.ResNetSpec((1, 2, 1, 1), bottleneck=False, width=8),
+            "seresnext": resnet.ResNetSpec((1, 1, 2, 1), groups=4, group_width=16, squeeze=4, width=8),
+        }.items()
+        for build in [partial(resnet.resnet, spec=spec, name=name)]
+    },
+    "smp_mit": Encoder(
+        lambda c: mit.mix_transformer(
+            c, spec=mix_transformer.MiTSpec((1, 1, 1, 1), (8, 16, 24, 32), (1, 2, 3, 4)), dialect=mit.SMP, name="mit"
+        ),
+        *("Mix Transformer (smp)", _TOY),
+        strides=(4, 8, 16, 32),
+    ),
 }
 
 
@@ -70,8 +100,8 @@ class TestSmallEncoders(EncoderContract):
 
 
 def test_no_two_families_name_an_encoder_alike():
-    families = (segmentation_models, keras_applications, keras_cv, residual, inception_v4, mix_transformer)
-    assert sum(len(family.ENCODERS) for family in families) == len(ENCODERS) == 55
+    families = (segmentation_models, keras_applications, keras_cv, residual, inception_v4, mix_transformer, smp)
+    assert sum(len(family.ENCODERS) for family in families) == len(ENCODERS) == 55 + len(smp.ENCODERS)
 
 
 def difference(ours, theirs):

@@ -46,7 +46,7 @@ def test_the_highest_version_that_holds_a_model_is_the_export(exported, tmp_path
 
 
 def test_a_run_is_told_from_an_export(run_folder, exported):
-    assert formats.is_run(run_folder) and formats.is_judged_run(run_folder) and not formats.is_export(run_folder)
+    assert formats.is_run(run_folder) and formats.is_finished_run(run_folder) and not formats.is_export(run_folder)
     assert formats.is_export(exported) and formats.is_export(exported.parent) and not formats.is_run(exported)
 
 

@@ -31,7 +31,7 @@ def test_shipped_configs_are_valid_and_name_models_that_exist(path):
     assert config.model.architecture in ARCHITECTURES
     check_options(ARCHITECTURES[config.model.architecture].features, config.model.options, path.stem)
     assert config.model.encoder is None or config.model.encoder in ENCODERS
-    channels = {"unet_mit_b1": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
+    channels = {"unet_mit_b1": 14, "paper_recipe": 14, "bijie_unet_resnet34": 3}.get(path.stem, 6)
     assert len(config.data.recipe.channel_names) == channels
 
 
@@ -114,6 +114,9 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("training: {epochs: 3}\ntraining: {seed: 1}", [], "line 2: gives 'training' twice"),
         ("training: {epochs: 3, epochs: 4}", [], "gives 'epochs' twice"),
         ("loss: {name: dice, positive_weight: 3.0}", [], "loss: positive_weight 3.0 weighs a cross-entropy"),
+        ("loss: {name: bce, cross_entropy_weight: 5.0}", [], "loss: cross_entropy_weight 5.0 weighs the cross-entropy"),
+        ("training: {schedule: step, warmup_epochs: 1}", [], "training: schedule step has no warm-up"),
+        ("threshold: 1.5", [], "threshold: input should be less than or equal to 1"),
         ("loss: {name: bce, alpha: 0.3}", [], "loss: alpha 0.3 is the share of Dice"),
         ("training: {epochs: 3, warmup_epochs: 4}", [], "warmup_epochs 4 is longer than the run, of 3 epochs"),
         ("data: {median: {size: 4}}", [], "data.median.size: a median filter's window has an odd side, found 4"),

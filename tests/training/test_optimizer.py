@@ -56,3 +56,28 @@ def test_the_config_s_schedule():
     rates = [float(optimizer._learning_rate(step)) for step in (0, 5, 50)]
     np.testing.assert_allclose(rates, (0, 0.01, 0), atol=1e-9)
     assert float(get_optimizer(TrainingConfig(schedule="constant"), 5).learning_rate) == pytest.approx(1e-3)
+
+
+def test_the_step_schedule_is_pytorch_s_step_lr():
+    """``StepLR(Adam(lr=1e-3), step_size=30, gamma=0.1)``: the rate that each epoch's steps are taken with."""
+    steps, settings = 7, TrainingConfig(epochs=100, schedule="step", learning_rate=1e-3)
+    optimizer = get_optimizer(settings, steps)
+    optimizer.build([keras.Variable(np.zeros(1, "float32"))])
+    said = {0: 1e-3, 29: 1e-3, 30: 1e-4, 59: 1e-4, 60: 1e-5, 89: 1e-5, 90: 1e-6, 99: 1e-6}  # of PyTorch
+    for epoch, rate in said.items():
+        for step in (0, steps - 1):
+            optimizer.iterations.assign(epoch * steps + step)
+            assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-5), (epoch, step)
+
+
+def test_a_run_that_ends_before_the_first_step_keeps_its_rate():
+    settings = TrainingConfig(epochs=30, schedule="step", learning_rate=0.01)
+    assert float(get_optimizer(settings, 5).learning_rate) == pytest.approx(0.01)
+    settings = TrainingConfig(epochs=5, schedule="step", step_epochs=2, step_factor=0.5, learning_rate=0.01)
+    optimizer = get_optimizer(settings, 3)
+    optimizer.build([keras.Variable(np.zeros(1, "float32"))])
+    rates = []
+    for iteration in range(15):
+        optimizer.iterations.assign(iteration)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, np.repeat([0.01, 0.01, 0.005, 0.005, 0.0025], 3), rtol=1e-5)

@@ -36,9 +36,15 @@ INDICES: dict[str, NormalisedDifference] = {
 
 LEGACY_RATIO_CHANNELS = ("red_ratio", "green_ratio", "blue_ratio", "ndvi_stored", "slope_ratio", "dem_ratio")
 
+STORED = "_stored"
+"""Behind a band's name: the band as it is stored, in no unit. What is missing is 0.000001 on a patch, as in the paper's
+code, and stays missing on a scene."""
+STORED_MISSING = 1e-6
+
 RECIPES: dict[str, tuple[str, ...]] = {
     "six": ("red", "green", "blue", "ndvi", "slope", "dem"),
     "fourteen": LANDSLIDE4SENSE.names,
+    "fourteen_stored": tuple(name + STORED for name in LANDSLIDE4SENSE.names),
     "legacy_ratio": LEGACY_RATIO_CHANNELS,
 }
 """Recipes that have a name. A config may also list channels itself."""
@@ -63,7 +69,7 @@ class ChannelRecipe:
     bands: tuple[Band, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = {name for name in self.channel_names if name in self.layout.names}
+        own = {name.removesuffix(STORED) for name in self.channel_names} & set(self.layout.names)
         of_indices = {
             band for name in self.channel_names if name in INDICES for band in (INDICES[name].a, INDICES[name].b)
         }
@@ -99,7 +105,10 @@ class ChannelRecipe:
             return _legacy_ratio(self._filtered(stored, xp), xp)
         planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
         physical = {band.name: _physical(planes[self.layout.index(band.name)], band, xp) for band in self.bands}
-        return self._computed(physical, xp)
+        return [
+            xp.where(_is_missing(plane, xp), STORED_MISSING, plane) if name.endswith(STORED) else plane
+            for name, plane in zip(self.channel_names, self._computed(physical, xp), strict=True)
+        ]
 
     def of_physical(self, physical: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compute the channels of bands that are in physical units already, as a scene's are.
@@ -123,7 +132,13 @@ class ChannelRecipe:
         """The channels of physical bands, (N, H, W) each."""
         if self.median_size > 1:
             physical = {name: self._smoothed(values, name, xp) for name, values in physical.items()}
-        return [channel(physical, name, xp) for name in self.channel_names]
+        return [self._channel(physical, name, xp) for name in self.channel_names]
+
+    def _channel(self, physical: Mapping[str, Any], name: str, xp: Any) -> Any:
+        if not name.endswith(STORED):
+            return channel(physical, name, xp)
+        band = self.layout.bands[self.layout.index(name.removesuffix(STORED))]
+        return (physical[band.name] - band.offset) / band.scale
 
     def _smoothed(self, values: Any, band: str, xp: Any) -> Any:
         return (
@@ -147,7 +162,7 @@ def channel_recipe(
 
     Args:
         layout: of the stored bands, or how ``get_layout`` names it.
-        channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
+        channels: name of a recipe (a key of ``RECIPES``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
 
@@ -180,7 +195,7 @@ def _checked_names(channels: str | Sequence[str], layout: BandLayout) -> tuple[s
             )
         return names
     for name in names:
-        if name in layout.names:
+        if name.removesuffix(STORED) in layout.names:
             continue
         if name not in INDICES:
             raise LandslideError(unknown(name, (*layout.names, *INDICES), f"channel of layout {layout.name!r}"))

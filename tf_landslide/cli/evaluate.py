@@ -26,7 +26,7 @@ def run(a: Arguments) -> None:
     from tf_landslide.runs.folder import Run
 
     run = Run.open(a.model)
-    run.metrics()  # an unfinished run is refused before TensorFlow starts
+    _ = run.threshold  # an unfinished run is refused before TensorFlow starts
     rules = read_rules(a.objects)
     start_tensorflow()
     from tf_landslide.jobs.evaluate import evaluate  # TensorFlow
@@ -40,7 +40,7 @@ def run(a: Arguments) -> None:
         print(scores_table({a.split: scores} | refined))
         if rules:
             _print_difference(scores["refined"])
-        print(f"threshold {scores['threshold']:.3f}, chosen on validation; report: {out / formats.REPORT_FILE}")
+        print(f"threshold {scores['threshold']:.3f}, {run.threshold_from}; report: {out / formats.REPORT_FILE}")
 
 
 def _print_difference(refined: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import (
     annotate,
+    convert,
     demo,
     download,
     evaluate,
@@ -40,6 +41,7 @@ COMMANDS = (
     patches,
     train,
     evaluate,
+    convert,
     objects,
     predict,
     map,

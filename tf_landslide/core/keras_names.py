@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 HOMES = {
     "Adam": "tf_landslide.training.optimizers",
     "AdaptivePooling": "tf_landslide.models.layers.resize",
+    "AlignedUpsampling": "tf_landslide.models.layers.resize",
     "AtrousConv2D": "tf_landslide.models.layers.conv",
+    "AtrousDepthwiseConv2D": "tf_landslide.models.layers.conv",
     "BCEDice": "tf_landslide.training.losses",
     "BatchNormalization": "tf_landslide.models.layers.norm",
     "BestF1": "tf_landslide.metrics.keras",

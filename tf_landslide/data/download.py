@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-import ssl
-import time
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import TEXT_BYTES, parse_json, replacing, telling_a_full_disk, write_text
 from tf_landslide.core.locks import locked
-from tf_landslide.core.progress import meter
+from tf_landslide.data.fetch import RemoteFile, fetch, open_url, retried
 from tf_landslide.data.folders import available_splits, find_patches
 
 ZENODO = "https://zenodo.org"
 RECORD = "10463239"
 _CHUNK = 1 << 20
-_ATTEMPTS = 5
 _MEMBER = re.compile(r"(TrainData|ValidData|TestData)/(img|mask)/((?:image|mask)_\d+\.h5)$")
-_TIMEOUT = 30  # seconds without a byte
-_NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of the record: its name, size in bytes, MD5 and address."""
-
-    name: str
-    size: int
-    md5: str
-    url: str
 
 
 def download(out: str | Path, *, mirror: str = ZENODO, pause: float = 2.0) -> dict[str, int]:
@@ -76,26 +54,27 @@ def _fill(out: Path, files: list[RemoteFile], pause: float) -> None:
     for file in files:
         done = out / f".{file.name}.unpacked"  # the archive's MD5 and the folders it filled
         known, *folders = done.read_text().split() if done.exists() else [""]
-        if known == file.md5 and all((out / folder).is_dir() for folder in folders):
+        if known == file.digest and all((out / folder).is_dir() for folder in folders):
             continue
         archive = out / file.name
-        _fetch(file, archive, pause)
+        fetch(file, archive, pause, "check --mirror")
         filled = _unpack(archive, out)
         archive.unlink()
-        write_text(done, " ".join([file.md5, *sorted(filled)]) + "\n")
+        write_text(done, " ".join([str(file.digest), *sorted(filled)]) + "\n")
 
 
 def _record(mirror: str, pause: float) -> list[RemoteFile]:
     url = f"{mirror}/api/records/{RECORD}"
-    text = _retried(url, pause, lambda: _open(url).read(TEXT_BYTES))
+    text = retried(url, pause, lambda: open_url(url).read(TEXT_BYTES), "check --mirror")
     try:
         entries = parse_json(text, url)["files"]
         files = [
             RemoteFile(
                 PurePosixPath(entry["key"]).name,
-                int(entry["size"]),
-                entry["checksum"].removeprefix("md5:"),
                 f"{url}/files/{quote(entry['key'])}/content",
+                int(entry["size"]),
+                "md5",
+                entry["checksum"].removeprefix("md5:"),
             )
             for entry in entries
             if entry["key"].endswith(".zip")
@@ -105,71 +84,6 @@ def _record(mirror: str, pause: float) -> list[RemoteFile]:
     if not files:
         raise LandslideError(f"{url}: the record lists no .zip file; check --mirror")
     return files
-
-
-def _open(url: str, start: int = 0):
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)
-
-
-def _retried(url: str, pause: float, action: Callable):
-    """Do ``action`` again when the network interrupts it, and say plainly what to do when that does not help."""
-    for k in range(_ATTEMPTS):
-        try:
-            return action()
-        except urllib.error.HTTPError as error:
-            last = f"the server answers {error.code} {error.reason}"
-            if error.code < 500 and error.code != 429:
-                raise LandslideError(f"{url}: {last}; check --mirror") from None
-        except _NETWORK_ERRORS as error:
-            last = str(getattr(error, "reason", error)) or type(error).__name__
-        if k + 1 < _ATTEMPTS:
-            time.sleep(pause * 2**k)
-    raise LandslideError(
-        f"{url}: cannot be reached ({last}); check the connection or name a --mirror, then run the same command again: "
-        "it goes on where it stopped"
-    )
-
-
-def _fetch(file: RemoteFile, archive: Path, pause: float) -> None:
-    """Fetch into ``archive``, through ``archive.part``, resuming what is there; verify size and MD5."""
-    if archive.exists() and _md5(archive) == file.md5:  # fetched earlier, but not unpacked to the end
-        return
-    part = archive.with_name(f"{file.name}.part")
-
-    def rest():
-        have = part.stat().st_size if part.exists() else 0
-        if have > file.size:
-            part.unlink()
-            have = 0
-        if have < file.size:
-            with _open(file.url, have) as answer, part.open("ab") as target:
-                if have and answer.status != 206:  # a server that cannot resume sends all of it again
-                    target.truncate(0)
-                    have = 0
-                shown = meter(total=file.size, label=file.name, unit="B", done=have)
-                with closing(shown):
-                    while chunk := answer.read(_CHUNK):
-                        target.write(chunk)
-                        shown.update(len(chunk))
-        if part.stat().st_size < file.size:
-            raise ConnectionError(f"broke off after {part.stat().st_size} of {file.size} bytes")
-
-    _retried(file.url, pause, rest)
-    if (found := _md5(part)) != file.md5:
-        part.unlink()
-        raise LandslideError(
-            f"{archive}: MD5 is {found}, the record says {file.md5}; the copy was removed, run the same command again"
-        )
-    part.replace(archive)
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _unpack(archive: Path, out: Path) -> set[str]:

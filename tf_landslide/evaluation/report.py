@@ -62,6 +62,8 @@ def _triptychs(run: Run, predictor: Predictor, shown: Judgement, folder: Path) -
 def _curves(run: Run, shown: Judgement, folder: Path) -> list[str]:
     title = f"{run.config.name}, {shown.split}"
     plots.precision_recall(folder / "precision_recall.png", curve(shown.histograms), shown.scores, title)
+    if not run.history:  # a model that came from elsewhere
+        return ["precision_recall.png"]
     plots.learning_curve(folder / "learning_curve.png", run.history, run.config.name)
     return ["precision_recall.png", "learning_curve.png"]
 
@@ -81,6 +83,7 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         _TEMPLATE,
         config=config,
         split=shown.split,
+        converted=run.is_converted,
         network=" + ".join(filter(None, (config.model.architecture, config.model.encoder))),
         channel_names=run.recipe.channel_names,
         layout=run.recipe.layout,

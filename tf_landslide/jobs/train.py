@@ -132,6 +132,8 @@ def _start_from(model: keras.Model, path: Path, run: Run) -> None:
 
 def _normalise(model: keras.Model, run: Run, train_set: tf.data.Dataset) -> None:
     """Set the model's normalisation from the training split, and warn of a channel that says nothing in it."""
+    if not run.config.data.normalise:
+        return
     layer = model.get_layer("normalization")
     layer.adapt(train_set)
     constant = [run.recipe.channel_names[i] for i in layer.constant_channels]

@@ -14,6 +14,7 @@ from tf_landslide.bands.recipes import RECIPES
 from tf_landslide.core.errors import LandslideError, lookup, require_known
 from tf_landslide.models.decoders.deeplab import deeplab_decoder
 from tf_landslide.models.decoders.segformer import segformer_decoder
+from tf_landslide.models.decoders.smp import hf_segformer_decoder, smp_deeplab_decoder, smp_unet_decoder
 from tf_landslide.models.decoders.unet import unet_decoder
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.encoders.contract import Encoder
@@ -38,6 +39,7 @@ class Architecture:
         description: one line for people.
         paper: where it was published.
         output_stride: of the encoder's deepest map.
+        upsample: what the head brings to full resolution, see ``probability_head``.
     """
 
     features: Callable[..., tuple[keras.KerasTensor, int]]
@@ -46,6 +48,7 @@ class Architecture:
     description: str
     paper: str
     output_stride: int = 32
+    upsample: str = "logits"
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -69,6 +72,26 @@ ARCHITECTURES: dict[str, Architecture] = {
         1,
         "plain U-Net, configurable in width and depth",
         "Ronneberger et al. 2015, arXiv:1505.04597",
+    ),
+    "smp_unet": Architecture(
+        smp_unet_decoder, True, 3, "U-Net as smp has it (the paper's)", "Ronneberger et al. 2015, arXiv:1505.04597"
+    ),
+    "smp_deeplabv3plus": Architecture(
+        smp_deeplab_decoder,
+        True,
+        1,
+        "DeepLabV3+ as smp has it (the paper's): separable, rates 12, 24, 36",
+        "Chen et al. 2018, arXiv:1802.02611",
+        16,
+        upsample="aligned",
+    ),
+    "hf_segformer": Architecture(
+        hf_segformer_decoder,
+        True,
+        1,
+        "SegFormer as transformers has it (the paper's)",
+        "Xie et al. 2021, arXiv:2105.15203",
+        upsample="probability",
     ),
 }
 
@@ -123,7 +146,7 @@ def build_model(
         if backbone:
             x = backbone.pyramid(x, chosen.output_stride, encoder_weights, names)
         x, stride = chosen.features(x, **options)
-        probability = probability_head(x, stride, chosen.head_kernel)
+        probability = probability_head(x, stride, chosen.head_kernel, chosen.upsample)
         model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
     fuse_batch_norm(model, BATCH_NORM_MOMENTUM)
     if adapt_to is not None:

@@ -9,7 +9,7 @@ from keras import layers
 
 from tf_landslide.models._keras_compat import walk
 from tf_landslide.models.encoders.mix_transformer import EfficientAttention
-from tf_landslide.models.layers.conv import AtrousConv2D, GroupedConv2D
+from tf_landslide.models.layers.conv import AtrousConv2D, AtrousDepthwiseConv2D, GroupedConv2D
 
 
 def multiply_adds(model: keras.Model, height: int = 128, width: int = 128) -> int:
@@ -74,6 +74,7 @@ _COUNTERS = {
     layers.SeparableConv2D: _separable,
     GroupedConv2D: _by_output,
     AtrousConv2D: _by_output,
+    AtrousDepthwiseConv2D: _by_output,
     layers.Conv2DTranspose: _transposed,
     EfficientAttention: _attention,
 }

@@ -5,21 +5,29 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tf_landslide.models.layers.resize import BilinearUpsampling
+from tf_landslide.models.layers.resize import AlignedUpsampling, BilinearUpsampling
 
 
-def probability_head(features: keras.KerasTensor, stride: int, kernel_size: int) -> keras.KerasTensor:
+def probability_head(
+    features: keras.KerasTensor, stride: int, kernel_size: int, upsample: str = "logits"
+) -> keras.KerasTensor:
     """One convolution to logits, brought to full resolution, and a sigmoid; float32 whatever the model computes in.
 
     Args:
         features: (N, H / stride, W / stride, C).
         stride: of the features.
         kernel_size: side of the convolution's window.
+        upsample: what is brought to full resolution: ``logits``; ``aligned`` logits, the corners' pixels over each
+            other; or the ``probability``.
 
     Returns:
         (N, H, W, 1), 0..1.
     """
-    logits = layers.Conv2D(1, kernel_size, padding="same", dtype="float32", name="logits")(features)
-    if stride > 1:
-        logits = BilinearUpsampling(stride, dtype="float32", name="logits_up")(logits)
-    return layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    x = layers.Conv2D(1, kernel_size, padding="same", dtype="float32", name="logits")(features)
+    sigmoid = layers.Activation("sigmoid", dtype="float32", name="probability")
+    if stride == 1:
+        return sigmoid(x)
+    if upsample == "probability":
+        return BilinearUpsampling(stride, dtype="float32", name="probability_up")(sigmoid(x))
+    upsampling = AlignedUpsampling if upsample == "aligned" else BilinearUpsampling
+    return sigmoid(upsampling(stride, dtype="float32", name="logits_up")(x))

@@ -61,7 +61,7 @@ def find_models(folders: Sequence[str | Path] = (), servers: Sequence[str] = ())
 
 
 def _is_model(path: Path) -> bool:
-    return formats.is_judged_run(path) if formats.is_run(path) else formats.is_export(path)
+    return formats.is_finished_run(path) if formats.is_run(path) else formats.is_export(path)
 
 
 class Library:

@@ -16,6 +16,7 @@ from tf_landslide.core.tables import markdown_table
 from tf_landslide.core.templates import render
 from tf_landslide.metrics import SCORES
 from tf_landslide.runs.checked import checked, checked_scores
+from tf_landslide.runs.formats import CONVERTED
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 _JSON_NAMES = {"channel_names": "channels", "training": "recipe"}  # as cards have always been written
@@ -96,8 +97,12 @@ class ModelCard:
     @property
     def limits(self) -> list[str]:
         """What the scores do not say."""
+        converted = CONVERTED in self.training
+        origin = (
+            "came with the model, which was trained elsewhere," if converted else "was chosen on the validation split"
+        )
         limits = [
-            "The threshold was chosen on the validation split and is calibrated for nothing else.",
+            f"The threshold {origin} and is calibrated for nothing else.",
             "Probabilities are the network's own; they were not calibrated to frequencies.",
             "Scores are of patches from the dataset it was trained on: other regions, seasons and sensors were not "
             "measured.",

@@ -6,7 +6,6 @@ wrong values are refused by name, a value of another type too. Field description
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +26,6 @@ from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, 
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
-from tf_landslide.core.tables import markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
 SHIPPED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE / "configs")
@@ -65,7 +63,9 @@ class DataConfig(_Section):
     """From stored bands to batches."""
 
     layout: Layout = Field(LANDSLIDE4SENSE, description="band layout: a name, a YAML file's path, or keys and values")
-    channels: str | list[str] = Field("six", description="recipe (six, fourteen, legacy_ratio) or list of channels")
+    channels: str | list[str] = Field(
+        "six", description="recipe (six, fourteen, fourteen_stored, legacy_ratio) or list"
+    )
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
@@ -80,6 +80,7 @@ class DataConfig(_Section):
     ignore: int | None = Field(
         None, description="value of mask pixels that are left out of loss, metrics and scores, e.g. 255"
     )
+    normalise: bool = Field(True, description="channels by the training split's mean and deviation, inside the model")
     pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
     strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
 
@@ -107,16 +108,26 @@ class LossConfig(_Section):
     name: LossName = Field("bce_dice", description="bce, dice or bce_dice")
     alpha: float = Field(0.5, ge=0, le=1, description="share of Dice")
     positive_weight: float = Field(1.0, gt=0, description="weight of a landslide pixel in the cross-entropy")
+    cross_entropy_weight: float = Field(
+        1.0, gt=0, description="of the whole cross-entropy, both classes, beside Dice: 5 in the paper's code"
+    )
 
     @model_validator(mode="after")
     def _used(self) -> LossConfig:
-        if problem := unused_loss_setting(self.name, self.alpha, self.positive_weight):
+        if problem := unused_loss_setting(self.name, self.alpha, self.positive_weight, self.cross_entropy_weight):
             raise ValueError(problem)
         return self
 
 
-def unused_loss_setting(name: str, alpha: float, positive_weight: float) -> str | None:
+def unused_loss_setting(
+    name: str, alpha: float, positive_weight: float, cross_entropy_weight: float = 1.0
+) -> str | None:
     """What to say of a setting that a loss has no use for; None where each has its effect."""
+    if name != "bce_dice" and cross_entropy_weight != 1:
+        return (
+            f"cross_entropy_weight {cross_entropy_weight} weighs the cross-entropy against Dice in 'bce_dice', and the "
+            f"loss is {name!r}; leave it out"
+        )
     if name == "dice" and positive_weight != 1:
         return f"positive_weight {positive_weight} weighs a cross-entropy, and loss 'dice' has none; leave it out"
     if name != "bce_dice" and alpha != LossConfig.model_fields["alpha"].default:
@@ -130,7 +141,11 @@ class TrainingConfig(_Section):
     epochs: int = Field(50, ge=1, description="at most; early stopping may end sooner")
     batch_size: int = Field(16, ge=1, description="patches a step")
     learning_rate: float = Field(1e-3, gt=0, description="at its highest")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="cosine decays to zero over all epochs")
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "cosine", description="cosine decays to zero over all epochs; step multiplies by step_factor"
+    )
+    step_epochs: int = Field(30, ge=1, description="epochs between two steps of schedule step")
+    step_factor: float = Field(0.1, gt=0, lt=1, description="of a step of schedule step")
     warmup_epochs: float = Field(0, ge=0, description="linear warm-up before the schedule")
     weight_decay: float = Field(0, ge=0, description="decoupled weight decay (AdamW); 0 for plain Adam")
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
@@ -144,6 +159,8 @@ class TrainingConfig(_Section):
     def _warm_in_time(self) -> TrainingConfig:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is longer than the run, of {self.epochs} epochs")
+        if self.warmup_epochs and self.schedule == "step":
+            raise ValueError("schedule step has no warm-up; leave warmup_epochs out, or take cosine or constant")
         return self
 
 
@@ -152,6 +169,9 @@ class Config(_Section):
 
     name: str = Field("landslide", pattern=r"^[A-Za-z0-9_-]+$", description="names the model when it is exported")
     description: str = Field("", description="one line for people")
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="of a model that came from elsewhere; training chooses its own on validation"
+    )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
@@ -280,19 +300,3 @@ def _key_by_key(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "layout"
         merged[key] = _key_by_key(merged[key], value) if both else value
     return merged
-
-
-def config_table() -> str:
-    """The keys of a config as a Markdown table, for the docs."""
-    rows: list[tuple[str, str, str]] = []
-
-    def add(section: type[BaseModel], prefix: str) -> None:
-        defaults = section().model_dump()
-        for name, field in section.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                add(field.annotation, f"{prefix}{name}.")
-            else:
-                rows.append((f"`{prefix}{name}`", f"`{json.dumps(defaults[name])}`", field.description or ""))
-
-    add(Config, "")
-    return markdown_table(("key", "default", ""), rows)

@@ -60,11 +60,23 @@ class Run:
 
     @property
     def threshold(self) -> float:
-        """The threshold chosen on validation."""
+        """The threshold chosen on validation; of a model that came from elsewhere, the one it came with."""
+        if self.is_converted and self.config.threshold is not None:
+            return self.config.threshold
         metrics = self.metrics()
         if "valid" not in metrics:
             raise LandslideError(f"{self.path / formats.METRICS}: has no split 'valid', and so no threshold")
         return metrics["valid"]["threshold"]
+
+    @property
+    def threshold_from(self) -> str:
+        """Where the threshold comes from, in words."""
+        return "given with the model" if self.is_converted else "chosen on validation"
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the model came from elsewhere with a threshold, and was not judged here."""
+        return formats.CONVERTED in self.environment
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -90,8 +102,12 @@ class Run:
             median_size=recipe.median_size,
             median_bands=recipe.median_bands,
             description=config.description,
-            scores={} if threshold is not None else self.metrics(),
-            training=_training(config) | _patch(self.environment),
+            scores={} if threshold is not None or self.is_converted else self.metrics(),
+            training=(
+                _converted(self.environment[formats.CONVERTED])
+                if self.is_converted
+                else _training(config) | _patch(self.environment)
+            ),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),
         )
@@ -100,6 +116,12 @@ class Run:
 def _patch(environment: dict[str, Any]) -> dict[str, Any]:
     """Height and width of the patches that a model was trained on, in pixels; nothing where nobody wrote it down."""
     return {"patch": environment["patch"]} if "patch" in environment else {}
+
+
+def _converted(origin: dict[str, str]) -> dict[str, Any]:
+    """Where a model that was trained elsewhere comes from, for its card: an address, or a file's name."""
+    file = origin["file"]
+    return {"converted_from": file if "://" in file else Path(file).name, "sha256": origin["sha256"]}
 
 
 def _training(config: Config) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from serving.versions import version_folders
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import read_text
 
 CONFIG = "config.yaml"  # resolved
 MODEL = "model.keras"  # the best epoch, see runs.history.best_epoch
 HISTORY = "history.csv"  # one row an epoch
 METRICS = "metrics.json"  # scores of each split at the threshold chosen on validation
 ENVIRONMENT = "environment.json"  # versions, seed, git revision
+CONVERTED = "converted_from"  # in it, where the model was trained elsewhere: the checkpoint
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 REPORT = "report"  # figures and tables
@@ -38,9 +40,14 @@ def is_run(path: Path) -> bool:
     return (path / CONFIG).is_file()
 
 
-def is_judged_run(path: Path) -> bool:
-    """Whether a folder is a run that training went through with."""
-    return is_run(path) and (path / METRICS).is_file()
+def is_finished_run(path: Path) -> bool:
+    """Whether a folder is a run that training went through with, or that holds a model that was trained elsewhere."""
+    return is_run(path) and ((path / METRICS).is_file() or _is_converted(path))
+
+
+def _is_converted(path: Path) -> bool:
+    said = path / ENVIRONMENT
+    return said.is_file() and f'"{CONVERTED}"' in read_text(said)
 
 
 def is_export(path: Path) -> bool:
@@ -80,7 +87,7 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("CARD", "CARD_TEXT", "CONFIG", "ENVIRONMENT", "HISTORY", "LOGS", "METRICS", "MODEL", "REFERENCE"),
+    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "HISTORY", "LOGS", "METRICS", "MODEL", "REFERENCE"),
     *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "VARIABLES", "WARMUP"),
-    *("check_model_name", "export_digest", "export_version", "is_export", "is_judged_run", "is_run", "next_version"),
+    *("check_model_name", "export_digest", "export_version", "is_export", "is_finished_run", "is_run", "next_version"),
 ]

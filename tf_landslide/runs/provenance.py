@@ -31,15 +31,22 @@ def environment(seed: int, data_dir: Path, devices: Sequence[str], fingerprint: 
         fingerprint: of that folder, see ``data_fingerprint``.
     """
     return {
+        **machine(devices),
+        "seed": seed,
+        "data": str(data_dir.absolute()),
+        "data_fingerprint": fingerprint,
+        "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
+    }
+
+
+def machine(devices: Sequence[str]) -> dict[str, Any]:
+    """Versions, git revision and devices, the types of these as TensorFlow names them."""
+    return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version_of(name) for name in PACKAGES},
         "devices": list(devices),
-        "seed": seed,
         "git_revision": _git_revision(),
-        "data": str(data_dir.absolute()),
-        "data_fingerprint": fingerprint,
-        "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
     }
 
 

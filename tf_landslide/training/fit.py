@@ -90,7 +90,13 @@ def get_optimizer(settings: TrainingConfig, steps: int) -> keras.optimizers.Opti
     """
     rate = settings.learning_rate
     warmup = round(settings.warmup_epochs * steps)
-    if settings.schedule == "cosine" or warmup:
+    if settings.schedule == "step":
+        falls = range(settings.step_epochs, settings.epochs, settings.step_epochs)
+        rates = [rate * settings.step_factor**k for k in range(len(falls) + 1)]
+        rate = (
+            keras.optimizers.schedules.PiecewiseConstantDecay([e * steps - 1 for e in falls], rates) if falls else rate
+        )
+    elif settings.schedule == "cosine" or warmup:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate,
             max(1, settings.epochs * steps - warmup),

@@ -28,6 +28,8 @@ class Encoder:
         pretrained: ``(weights) -> keras.Model``, the same network for three channels with published weights, where
             ``weights`` is ``imagenet`` or the path of their file; None where nobody publishes any.
         expects: the scale and order of channels that those weights were trained with.
+        dilated: ``(channels, output_stride) -> keras.Model``, where a network trades stride for dilation in a way of
+            its own; None for ours, ``with_output_stride``.
     """
 
     build: Callable[[int], keras.Model]
@@ -36,6 +38,7 @@ class Encoder:
     strides: tuple[int, ...] = (2, 4, 8, 16, 32)
     pretrained: Callable[[str], keras.Model] | None = None
     expects: Pretrained | None = None
+    dilated: Callable[[int, int], keras.Model] | None = None
 
     def pyramid(
         self,
@@ -59,13 +62,14 @@ class Encoder:
         Raises:
             LandslideError: weights that cannot be downloaded, or that do not fit.
         """
-        model = self.build(inputs.shape[-1])
+        channels, own_way = inputs.shape[-1], self.dilated if output_stride < 32 else None
+        model = own_way(channels, output_stride) if own_way else self.build(channels)
         if weights:
             assert self.pretrained is not None and self.expects is not None
             transfer(self.pretrained(weights), model, channel_names, self.expects.order)
             scale, offset = self.expects.input_scale(channel_names)
             inputs = keras.layers.Rescaling(scale, offset, name="pretrained_scale")(inputs)
-        if output_stride < 32:
+        if output_stride < 32 and own_way is None:
             model = with_output_stride(model, output_stride)
         maps = dict(zip(self.strides, model(inputs), strict=True))
         return {

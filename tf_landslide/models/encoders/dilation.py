@@ -26,6 +26,11 @@ def with_output_stride(model: keras.Model, output_stride: int) -> keras.Model:
     padded = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.ZeroPadding2D)}
     consumers = {padded[id(layer.input)]: layer for layer in model.layers[1:] if id(layer.input) in padded}
 
+    def pads_itself(config, layer):
+        return layer.name not in {consumer.name for consumer in consumers.values()} and (
+            "pool_size" in config or _window(config) % 2 == 0
+        )
+
     def rate(layer):
         return max(1, before.get(layer.name, 1) // output_stride)
 
@@ -45,7 +50,7 @@ def with_output_stride(model: keras.Model, output_stride: int) -> keras.Model:
             config["padding"] = _widened(config["padding"], _window(consumer.get_config()), rate(consumer))
         if too_coarse(layer) and after[layer.name] > before[layer.name] and "strides" in config:
             config["strides"] = _like(config["strides"], 1)
-            if "pool_size" in config or _window(config) % 2 == 0:  # windows side by side become ones that overlap
+            if pads_itself(config, layer):  # windows side by side become ones that overlap
                 config["padding"] = "same"
         if rate(layer) > 1 and "dilation_rate" in config and _window(config) > 1:
             config["dilation_rate"] = _like(config["dilation_rate"], rate(layer))
@@ -66,7 +71,7 @@ def _like(value, n: int):
 
 
 def _window(config) -> int:
-    size = config.get("kernel_size", 1)
+    size = config.get("kernel_size") or config.get("pool_size", 1)
     return size if isinstance(size, int) else max(size)
 
 

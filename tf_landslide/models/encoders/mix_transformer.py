@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tf_landslide.models.encoders import papers
 from tf_landslide.models.encoders.contract import Encoder
 
 
@@ -45,13 +46,14 @@ class EfficientAttention(layers.Layer):
     Args:
         heads: number of attention heads.
         reduction: side of the square of pixels that gives one key and one value.
+        epsilon: of the norm of the reduced map.
 
     Call with (N, H, W, C); gives the same shape.
     """
 
-    def __init__(self, heads: int, reduction: int = 1, **kwargs):
+    def __init__(self, heads: int, reduction: int = 1, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.heads, self.reduction = heads, reduction
+        self.heads, self.reduction, self.epsilon = heads, reduction, epsilon
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -64,7 +66,7 @@ class EfficientAttention(layers.Layer):
             options = {"strides": self.reduction, "padding": "same", "dtype": self.dtype_policy}
             self.reduce = layers.Conv2D(width, self.reduction, name="reduce", **options)
             self.reduce.build((None, None, None, width))
-            self.norm = layers.LayerNormalization(dtype=self.dtype_policy, name="norm")
+            self.norm = layers.LayerNormalization(epsilon=self.epsilon, dtype=self.dtype_policy, name="norm")
             self.norm.build((None, None, None, width))
 
     def _tokens(self, x):
@@ -84,7 +86,7 @@ class EfficientAttention(layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "heads": self.heads, "reduction": self.reduction}
+        return {**super().get_config(), "heads": self.heads, "reduction": self.reduction, "epsilon": self.epsilon}
 
 
 def mix_transformer(channels: int, spec: MiTSpec, name: str) -> keras.Model:
@@ -133,7 +135,7 @@ ENCODERS = {
     name: Encoder(
         partial(mix_transformer, spec=spec, name=name),
         f"Mix Transformer {name[-2:].upper()}",
-        "Xie et al. 2021, arXiv:2105.15203",
+        papers.SEGFORMER,
         strides=(4, 8, 16, 32),
     )
     for name, spec in SPECS.items()

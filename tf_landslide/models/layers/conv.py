@@ -149,6 +149,48 @@ class AtrousConv2D(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class AtrousDepthwiseConv2D(keras.layers.Layer):
+    """A dilated depthwise convolution, same-padded: each tap of the window is one product, shifted into place.
+
+    The kernel is stored as ``DepthwiseConv2D`` stores it.
+
+    Args:
+        kernel_size: side of the window, odd.
+        rate: pixels between its taps.
+        depthwise_initializer: as Keras has them.
+    """
+
+    def __init__(self, kernel_size: int, rate: int, depthwise_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size, self.rate = kernel_size, rate
+        self.depthwise_initializer = keras.initializers.get(depthwise_initializer)
+
+    def build(self, input_shape):
+        shape = (self.kernel_size, self.kernel_size, input_shape[-1], 1)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.depthwise_initializer)
+
+    def call(self, x):
+        reach = self.kernel_size // 2
+        taps = [
+            _shifted(_shifted(x * self.kernel[i, j, :, 0], (i - reach) * self.rate, 1), (j - reach) * self.rate, 2)
+            for i in range(self.kernel_size)
+            for j in range(self.kernel_size)
+        ]
+        return sum(taps[1:], taps[0])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "rate": self.rate,
+            "depthwise_initializer": keras.initializers.serialize(self.depthwise_initializer),
+        }
+
+
 def _shifted(x, by: int, axis: int):
     """``y[i] = x[i + by]`` along a spatial axis, zero where that lies outside the map."""
     if not by:

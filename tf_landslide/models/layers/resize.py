@@ -49,6 +49,40 @@ class BilinearUpsampling(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
+class AlignedUpsampling(layers.Layer):
+    """Bilinear upsampling by a whole factor, the corners' pixel centres aligned (PyTorch's ``align_corners``).
+
+    Args:
+        factor: of height and width.
+
+    Call with (N, H, W, C); gives (N, factor * H, factor * W, C).
+    """
+
+    def __init__(self, factor: int, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        shape = ops.shape(x)
+        x = ops.einsum("hi,nijc->nhjc", ops.cast(self._weights(shape[1]), x.dtype), x)
+        return ops.einsum("wj,nhjc->nhwc", ops.cast(self._weights(shape[2]), x.dtype), x)
+
+    def _weights(self, given):
+        """(factor * given, given) float32, each row summing to 1: half precision cannot count the pixels of a row."""
+        wanted = given * self.factor
+        step = ops.cast(given - 1, "float32") / ops.cast(ops.maximum(wanted - 1, 1), "float32")
+        centre = ops.cast(ops.arange(wanted), "float32")[:, None] * step
+        return ops.relu(1 - ops.abs(centre - ops.cast(ops.arange(given), "float32")[None, :]))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, filters = input_shape
+        return (batch, *(n and n * self.factor for n in (height, width)), filters)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
 class AdaptivePooling(layers.Layer):
     """Means over a grid of ``cells`` x ``cells`` parts of a map of any size; parts overlap where it is smaller.
 

@@ -28,21 +28,31 @@ class BCEDice(keras.losses.Loss):
     Args:
         alpha: share of Dice, 0..1.
         positive_weight: weight of a landslide pixel in the cross-entropy.
+        cross_entropy_weight: of the whole cross-entropy against Dice: every pixel counts that much, of either class.
 
     Call with a mask and probabilities, (N, H, W, 1) or (N, H, W), and sample weights (N,), (N, H, W) or
     (N, H, W, 1); gives a scalar, or with ``reduction=None`` a number for each pixel.
 
     Raises:
-        LandslideError: ``alpha`` or ``positive_weight`` out of range, or shapes that do not fit each other.
+        LandslideError: ``alpha`` or a weight out of range, or shapes that do not fit each other.
     """
 
-    def __init__(self, alpha: float = 0.5, positive_weight: float = 1.0, name: str = "bce_dice", **kwargs):
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        positive_weight: float = 1.0,
+        cross_entropy_weight: float = 1.0,
+        name: str = "bce_dice",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         if not 0 <= alpha <= 1:
             raise LandslideError(f"alpha must lie in 0..1, got {alpha}")
         if positive_weight <= 0:
             raise LandslideError(f"positive_weight must be above 0, got {positive_weight}")
-        self.alpha, self.positive_weight = alpha, positive_weight
+        if cross_entropy_weight <= 0:
+            raise LandslideError(f"cross_entropy_weight must be above 0, got {cross_entropy_weight}")
+        self.alpha, self.positive_weight, self.cross_entropy_weight = alpha, positive_weight, cross_entropy_weight
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         truth, probability = aligned(y_true, y_pred, self.dtype)
@@ -65,7 +75,8 @@ class BCEDice(keras.losses.Loss):
         if self.alpha < 1:
             balance = 1 + (self.positive_weight - 1) * truth
             mean = ops.divide_no_nan(_of_all_replicas(ops.sum(weight * balance)), total)
-            loss += (1 - self.alpha) * ops.divide_no_nan(balance * ops.binary_crossentropy(truth, y_pred), mean)
+            share = (1 - self.alpha) * self.cross_entropy_weight
+            loss += share * ops.divide_no_nan(balance * ops.binary_crossentropy(truth, y_pred), mean)
         if self.alpha > 0:
             sums = ops.stack([ops.sum(weight * truth * y_pred), ops.sum(weight * (truth + y_pred))])
             both, either = ops.unstack(_of_all_replicas(sums))
@@ -73,7 +84,8 @@ class BCEDice(keras.losses.Loss):
         return ops.broadcast_to(loss, ops.shape(truth)) * _share_of_batch(truth)
 
     def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "positive_weight": self.positive_weight}
+        settings = ("alpha", "positive_weight", "cross_entropy_weight")
+        return {**super().get_config(), **{name: getattr(self, name) for name in settings}}
 
 
 def _replica_context() -> Any:
@@ -101,20 +113,22 @@ def _share_of_batch(truth: Any) -> Any:
     return ops.divide_no_nan(own * context.num_replicas_in_sync, context.all_reduce("SUM", own))
 
 
-LOSSES: dict[str, Callable[[float, float], keras.losses.Loss]] = {
-    "bce": lambda _, positive_weight: BCEDice(0.0, positive_weight, name="bce"),
-    "dice": lambda _, __: BCEDice(1.0, name="dice"),
+LOSSES: dict[str, Callable[[float, float, float], keras.losses.Loss]] = {
+    "bce": lambda _, positive_weight, __: BCEDice(0.0, positive_weight, name="bce"),
+    "dice": lambda *_: BCEDice(1.0, name="dice"),
     "bce_dice": BCEDice,
 }
 
 
-def get_loss(name: str, alpha: float = 0.5, positive_weight: float = 1.0) -> keras.losses.Loss:
+def get_loss(
+    name: str, alpha: float = 0.5, positive_weight: float = 1.0, cross_entropy_weight: float = 1.0
+) -> keras.losses.Loss:
     """A loss by name: ``bce`` (weighted), ``dice`` or ``bce_dice``.
 
     Raises:
         LandslideError: another name, or a setting that the loss has no use for.
     """
     loss = lookup(LOSSES, name, "loss")
-    if problem := unused_loss_setting(name, alpha, positive_weight):
+    if problem := unused_loss_setting(name, alpha, positive_weight, cross_entropy_weight):
         raise LandslideError(problem)
-    return loss(alpha, positive_weight)
+    return loss(alpha, positive_weight, cross_entropy_weight)

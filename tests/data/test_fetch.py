@@ -1,0 +1,125 @@
+"""Checkpoints from a local server that answers as a web server or as Hugging Face does."""
+
+import hashlib
+import json
+import socket
+import threading
+
+import pytest
+
+from tests.data.test_download import FakeZenodo, Handler
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data import fetch
+from tf_landslide.data.fetch import checkpoint_file
+
+CONTENT = bytes(range(256)) * 8000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+NAME = "owner/repository/weights/unet.pth"
+
+
+class FakeHub(Handler):
+    """``/files/NAME`` as any web server, and a repository with ``weights/unet.pth`` of Hugging Face."""
+
+    def do_GET(self):
+        server = self.server
+        if self.path.startswith("/api/models/owner/repository?"):
+            server.log.append((self.path, None))
+            lfs = {"sha256": server.said, "size": len(CONTENT)}
+            siblings = [
+                {"rfilename": "weights/unet.pth", "size": len(CONTENT), "lfs": lfs},
+                {"rfilename": "small.safetensors", "size": 5},
+            ]
+            answer = {"id": "owner/repository", "siblings": siblings} if server.hub else ["what?"]
+            return self.answer(200, json.dumps(answer).encode())
+        self.path = self.path.replace("/files/", "/owner/repository/resolve/main/weights/")
+        if self.path != "/owner/repository/resolve/main/weights/unet.pth":
+            return self.answer(404, b"")
+        self.path = "/api/records/10463239/files/unet.pth/content"  # of which the Zenodo of the tests knows the rest
+        return super().do_GET()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    server = FakeZenodo({"unet.pth": CONTENT})
+    server.RequestHandlerClass, server.said, server.hub = FakeHub, DIGEST, True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def got(hub):
+    return [asked for path, asked in hub.log if path.endswith("/content")]
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["server-resumes", "server-starts-over"])
+def test_an_address_is_fetched_once_and_goes_on_where_it_broke_off(hub, tmp_path, ranges):
+    hub.break_after, hub.ranges = 500_000, ranges
+    path, source = checkpoint_file(f"{hub.url}/files/unet.pth", DIGEST, pause=0)
+    assert path.read_bytes() == CONTENT and path.name == "unet.pth" and path.is_relative_to(tmp_path / "cache")
+    assert source == f"{hub.url}/files/unet.pth" and got(hub) == [None, "bytes=500000-"]
+    assert checkpoint_file(f"{hub.url}/files/unet.pth", DIGEST, pause=0) == (path, source) and len(got(hub)) == 2
+    assert [file.name for file in path.parent.iterdir() if file.suffix == ".part"] == []
+
+
+def test_a_file_of_hugging_face_is_checked_against_what_its_api_says(hub):
+    path, source = checkpoint_file(NAME, pause=0)
+    assert path.read_bytes() == CONTENT and source == f"{hub.url}/owner/repository/resolve/main/weights/unet.pth"
+
+
+def test_another_checksum_is_refused_and_leaves_nothing(hub, tmp_path):
+    hub.said = "0" * 64
+    with pytest.raises(LandslideError, match=rf"unet\.pth: SHA-256 is {DIGEST}, expected 0000"):
+        checkpoint_file(NAME, pause=0)
+    with pytest.raises(LandslideError, match="the server says its SHA-256 is 0000"):
+        checkpoint_file(NAME, DIGEST, pause=0)
+    with pytest.raises(LandslideError, match=f"SHA-256 is {DIGEST}, expected 1111"):
+        checkpoint_file(f"{hub.url}/files/unet.pth", "1" * 64, pause=0)
+    assert not list((tmp_path / "cache").rglob("unet.pth*"))
+
+
+def test_what_is_not_there_is_told(hub):
+    with pytest.raises(LandslideError, match=r"did you mean 'weights/unet\.pth'"):
+        checkpoint_file("owner/repository/weights/unett.pth", pause=0)
+    with pytest.raises(LandslideError, match="answers 404"):
+        checkpoint_file("owner/nothing/unet.pth", pause=0)
+    with pytest.raises(LandslideError, match="answers 404"):
+        checkpoint_file(f"{hub.url}/files/other.pth", pause=0)
+    hub.hub = False
+    with pytest.raises(LandslideError, match="did not answer as Hugging Face does"):
+        checkpoint_file(NAME, pause=0)
+
+
+def test_offline_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(LandslideError, match=r"cannot be reached .*Connection refused") as error:
+            checkpoint_file(NAME, pause=0)
+    assert "\n" not in str(error.value) and not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_file_that_has_no_end_is_left(hub, monkeypatch):
+    monkeypatch.setattr(fetch, "_MOST", 100_000)
+    with pytest.raises(LandslideError, match=r"has 2,048,000 bytes, at most 100,000 are fetched"):
+        checkpoint_file(f"{hub.url}/files/unet.pth", pause=0)
+
+
+def test_a_path_comes_first_and_may_be_checked(tmp_path, monkeypatch):
+    (tmp_path / "w.pth").write_bytes(CONTENT)
+    assert checkpoint_file(str(tmp_path / "w.pth"), DIGEST) == (tmp_path / "w.pth", None)
+    with pytest.raises(LandslideError, match=f"its SHA-256 is {DIGEST}, expected 2222"):
+        checkpoint_file(str(tmp_path / "w.pth"), "2" * 64)
+    with pytest.raises(LandslideError, match="is a folder"):
+        checkpoint_file(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LandslideError, match=r"nothing\.pth: no such file"):
+        checkpoint_file("nothing.pth")
+    (tmp_path / "owner" / "repository").mkdir(parents=True)
+    with pytest.raises(LandslideError, match="no such file"):  # a folder here, and so no name of a repository
+        checkpoint_file("owner/repository/unet.pth")

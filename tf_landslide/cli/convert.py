@@ -1,0 +1,89 @@
+"""``tf-landslide convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving.startup import start_tensorflow
+from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.printing import print_json
+from tf_landslide.core.errors import LandslideError
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "convert", run, "make a run of a PyTorch checkpoint, or a state dict of a run")
+    parser.add_argument(
+        "model",
+        metavar="CHECKPOINT",
+        help="a .pth, .ckpt or .safetensors file, its URL, or OWNER/REPOSITORY/FILE on Hugging Face; or a run folder "
+        "(with --to-torch)",
+    )
+    parser.add_argument("--model", dest="config", metavar="CONFIG", help="whose network it is: unet_resnet34, …")
+    parser.add_argument(
+        "--channels",
+        default="fourteen_stored",
+        help="recipe, or names with commas (default fourteen_stored: the bands as the paper's code takes them)",
+    )
+    parser.add_argument("--layout", default="landslide4sense", help="band layout, or its YAML file")
+    parser.add_argument("--threshold", type=float, default=0.5, help="(default 0.5, the paper's)")
+    parser.add_argument("--sha256", help="checksum that the file must have")
+    parser.add_argument("--out", metavar="RUN", help="the run folder to make")
+    parser.add_argument("--to-torch", metavar="FILE", help="write the run's state dict: .pth or .safetensors")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="of the config, e.g. model.options.filters=256"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(a: Arguments) -> None:
+    if a.to_torch:
+        _to_torch(a)
+    else:
+        _from_torch(a)
+
+
+def _from_torch(a: Arguments) -> None:
+    if not a.config or not a.out:
+        raise LandslideError("convert needs --model CONFIG (whose network it is) and --out RUN")
+    from tf_landslide.runs.config import load_config  # pydantic
+
+    channels = a.channels if "," not in a.channels else f"[{a.channels}]"
+    settings = [f"data.channels={channels}", f"data.layout={a.layout}", "data.normalise=false", "data.augment=false"]
+    config = load_config(a.config, [*settings, f"threshold={a.threshold}", *a.overrides])
+    from tf_landslide.data.fetch import checkpoint_file  # what starts slowly
+
+    path, source = checkpoint_file(a.model, a.sha256)
+    start_tensorflow()
+    from tf_landslide.jobs.convert import convert  # TensorFlow
+
+    made = convert(path, config, Path(a.out), source)
+    if a.json:
+        print_json(
+            {
+                "run": str(made.run.path),
+                "tensors": made.tensors,
+                "parameters": made.parameters,
+                "left_out": made.left_out,
+            }
+        )
+        return
+    print(f"{made.run.path}: {made.tensors:,} tensors, {made.parameters:,} parameters; threshold {config.threshold:g}")
+    if made.left_out:
+        shown = ", ".join(made.left_out[:4]) + (" …" if len(made.left_out) > 4 else "")
+        print(f"left out, since the network does not compute with them: {shown}")
+
+
+def _to_torch(a: Arguments) -> None:
+    if a.config or a.out or a.overrides:
+        raise LandslideError("--to-torch writes a run's weights; leave out --model, --out and settings")
+    from tf_landslide.runs.folder import Run  # pydantic
+
+    run = Run.open(a.model)
+    start_tensorflow()
+    from tf_landslide.jobs.convert import to_torch  # TensorFlow
+
+    beside = to_torch(run, Path(a.to_torch))
+    if a.json:
+        print_json({"state_dict": a.to_torch, "normalisation": str(beside)})
+    else:
+        print(f"{a.to_torch}: loads with strict=True; how its channels are normalised: {beside}")

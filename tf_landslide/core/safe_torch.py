@@ -1,0 +1,163 @@
+"""Tensors of PyTorch's checkpoint files (``.pth``, ``.pt``, ``.ckpt``) and of ``.safetensors``, without PyTorch.
+
+Nothing in a file is executed, and no more memory is taken than the file is long: a checkpoint is a zip archive of a
+pickle and of raw arrays, every declared size is compared with the bytes that are there, and tensors are views of them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import replacing
+from tf_landslide.core.safe_tensors import read_safetensors, whole, write_safetensors
+from tf_landslide.core.torch_pickle import Storage, pickled_tensors, unpickled
+
+MAX_BYTES = 4 << 30  # of a file; the largest of the networks here is a sixteenth of it
+_MAX_PICKLE = 4 << 20
+_MAX_MEMBERS = 50_000
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a checkpoint by name.
+
+    A checkpoint that holds more than a state dict (Lightning's, or one with an optimiser) is looked through for one:
+    under ``state_dict``, ``model_state_dict`` or ``model``.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        LandslideError: a file of another kind, one that is cut off, one that declares more than it holds or than is
+            read, or one with a name in it that could execute something.
+    """
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(9), os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise LandslideError(f"{path}: has {size:,} bytes, at most {MAX_BYTES:,} are read")
+            if start[:2] == b"PK":
+                return _state_dict(_read_zip(path, file, size), path)
+            if start[8:9] == b"{":
+                return read_safetensors(path, file)
+    except OSError as error:
+        raise LandslideError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if start[:1] == b"\x80":
+        raise LandslideError(
+            f"{path}: is a checkpoint in the format before PyTorch 1.6; write it anew with "
+            "torch.save(torch.load(FILE, weights_only=True), NEW)"
+        )
+    raise LandslideError(f"{path}: is neither a PyTorch checkpoint nor a safetensors file")
+
+
+def _read_zip(path: Path, file: BinaryIO, size: int) -> Any:
+    """What the pickle of a checkpoint holds."""
+    if _members(file, size) > _MAX_MEMBERS:
+        raise LandslideError(f"{path}: holds more arrays than any network here has")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+            if len(names) != 1:
+                raise LandslideError(f"{path}: is a zip archive, but no PyTorch checkpoint")
+            arrays = _Arrays(archive, names[0].removesuffix("data.pkl"), path, size)
+            if arrays.folder + "byteorder" in archive.namelist() and arrays.member("byteorder", 8).strip() != b"little":
+                raise LandslideError(f"{path}: was written on a big-endian machine; write it anew on another")
+            return unpickled(arrays.member("data.pkl", _MAX_PICKLE), arrays.tensor, str(path))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, UnicodeError, RuntimeError):
+        raise LandslideError(f"{path}: is cut off or damaged; fetch it again") from None
+
+
+def _members(file: BinaryIO, size: int) -> int:
+    """How many members a zip archive says that it has: its index is read into memory, and takes more there."""
+    file.seek(max(0, size - (1 << 16) - 22))
+    tail = file.read()
+    wide, end = tail.rfind(b"PK\x06\x06"), tail.rfind(b"PK\x05\x06")
+    counts = [int.from_bytes(tail[end + 10 : end + 12], "little")] if end >= 0 else []
+    index = [int.from_bytes(tail[end + 12 : end + 16], "little")] if end >= 0 else []
+    if wide >= 0:
+        counts.append(int.from_bytes(tail[wide + 32 : wide + 40], "little"))
+        index.append(int.from_bytes(tail[wide + 40 : wide + 48], "little"))
+    least = 46  # bytes of a member in the index
+    return max([*(n for n in counts if n != 0xFFFF), *(n // least for n in index if n != 0xFFFFFFFF)], default=0)
+
+
+class _Arrays:
+    """The members of an archive; its arrays are read once each, and together are no longer than the file."""
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str, path: Path, size: int):
+        self.archive, self.folder, self.path, self.left = archive, folder, path, size
+        self.read = dict[str, bytes]()
+
+    def member(self, name: str, most: int) -> bytes:
+        """One, whole; a compressed one could be any length."""
+        try:
+            info = self.archive.getinfo(self.folder + name)
+        except KeyError:
+            raise LandslideError(f"{self.path}: lacks the values of a tensor ({name})") from None
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise LandslideError(f"{self.path}: has compressed members, which torch.save does not write")
+        if info.file_size > min(most, self.left):
+            raise LandslideError(f"{self.path}: declares {info.file_size:,} bytes in {name}, more than it can hold")
+        self.left -= info.file_size
+        return self.archive.read(info)
+
+    def tensor(self, storage: Storage, offset: Any, size: Any, stride: Any) -> np.ndarray:
+        """A read-only view of a storage."""
+        if not (whole([offset]) and whole(size) and whole(stride)) or len(size) != len(stride):
+            raise LandslideError(f"{self.path}: holds a tensor that is described wrongly")
+        if storage.key not in self.read:
+            self.read[storage.key] = self.member(f"data/{storage.key}", MAX_BYTES)
+        raw, itemsize = self.read[storage.key], np.dtype(storage.dtype).itemsize
+        held, count = len(raw) // itemsize, math.prod(size)
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else offset - 1
+        if last >= held or count > held or storage.count != held:
+            wanted = max(count, storage.count)
+            raise LandslideError(f"{self.path}: declares a tensor of {wanted:,} values, its storage holds {held:,}")
+        values = np.frombuffer(raw, storage.dtype, held)[offset : last + 1]
+        return np.lib.stride_tricks.as_strided(values, size, [n * itemsize for n in stride], writeable=False)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
+    """The tensors by name, from whatever a checkpoint holds around them."""
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if isinstance(content, Mapping):
+        tensors = {
+            name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)
+        }
+        if tensors:
+            return tensors
+    raise LandslideError(f"{path}: holds no state dict; save one: torch.save(model.state_dict(), FILE)")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a state dict: as safetensors where the file is called so, else as ``torch.save`` does.
+
+    Args:
+        path: of the file; it appears whole or not at all.
+        tensors: float32 or int64, by name.
+    """
+    with replacing(path) as partial:
+        if path.suffix == ".safetensors":
+            write_safetensors(partial, tensors)
+        else:
+            _write_zip(partial, tensors)
+
+
+def _write_zip(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """The archive that ``torch.load(FILE, weights_only=True)`` reads."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", pickled_tensors(tensors))
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/version", "3\n")
+        for key, array in enumerate(tensors.values()):
+            archive.writestr(f"archive/data/{key}", np.ascontiguousarray(array).tobytes())

@@ -1,0 +1,194 @@
+"""Files from the network: resumed where they broke off, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.core.files import TEXT_BYTES, parse_json, telling_a_full_disk
+from tf_landslide.core.locks import locked
+from tf_landslide.core.progress import meter
+
+HUGGING_FACE = "https://huggingface.co"
+_CHUNK = 1 << 20
+_ATTEMPTS = 5
+_TIMEOUT = 30  # seconds without a byte
+_MOST = 8 << 30
+_NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
+_ON_HUGGING_FACE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)/(?P<file>[\w./-]+\.(pth|pt|ckpt|safetensors))")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on a server.
+
+    Attributes:
+        name: of the file.
+        url: its address.
+        size: in bytes, None where nobody says.
+        algorithm, digest: its checksum, as ``hashlib`` calls it, and in hexadecimal; None where nobody says.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    algorithm: str = "sha256"
+    digest: str | None = None
+
+
+def checkpoint_file(word: str, sha256: str | None = None, pause: float = 2.0) -> tuple[Path, str | None]:
+    """The file that a word of the command line means, fetched into this user's cache where it is not here.
+
+    Args:
+        word: a path, an address, or ``OWNER/REPOSITORY/FILE`` on Hugging Face (or what ``HF_ENDPOINT`` names).
+        sha256: that it must have.
+        pause: seconds before the first retry; each further one waits twice as long.
+
+    Returns:
+        its path, and its address where it has one.
+
+    Raises:
+        LandslideError: no such file, a server that cannot be reached, or another checksum.
+    """
+    path = Path(word)
+    if path.exists():
+        if path.is_dir():
+            raise LandslideError(f"{path}: is a folder; name a checkpoint file (a run folder goes with --to-torch)")
+        if sha256 and (found := _digest(path, "sha256")) != sha256.lower():
+            raise LandslideError(f"{path}: its SHA-256 is {found}, expected {sha256.lower()}")
+        return path, None
+    on_hugging_face = _ON_HUGGING_FACE.fullmatch(word)
+    if word.startswith(("http://", "https://")):
+        remote = RemoteFile(PurePosixPath(urlsplit(word).path).name or "checkpoint", word)
+    elif on_hugging_face and not path.parent.is_dir():
+        remote = _hugging_face(on_hugging_face["repository"], on_hugging_face["file"], pause)
+    else:
+        raise LandslideError(f"{path}: no such file")
+    if sha256 and remote.digest and remote.digest != sha256.lower():
+        raise LandslideError(f"{remote.url}: the server says its SHA-256 is {remote.digest}, expected {sha256.lower()}")
+    remote = replace(remote, digest=sha256.lower() if sha256 else remote.digest)
+    folder = _cache() / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
+    target = folder / remote.name
+    with locked(folder), telling_a_full_disk(target):
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch(remote, target, pause, "check the address")
+    return target, remote.url
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tf-landslide"
+
+
+def _hugging_face(repository: str, file: str, pause: float) -> RemoteFile:
+    """A file of a repository, with the size and the checksum that Hugging Face's API gives."""
+    endpoint = os.environ.get("HF_ENDPOINT", HUGGING_FACE).rstrip("/")
+    url = f"{endpoint}/api/models/{repository}?blobs=true"
+    text = retried(url, pause, lambda: open_url(url).read(TEXT_BYTES), "check the repository's name")
+    try:
+        files: dict[str, Any] = {str(entry["rfilename"]): entry for entry in parse_json(text, url)["siblings"]}
+    except (LandslideError, KeyError, TypeError):
+        raise LandslideError(f"{url}: did not answer as Hugging Face does") from None
+    if file not in files:
+        raise LandslideError(f"{repository}: {unknown(file, files, 'file')}")
+    entry = files[file]
+    size, digest = entry.get("size"), (entry.get("lfs") or {}).get("sha256")
+    return RemoteFile(
+        PurePosixPath(file).name,
+        f"{endpoint}/{repository}/resolve/main/{quote(file)}",
+        size if isinstance(size, int) else None,
+        digest=digest if isinstance(digest, str) else None,
+    )
+
+
+def open_url(url: str, start: int = 0) -> Any:
+    """The answer of a server, from a byte on."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    return urllib.request.urlopen(request, timeout=_TIMEOUT)
+
+
+def retried(url: str, pause: float, action: Callable[[], Any], remedy: str) -> Any:
+    """Do ``action`` again when the network interrupts it, and say plainly what to do when that does not help."""
+    for k in range(_ATTEMPTS):
+        try:
+            return action()
+        except urllib.error.HTTPError as error:
+            last = f"the server answers {error.code} {error.reason}"
+            if error.code < 500 and error.code != 429:
+                raise LandslideError(f"{url}: {last}; {remedy}") from None
+        except _NETWORK_ERRORS as error:
+            last = str(getattr(error, "reason", error)) or type(error).__name__
+        if k + 1 < _ATTEMPTS:
+            time.sleep(pause * 2**k)
+    raise LandslideError(
+        f"{url}: cannot be reached ({last}); check the connection, or {remedy},"
+        " then run the same command again: it goes on where it stopped"
+    )
+
+
+def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
+    """Fetch into ``target``, through ``target.part``, resuming what is there; verify size and checksum.
+
+    Raises:
+        LandslideError: a server that cannot be reached, a file that is too large, or another checksum.
+    """
+    if target.exists() and (file.digest is None or _digest(target, file.algorithm) == file.digest):
+        return
+    part, size = target.with_name(f"{file.name}.part"), file.size
+
+    def rest() -> None:
+        nonlocal size
+        have = part.stat().st_size if part.exists() else 0
+        if size is not None and have > size:
+            part.unlink()
+            have = 0
+        if size is None or have < size:
+            with open_url(file.url, have) as answer, part.open("ab") as copy:
+                if have and answer.status != 206:  # a server that cannot resume sends all of it again
+                    copy.truncate(0)
+                    have = 0
+                if size is None and answer.headers.get("Content-Length"):
+                    size = have + int(answer.headers["Content-Length"])
+                if (size or 0) > _MOST:
+                    raise LandslideError(f"{file.url}: has {size:,} bytes, at most {_MOST:,} are fetched")
+                _copy(answer, copy, file, size, have)
+        if size is not None and part.stat().st_size < size:
+            raise ConnectionError(f"broke off after {part.stat().st_size} of {size} bytes")
+
+    retried(file.url, pause, rest, remedy)
+    if file.digest and (found := _digest(part, file.algorithm)) != file.digest:
+        part.unlink()
+        name = file.algorithm.upper().replace("SHA", "SHA-")
+        said = "the record says" if file.algorithm == "md5" else "expected"
+        raise LandslideError(
+            f"{target}: {name} is {found}, {said} {file.digest}; the copy was removed, run the same command again"
+        )
+    part.replace(target)
+
+
+def _copy(answer: Any, copy: Any, file: RemoteFile, size: int | None, have: int) -> None:
+    shown = meter(total=size or 0, label=file.name, unit="B", done=have)
+    with closing(shown):
+        while chunk := answer.read(_CHUNK):
+            have += len(chunk)
+            if have > _MOST:
+                raise LandslideError(f"{file.url}: sends more than {_MOST:,} bytes")
+            copy.write(chunk)
+            shown.update(len(chunk))
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
