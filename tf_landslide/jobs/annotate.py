@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import rasterio
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, require_space, write_json, write_text
 from tf_landslide.figures.maps import overview
+from tf_landslide.jobs.annotate_record import record_of, warnings_of
 from tf_landslide.jobs.publish import (
     DRAWN,
     OVERVIEW,
@@ -24,25 +23,23 @@ from tf_landslide.jobs.publish import (
     SUMMARY,
     count_pixels,
     crs_in_words,
-    inputs_of,
     sheet_of,
     timed,
 )
 from tf_landslide.jobs.rasters import map_folder
-from tf_landslide.objects.candidates import Candidates, find_candidates
+from tf_landslide.objects.candidates import find_candidates
 from tf_landslide.objects.change import change_layers
-from tf_landslide.objects.coregister import TOLERATED, Shift, estimate_shift
+from tf_landslide.objects.coregister import Shift, estimate_shift
 from tf_landslide.objects.pair import NIR, VISIBLE, Pair, pair
-from tf_landslide.objects.radiometry import Normalisation, fit_normalisation
+from tf_landslide.objects.radiometry import fit_normalisation
 from tf_landslide.objects.review.pictures import write_pictures
 from tf_landslide.objects.rules import Rules
-from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.attributes import CONFIDENCES, Found, describe
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.layers import Layer, layers_of
 from tf_landslide.scenes.polygons import told_parts, zonal_statistics
 from tf_landslide.scenes.preview import coarser, preview
-from tf_landslide.scenes.scene import SLOPE, Scene
+from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.vectors import write_geopackage, write_vectors
 from tf_landslide.scenes.viewer import viewer_html
 from tf_landslide.scenes.writer import bytes_needed, write_rasters
@@ -55,8 +52,6 @@ RULES = {True: "change", False: "change_visible"}
 """With near infrared in both images, and without."""
 FORM = "change_form"
 AUTO = "auto"
-
-_PACKAGES = ("tf-landslide", "numpy", "scipy", "scikit-image", "rasterio", "pyproj", "shapely", "geopandas")
 
 
 @dataclass(frozen=True)
@@ -126,8 +121,10 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
             write_vectors(out, images.grid, found, options.schema, names=VECTORS, more=changes)
             area = geopandas.GeoDataFrame(geometry=list(told_parts(rasters[1])), crs=images.grid.crs.to_wkt())
             write_geopackage(out / AREA, area, Path(AREA).stem)
-        summary = _record(images, shift, normalisation, candidates, rules, form, options) | _counted(found, rasters[1])
-        summary["warnings"] = [*options.warnings, *_warnings(images, shift, summary)]
+        told = _dates(images, options), _polygons_record(options)
+        summary = record_of(images, shift, normalisation, candidates, rules, form, *told)
+        summary |= _counted(found, rasters[1])
+        summary["warnings"] = [*options.warnings, *warnings_of(images, shift, summary)]
         with timed(seconds, "pictures"):
             _pictures(images, found, rasters, out, form.accept, summary)
             colours = partial(_colours, images.before), partial(_colours, images.after)
@@ -184,6 +181,15 @@ def _dates(images: Pair, options: AnnotateOptions) -> dict[str, str | None]:
     }
 
 
+def _polygons_record(options: AnnotateOptions) -> dict[str, Any]:
+    return {
+        "minimum_area_m2": options.minimum_area,
+        "fill_holes_m2": options.fill_holes,
+        "smooth": options.smooth,
+        "schema": options.schema,
+    }
+
+
 def _counted(found: Found, mask: Path) -> dict[str, Any]:
     valid, marked = count_pixels(mask)
     areas = [row.area_ha for row in found.attributes]
@@ -196,95 +202,6 @@ def _counted(found: Found, mask: Path) -> dict[str, Any]:
         "largest_ha": areas[0] if areas else None,
         "truncated": sum(row.truncated for row in found.attributes),
     }
-
-
-def _record(
-    images: Pair,
-    shift: Shift,
-    normalisation: Normalisation,
-    candidates: Candidates,
-    rules: Rules,
-    form: Rules,
-    options: AnnotateOptions,
-) -> dict[str, Any]:
-    grid = images.grid
-    height, width = grid.pixel_sizes(np.array([grid.shape[0] // 2]))
-    return {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "method": f"difference of two images, rules {rules.name} and {form.name}",
-        "shape": list(grid.shape),
-        "crs": grid.crs.to_string(),
-        "bounds": list(grid.bounds),
-        "pixel_size_m": [round(float(height[0]), 4), round(float(width[0]), 4)],
-        "bands": list(images.bands),
-        "before": _scene_record(images.before),
-        "after": _scene_record(images.after),
-        **_dates(images, options),
-        "shift": _shift_record(shift) | {"undone": list(images.shift)},
-        "normalisation": {
-            "lines": {name: asdict(line) for name, line in normalisation.lines.items()},
-            "unchanged_share": round(normalisation.kept, 4),
-            "noise": round(normalisation.noise, 6),
-        },
-        "rules": {"segments": rules.as_dict(), "form": form.as_dict()},
-        "left_out": [*candidates.segments.left_out, *candidates.groups.left_out],
-        "segments": {
-            "total": candidates.segments.segments.count,
-            "accepted": int(np.count_nonzero(candidates.segments.confidence >= rules.accept)),
-            "groups": candidates.groups.segments.count,
-            "accepted_groups": int(np.count_nonzero(candidates.groups.confidence >= form.accept)),
-        },
-        "polygons": {
-            "minimum_area_m2": options.minimum_area,
-            "fill_holes_m2": options.fill_holes,
-            "smooth": options.smooth,
-            "schema": options.schema,
-        },
-        "versions": {"python": platform.python_version(), "gdal": rasterio.__gdal_version__}
-        | {name: version_of(name) for name in _PACKAGES},
-    }
-
-
-def _shift_record(shift: Shift) -> dict[str, Any]:
-    told = {"rows": shift.rows, "columns": shift.columns, "pixels": shift.pixels, "spread": shift.spread}
-    numbers = {name: round(value, 3) if shift.known else None for name, value in told.items()}
-    return {**numbers, "windows": shift.windows, "agreeing": shift.agreeing}
-
-
-def _scene_record(scene: Scene) -> dict[str, Any]:
-    origin = asdict(scene.origin) | {"ids": list(scene.source_ids), "clouds_left_out": scene.clouds is not None}
-    return origin | {"inputs": inputs_of(scene)}
-
-
-def _warnings(images: Pair, shift: Shift, summary: dict[str, Any]) -> list[str]:
-    """What a reader must know of the candidates, in sentences."""
-    told = [
-        "Candidates by rules, unreviewed: somebody must look at each. What is called probability is the rules' "
-        "confidence."
-    ]
-    left = np.subtract((shift.rows, shift.columns), images.shift)
-    if not shift.known:
-        told.append(
-            f"How far the images lie apart could not be told: {shift.agreeing} of {shift.windows} windows agree. Look "
-            "at roads and rivers in both."
-        )
-    elif np.hypot(*left) > TOLERATED:
-        told.append(
-            f"The image before lies {np.hypot(*left):.2f} pixels off ({left[0]:+.2f} rows, {left[1]:+.2f} columns, by "
-            f"{shift.agreeing} of {shift.windows} windows): edges look like change. --shift auto moves it."
-        )
-    if NIR not in images.bands:
-        told.append("No near infrared in both images: brown leaves, haze and low sun are easily taken for bare soil.")
-    if SLOPE not in images.after.names:
-        told.append("No terrain model: fields and river beds cannot be told from landslides by their slope.")
-    levels = {scene.origin.level for scene in (images.before, images.after)} - {None}
-    if len(levels) > 1:
-        told.append("One image is Level-1C, the other Level-2A: what the air adds differs from place to place.")
-    if not summary["valid_pixels"]:
-        told.append("No pixel has data in both images: nothing could be told.")
-    if summary["truncated"]:
-        told.append(f"{summary['truncated']:,} candidates are cut by the images' end or by missing data.")
-    return told
 
 
 def _colours(scene: Scene, window: Window) -> np.ndarray:
