@@ -17,7 +17,7 @@ from tf_landslide.models.layers.norm import ChannelNormalization, all_layers
 from tf_landslide.models.layers.resize import AdaptivePooling, ResizeLike
 from tf_landslide.predict.export import save_model
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.config import TrainingConfig
+from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.training.fit import get_optimizer
 from tf_landslide.training.losses import BCEDice
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tf_landslide.jobs.publish import _of_window
+from tf_landslide.jobs.map_notes import of_window
 from tf_landslide.runs.folder import Run
 
 
@@ -14,6 +14,10 @@ from tf_landslide.runs.folder import Run
         ({"architecture": "deeplabv3plus", "encoder": "resnet50"}, True),
         ({"architecture": "segformer", "encoder": "mit_b2"}, True),
         ({"architecture": "unet", "encoder": "seresnet50"}, True),
+        ({"architecture": "smp_unet", "encoder": "smp_seresnet50"}, True),
+        ({"architecture": "smp_deeplabv3plus", "encoder": "smp_resnet50"}, True),
+        ({"architecture": "hf_segformer", "encoder": "hf_mit_b2"}, True),
+        ({"architecture": "smp_unet", "encoder": "smp_resnet34"}, False),
         ({"architecture": "unet", "encoder": "resnet34"}, False),
     ],
 )
@@ -22,5 +26,5 @@ def test_networks_that_see_their_whole_window_are_warned_of(run_folder, change, 
     height, width = card.training["patch"]  # of the sample's patches, on the card
     assert height == width
     card = replace(card, **change)
-    assert bool(_of_window(card, 2 * height)) == told and not _of_window(card, height)
-    assert not _of_window(replace(card, training={}), 512)  # a card from before
+    assert bool(of_window(card, 2 * height)) == told and not of_window(card, height)
+    assert not of_window(replace(card, training={}), 512)  # a card from before

@@ -7,8 +7,9 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.build import ARCHITECTURES
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.options import check_options
-from tf_landslide.runs.config import Config, load_config
+from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import Config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -156,7 +156,7 @@ def test_a_channel_that_never_varies_is_warned_of_by_name(copy, config_file, tmp
 
 
 def test_a_constant_rate_is_warmed_up_to_as_well():
-    from tf_landslide.runs.config import TrainingConfig
+    from tf_landslide.runs.sections import TrainingConfig
     from tf_landslide.training.fit import get_optimizer
 
     optimizer = get_optimizer(TrainingConfig(schedule="constant", learning_rate=0.01, warmup_epochs=2, epochs=9), 5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_landslide.runs.config import TrainingConfig
+from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.training.fit import get_optimizer
 from tf_landslide.training.optimizers import FusedAdam
 

@@ -18,8 +18,9 @@ from tf_landslide.jobs.train import _prepared as prepared
 from tf_landslide.jobs.train import _run_folder as run_folder_of
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
-from tf_landslide.runs.config import Config, load_config
+from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import Config
 from tf_landslide.runs.state import TrainingState, restore
 
 # A child is forked when all is imported and TensorFlow has not begun, so that each takes a second or two.

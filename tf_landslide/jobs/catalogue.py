@@ -13,7 +13,8 @@ from tf_landslide.models.build import ARCHITECTURES, build_model
 from tf_landslide.models.catalogue import TABLE, Catalogue
 from tf_landslide.models.complexity import multiply_adds
 from tf_landslide.models.encoders import ENCODERS
-from tf_landslide.runs.config import ModelConfig, load_config, shipped_configs
+from tf_landslide.runs.config import load_config, shipped_configs
+from tf_landslide.runs.sections import ModelConfig
 
 _RECIPE = "paper_recipe"  # a way of training, for any of the models
 

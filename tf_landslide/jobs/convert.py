@@ -18,9 +18,9 @@ from tf_landslide.models.build import build_model
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
-from tf_landslide.runs.config import Config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
+from tf_landslide.runs.sections import Config
 
 
 @dataclass(frozen=True)

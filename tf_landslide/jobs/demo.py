@@ -22,8 +22,9 @@ from tf_landslide.jobs.train import train
 from tf_landslide.metrics import SCORES
 from tf_landslide.predict.files import predict_files
 from tf_landslide.predict.load import load_predictor
-from tf_landslide.runs.config import Config, check_config
+from tf_landslide.runs.config import check_config
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import Config
 from tf_landslide.runs.splits import open_splits
 
 DEMO_CONFIG = {

@@ -17,10 +17,10 @@ import rasterio
 
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
+from tf_landslide.jobs.map_notes import map_notes
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
 from tf_landslide.jobs.refining import Refinement
-from tf_landslide.objects.judging import not_fitted
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
@@ -39,8 +39,6 @@ from tf_landslide.scenes.writer import NO_DATA
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
-_POOLING = ("deeplabv3plus", "segformer")  # by a branch of the whole window's mean, by attention over all of it
-_SQUEEZING = ("se", "efficientnet", "mit")  # encoders that weigh channels by such means, or attend
 DRAWN = 1300  # pixels of the figure's pictures: about as many as its panels have, and memory for no more
 
 
@@ -96,7 +94,7 @@ def publish(
         }
         if refinement:
             summary["objects"] = refinement.record
-        summary["warnings"] = [*options.warnings, *_warnings(predictor.card, summary)]
+        summary["warnings"] = [*options.warnings, *map_notes(predictor.card, summary)]
         if valid == 0:
             needed = [band.name for band in predictor.card.channel_recipe.bands]
             lacks = what_lacks(scene, needed, options.whole_paths)
@@ -215,40 +213,6 @@ def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: 
         "versions": {"python": platform.python_version(), "gdal": rasterio.__gdal_version__}
         | {name: version_of(name) for name in _PACKAGES},
     }
-
-
-def _warnings(card: ModelCard, summary: dict[str, Any]) -> list[str]:
-    """What a reader of the map must know of it, in sentences."""
-    told = []
-    if card.synthetic:
-        told.append("The model was trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
-    if card.layout.caveat:
-        told.append(card.layout.caveat)
-    if objects := summary.get("objects"):
-        told.append(
-            f"Mask and polygons are refined by objects (rules {objects['rules']}): {summary['landslide_pixels']:,} "
-            f"pixels of landslides, {objects['landslide_pixels_network']:,} by the network alone (mask_pixels.tif)."
-        )
-        if objects["left_out"]:
-            told.append(f"The rules' {', '.join(objects['left_out'])} cannot be told of this scene and were left out.")
-        if unfit := not_fitted(objects["rules"], objects["fit"], card):
-            told.append(unfit)
-    told += _of_window(card, summary["tiles"]["window"])
-    if summary["truncated"]:
-        told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
-    return told
-
-
-def _of_window(card: ModelCard, window: int) -> list[str]:
-    """Whether a network that sees its whole window at once is given others than it has learned."""
-    pools = card.architecture in _POOLING or (card.encoder or "").startswith(_SQUEEZING)
-    patch = card.training.get("patch")
-    if not pools or not patch or patch == [window, window]:
-        return []
-    return [
-        f"The network sees its whole window at once and learned windows of {patch[0]} × {patch[1]} pixels; these have "
-        f"{window}: its probabilities differ with that. Compare with --window {max(patch)}."
-    ]
 
 
 def _title(summary: dict[str, Any]) -> str:

@@ -21,9 +21,9 @@ from tf_landslide.models import STRIDE
 from tf_landslide.models.build import build_model
 from tf_landslide.predict.load import load_model, predictor_of
 from tf_landslide.runs import formats
-from tf_landslide.runs.config import Config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_same_data, data_fingerprint, environment, record_session
+from tf_landslide.runs.sections import Config
 from tf_landslide.runs.splits import open_splits, with_share
 from tf_landslide.runs.state import TrainingState
 from tf_landslide.training.fit import fit

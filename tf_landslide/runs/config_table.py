@@ -7,7 +7,7 @@ import json
 from pydantic import BaseModel
 
 from tf_landslide.core.tables import markdown_table
-from tf_landslide.runs.config import Config
+from tf_landslide.runs.sections import Config
 
 
 def config_table() -> str:

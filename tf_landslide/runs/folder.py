@@ -13,8 +13,9 @@ from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.checked import checked_scores
-from tf_landslide.runs.config import Config, check_config
+from tf_landslide.runs.config import check_config
 from tf_landslide.runs.history import Row, read_history
+from tf_landslide.runs.sections import Config
 
 
 @dataclass(frozen=True)

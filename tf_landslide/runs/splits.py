@@ -12,7 +12,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
 from tf_landslide.data.source import PatchSource
-from tf_landslide.runs.config import Config
+from tf_landslide.runs.sections import Config
 
 _OF_TRAIN = "data.valid_share=0.2 takes a share of train"
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.runs import formats
-from tf_landslide.runs.config import TrainingConfig
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.runs.state import TrainingState, restore
 from tf_landslide.training.callbacks import (
     BestModel,
