@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,12 @@ def test_workers_give_the_bytes_of_one_process(exported, scene, expected, tmp_pa
 
 def workers_of(process) -> list[psutil.Process]:
     family = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in family:
+        with suppress(psutil.NoSuchProcess):  # some other one that has just ended
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_a_worker_that_is_killed_loses_nothing(exported, scene, expected, tmp_path):
