@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,11 +94,20 @@ def test_workers_give_the_bytes_of_one_process(exported, scene, expected, tmp_pa
     assert sorted(path.name for path in (tmp_path / "map").iterdir() if path.name.startswith(".")) == []
 
 
+def workers_of(process) -> list[psutil.Process]:
+    family = psutil.Process(process.pid).children(recursive=True)
+    found = []
+    for child in family:
+        with suppress(psutil.NoSuchProcess):  # some other one that has just ended
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 def test_a_worker_that_is_killed_loses_nothing(exported, scene, expected, tmp_path):
     process = start(exported, scene, tmp_path / "map", "2")
     wait_for(lambda: parts_in(tmp_path / "map"))
-    family = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+    workers = workers_of(process)
     assert len(workers) == 2
     workers[0].kill()
     finished(process)
@@ -130,7 +140,7 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
 @pytest.mark.parametrize("seconds", [0.0, 0.7, 1.5])
 def test_ctrl_c_while_workers_start_is_one_line(exported, scene, tmp_path, seconds):
     process = start(exported, scene, tmp_path / "map", "2")
-    wait_for(lambda: psutil.Process(process.pid).children())
+    wait_for(lambda: workers_of(process))
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)

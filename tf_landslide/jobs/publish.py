@@ -105,14 +105,7 @@ def publish(
             facts, notes = _facts(summary), summary["warnings"]
             small = coarser(shown, DRAWN)
             overview(out / OVERVIEW, sheet_of(small, found, _title(summary), facts, notes, threshold))
-            page = viewer_html(
-                shown,
-                found,
-                title=_title(summary),
-                facts=facts,
-                threshold=threshold,
-                notes=notes,
-            )
+            page = viewer_html(shown, found, title=_title(summary), facts=facts, threshold=threshold, notes=notes)
             write_text(out / PAGE, page)
         summary["seconds"] = seconds
         own = [refinement.network_mask] if refinement else []
