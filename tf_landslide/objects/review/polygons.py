@@ -63,11 +63,14 @@ class Polygons:
         Raises:
             LandslideError: a file that cannot be read, or has too many polygons to look at.
         """
-        frame = read_inventory(path).frame
+        inventory = read_inventory(path)
+        frame = inventory.frame
         if len(frame) > MOST_POLYGONS:
             raise LandslideError(
                 f"{path}: has {len(frame):,} polygons, at most {MOST_POLYGONS:,} can be reviewed; cut it into parts"
             )
+        if inventory.invalid or inventory.dropped:
+            warn(f"{path}: {inventory.in_words}")
         if grid is not None:
             _check_place(path, frame, grid)
         return cls(path, frame, grid or _grid_around(path, frame))
