@@ -15,7 +15,7 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.measure import regionprops
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.attributes import measure
+from tf_landslide.objects.attributes import measure, require_attribute
 from tf_landslide.objects.nearness import FARTHEST_METRES, FARTHEST_PIXELS
 from tf_landslide.objects.sums import LEVELS
 
@@ -287,3 +287,13 @@ def test_what_is_no_image_of_labels_is_refused(layers):
 def test_a_patch_needs_no_rasters():
     code = "import sys, tf_landslide.objects.attributes; print({'rasterio', 'pyproj', 'tensorflow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_a_misspelt_attribute_is_told_and_every_real_one_is_known(labels, layers, table):
+    river = layers | {"river": np.zeros((SIDE, SIDE), np.float32)}
+    for name in [*table, *measure(labels, river, pixel_size=10.0), *measure(labels, layers)]:
+        require_attribute(name)
+    near = {"slope_maen": "slope_mean", "area": "area_", "proability_share": "probability_share"}
+    for wrong, said in near.items():
+        with pytest.raises(LandslideError, match=f"unknown attribute '{wrong}'.*{said}"):
+            require_attribute(wrong)
