@@ -72,7 +72,8 @@ def judged(segments: Segments, layers: Mapping[str, Layer], grid: Grid, rules: R
     asked = {condition.attribute for condition in rules.conditions}
     needed = {name: layer for name, layer in layers.items() if name in _TERRAIN or _is_asked(name, asked)}
     table = measure_scene(segments, needed, grid, rules.accept)
-    return Judged(segments, rules.confidence(table).astype(np.float32), tuple(rules.left_out(table)))
+    left_out = tuple(rules.left_out(table)) if segments.count else ()
+    return Judged(segments, rules.confidence(table).astype(np.float32), left_out)
 
 
 def _is_asked(layer: str, asked: set[str]) -> bool:
