@@ -274,6 +274,12 @@ def test_pictures_are_made_of_a_product_and_of_rasters_that_options_explain(tmp_
         assert picture.shape == GRID.shape and len(np.unique(picture.read(1))) > 50
 
 
+def test_whole_numbers_keep_their_units():
+    frame = candidates().assign(width_m=[128.0] * 6, aspect_deg=[153.0] * 6, year=[2018.0] * 6)
+    told = dict(Polygons(ROOT, frame, GRID).attributes(1))
+    assert (told["width"], told["aspect of the slope"], told["year"]) == ("128 m", "153°", "2018")
+
+
 # The journal
 
 
@@ -294,6 +300,25 @@ def test_a_torn_last_line_is_dropped_and_a_damaged_one_told(review):
     path.write_bytes(whole + b'{"polygon":1,"status":"redrawn","time":""}\n')
     with pytest.raises(LandslideError, match="line 3 is no decision"):
         read_journal(path, review.polygons.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"polygon": 7, "status": "accepted", "time": "t"},  # of six, and never drawn
+        {"polygon": 10**30, "status": "rejected", "time": "t"},
+        {"polygon": float("inf"), "status": "rejected", "time": "t"},
+        {"polygon": 1, "status": "redrawn", "ring": [[0, 0], [1, 1]], "time": "t"},
+        {"polygon": 1, "status": "redrawn", "ring": [[float("nan"), 0], [1, 1], [1, 0]], "time": "t"},
+        {"polygon": 1, "status": "added", "ring": [[0, 0], [1, 1], [1, 0]], "time": "t"},
+    ],
+)
+def test_a_line_that_nobody_can_have_decided_is_told(review, line):
+    tell(review, polygon=1, status="accepted")
+    with review.journal.path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(LandslideError, match="line 3 is no decision"):
+        read_journal(review.journal.path, review.polygons.fingerprint)
 
 
 def test_a_journal_belongs_to_its_polygons(folder):

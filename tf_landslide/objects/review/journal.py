@@ -8,6 +8,7 @@ that a process killed at any moment loses at most the line it was writing, of wh
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -174,8 +175,8 @@ def read_journal(path: Path, fingerprint: str) -> Decisions:
             if line.get("undo") is True:
                 decisions.undo()
             else:
-                decisions.take(_decision(line))
-        except (TypeError, ValueError, KeyError):
+                decisions.take(_decision(line, decisions.count))
+        except (TypeError, ValueError, KeyError, OverflowError):
             raise LandslideError(f"{path}: line {number} is no decision; restore the file from a copy") from None
     return decisions
 
@@ -190,7 +191,7 @@ def check_name(reviewer: str) -> str:
     return reviewer
 
 
-def _decision(line: dict[str, Any]) -> Decision:
+def _decision(line: dict[str, Any], count: int) -> Decision:
     ring = line.get("ring")
     decision = Decision(
         polygon=int(line["polygon"]),
@@ -199,10 +200,19 @@ def _decision(line: dict[str, Any]) -> Decision:
         comment=str(line.get("comment", "")),
         time=str(line["time"]),
     )
-    drawn = decision.status in (REDRAWN, ADDED)
+    added = decision.polygon > count
+    drawn = added or decision.status in (REDRAWN, ADDED)
     if decision.status not in STATUSES or decision.polygon < 1 or (drawn and not decision.ring):
         raise ValueError(decision)
+    if decision.status == ADDED and not added:
+        raise ValueError(decision)
+    if decision.ring is not None and not (len(decision.ring) >= 3 and all(map(_is_finite, decision.ring))):
+        raise ValueError(decision)
     return decision
+
+
+def _is_finite(corner: tuple[float, float]) -> bool:
+    return all(map(math.isfinite, corner))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -146,7 +146,7 @@ class Polygons:
                 continue
             label, unit = SHOWN.get(str(name), (str(name), ""))
             plain = _plain(value)
-            text = str(int(plain)) if _is_whole(plain) else in_words(plain, unit)
+            text = str(int(plain)) if _is_whole(plain) and not unit else in_words(plain, unit)
             if text is not None:
                 told.append((label[:_TEXT], text[:_TEXT]))
         return told
