@@ -109,6 +109,7 @@ def test_python_m_is_the_same_program():
         ["train", "c.yaml", "--data", "d", "--out", "o", "--bogus"],
         ["synth", "d", "--train", "many"],
         ["inspect", "d", "key=value"],
+        ["patches", "s.tif", "p.gpkg", "--out", "o", "--date", "yesterday"],
     ],
     ids=" ".join,
 )

@@ -15,9 +15,10 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.measure import regionprops
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.attributes import measure, require_attribute
+from tf_landslide.objects.attributes import measure
 from tf_landslide.objects.nearness import FARTHEST_METRES, FARTHEST_PIXELS
 from tf_landslide.objects.sums import LEVELS
+from tf_landslide.objects.vocabulary import require_attribute
 
 SIDE = 60
 

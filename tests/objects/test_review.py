@@ -29,10 +29,11 @@ from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.jobs.review import make_pictures, open_polygons
 from tf_landslide.objects.labelling import checked_polygons
 from tf_landslide.objects.review.agreement import agreement, cohens_kappa, iou
+from tf_landslide.objects.review.export import export
 from tf_landslide.objects.review.journal import Decision, Decisions, Journal, check_name, read_journal
 from tf_landslide.objects.review.pictures import TILE, Picture, write_pictures
 from tf_landslide.objects.review.polygons import Polygons
-from tf_landslide.objects.review.session import compare, session
+from tf_landslide.objects.review.session import compare, reviewers, session
 from tf_landslide.page.review.app import MOST_BYTES, application
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.inputs import Inputs
@@ -357,7 +358,7 @@ def test_a_name_that_could_be_a_path_is_refused(name):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["ada", "Ada L.-K", "Łukasz", "山田", "x" * 40, "a"])
+@pytest.mark.parametrize("name", ["ada", "Ada L.-K", "O'Neill", "D’Angelo", "Łukasz", "山田", "x" * 40, "a"])
 def test_peoples_names_are_taken(name):
     assert check_name(name) == name
 
@@ -429,6 +430,24 @@ def test_a_file_without_decimal_attributes_is_exported(folder):
         everything, package, _ = review.export()
     assert geopandas.read_file(package).review_status.tolist() == ["redrawn"]
     assert geopandas.read_file(everything).id.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_half_an_emoji_in_a_comment_spoils_no_export(review):
+    shown = tell(review, polygon=1, status="accepted", comment="cut \ud83c off\0")
+    assert shown["comment"] == "cut ? off"
+    with review.journal.path.open("a") as file:  # as earlier versions wrote it
+        file.write('{"polygon": 2, "status": "accepted", "time": "t", "comment": "\\ud83c"}\n')
+    decisions = read_journal(review.journal.path, review.polygons.fingerprint)
+    written = export(review.folder, review.polygons, decisions, "ada")
+    assert geopandas.read_file(written[1]).review_comment.tolist() == ["cut ? off", "?"]
+
+
+def test_who_has_decided_nothing_is_no_reviewer(folder):
+    for name, decides in (("ada", True), ("ben", False)):
+        with session(folder, *open_review(folder), name) as review:
+            if decides:
+                tell(review, polygon=1, status="accepted")
+    assert reviewers(folder) == ["ada"]
 
 
 def test_what_a_file_has_beside_sound_polygons_is_told(folder):

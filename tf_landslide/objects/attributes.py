@@ -20,7 +20,6 @@ there is left out, as are metres where the size of a pixel is not known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -52,42 +51,16 @@ class Segments(Protocol):
 Table = dict[str, np.ndarray]
 """(N,) float64 by attribute; row i describes segment i + 1."""
 
-OF_A_LAYER = ("mean", "std", "contrast", "texture_mean", "texture_homogeneity")
-"""What follows the name of a layer."""
-
-OTHERS = (
-    *("relief", "curvature_mean", "aspect_deg", "off_aspect_deg", "probability_share", "probability_max"),
-    *("area_px", "area_m2", "length_px", "length_m", "width_px", "width_m", "length_width", "orientation_deg"),
-    *("rectangular_fit", "compactness"),
-    *(f"{name}_{unit}" for name in NEARNESS for unit in ("px", "m")),
-)
-"""Attributes that are not of any layer there may be."""
-
 TEXTURES: Mapping[str, tuple[float, float]] = {"brightness": (0.0, 1.0)}
 """Layers whose texture is measured, and the range of their grey levels; what lies beyond counts as its ends."""
 
 FLAT = 5.0
 """Degrees of slope up to which ground is flat."""
 
-_INDICES = ("brightness", "redness", "grvi", "ndvi")
-_USUAL = (
-    *("red", "green", "blue", "nir", "ndwi", "ndmi", "nbr", "rdndvi", "cloud", "slope", "dem", "probability"),
-    *(f"{name}{when}" for name in _INDICES for when in ("", "_before", "_change")),
-)  # layers that a misspelt attribute is compared with
 AT_ONCE = 2**22
 """Pixels of a scene that are described at a time."""
 
 _SCATTERED = 0.1  # mean length of the unit vectors downhill below which there is no common aspect
-
-
-def require_attribute(name: str) -> None:
-    """Raise ``LandslideError`` for what is the attribute of no data whatever: a layer may have any name."""
-    if name not in OTHERS and not any(name.endswith(f"_{end}") for end in OF_A_LAYER):
-        layers = [f"{layer}_{end}" for layer in _USUAL for end in OF_A_LAYER]
-        close = get_close_matches(name, [*layers, *OTHERS], n=1)
-        known = ", ".join([*(f"LAYER_{end}" for end in OF_A_LAYER), *OTHERS])
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {known}"
-        raise LandslideError(f"unknown attribute {name!r}; {hint}")
 
 
 def measure(

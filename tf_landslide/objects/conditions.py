@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.attributes import require_attribute
+from tf_landslide.objects.vocabulary import require_attribute
 
 Table = Mapping[str, np.ndarray]
 """Attributes of N objects by name, (N,) float64 each, NaN where they cannot be told."""

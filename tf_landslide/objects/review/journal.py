@@ -28,7 +28,7 @@ LANDSLIDES = (ACCEPTED, REDRAWN, ADDED)
 MOST_COMMENT = 2000
 """Characters."""
 _MOST_BYTES = 2**28  # of a journal: half a million decisions
-_NAME = re.compile(r"\w(?:[\w .-]{0,38}[\w-])?")
+_NAME = re.compile(r"\w(?:[\w .'’-]{0,38}[\w-])?")
 _FORMAT = 1
 
 
@@ -185,10 +185,15 @@ def check_name(reviewer: str) -> str:
     """A reviewer's name, which is a folder's too. Raises ``LandslideError`` for one that cannot be."""
     if not _NAME.fullmatch(reviewer):
         raise LandslideError(
-            f"a reviewer's name has up to 40 letters, digits, blanks, dots, hyphens and underscores, begins with a "
-            f"letter or digit and does not end in a dot or blank, got {reviewer[:60]!r}"
+            f"a reviewer's name has up to 40 letters, digits, blanks, dots, hyphens, apostrophes and underscores, "
+            f"begins with a letter or digit and does not end in a dot or blank, got {reviewer[:60]!r}"
         )
     return reviewer
+
+
+def plain(comment: str) -> str:
+    """A comment as any file takes it: a browser cuts an emoji in half where a text gets too long."""
+    return comment.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _decision(line: dict[str, Any], count: int) -> Decision:
@@ -197,7 +202,7 @@ def _decision(line: dict[str, Any], count: int) -> Decision:
         polygon=int(line["polygon"]),
         status=str(line["status"]),
         ring=None if ring is None else tuple((float(x), float(y)) for x, y in ring),
-        comment=str(line.get("comment", "")),
+        comment=plain(str(line.get("comment", ""))),
         time=str(line["time"]),
     )
     added = decision.polygon > count
