@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tf_landslide.cli.main import main, parse
+from tf_landslide.cli.main import build_parser, main, parse
 
 COMMANDS = [
     "synth",
@@ -109,6 +109,7 @@ def test_python_m_is_the_same_program():
         ["train", "c.yaml", "--data", "d", "--out", "o", "--bogus"],
         ["synth", "d", "--train", "many"],
         ["inspect", "d", "key=value"],
+        ["patches", "s.tif", "p.gpkg", "--out", "o", "--date", "yesterday"],
     ],
     ids=" ".join,
 )
@@ -117,6 +118,23 @@ def test_usage_mistakes_are_one_line_and_status_2(arguments, capsys):
         main(arguments)
     error = capsys.readouterr().err
     assert end.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["annotate", "a.tif", "b.tif", "--out", "o", "--shift", "-0.4,.7"], "shift", (-0.4, 0.7)),
+        (["synth", "--scene", "s.tif", "--before", "--before-shift", "-.4,-0.7"], "before_shift", (-0.4, -0.7)),
+        (
+            ["search", "-73.1,-37,-72.9,-36.5", "2018-01-01/2018-01-02", "--out", "o"],
+            "bbox",
+            (-73.1, -37, -72.9, -36.5),
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_values_may_begin_with_a_minus(arguments, name, value):
+    assert tuple(vars(build_parser().parse_args(arguments))[name]) == value
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_visible_bands_alone_are_told_of(pair, tmp_path, capsys):
         (["--before", "AFTER"], "name two scenes"),
         (["BEFORE", "AFTER", "--rules", "chnge"], "did you mean 'change'?"),
         (["BEFORE", "AFTER", "--shift", "far"], "expected auto, or ROWS,COLS"),
+        (["BEFORE", "AFTER", "--shift", "-1,nan"], "expected auto, or ROWS,COLS"),
         (["BEFORE", "FAR"], "do not overlap"),
         (["DEM", "AFTER"], "band"),
     ],
@@ -221,3 +222,46 @@ def test_every_condition_says_why(name):
     rules = Rules.read(name)
     assert all(condition.reason for condition in rules.conditions) and rules.title
     assert not any(condition.fitted for condition in rules.conditions)
+
+
+def test_the_page_calls_candidates_candidates(found):
+    text = (found[0] / "map.html").read_text()
+    for said in ("Largest candidates", "confidence; threshold", '"one":"Candidate"', '"confidence, mean"', "Map of "):
+        assert said in text
+    assert "Largest landslides" not in text and "probability; threshold" not in text
+
+
+def annotated(capsys, *words):
+    assert main(["annotate", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_same_image_twice_and_what_rules_lack_are_told_of(pair, tmp_path, capsys):
+    summary = annotated(capsys, pair.scene, pair.scene, "--out", tmp_path / "out", "--shift", "-0.0,0")
+    told = " ".join(summary["warnings"])
+    assert summary["candidates"] == 0 and "one and the same?" in told and "slope_mean cannot be told" in told
+    assert "compactness" not in told  # of no group, nothing can be left out
+
+
+def test_little_common_ground_is_told_of(pair, tmp_path, capsys):
+    with rasterio.open(pair.before) as source:
+        profile = source.profile | {"transform": Affine.translation(1500, 0) @ source.transform}
+        with rasterio.open(tmp_path / "beside.tif", "w", **profile) as raster:
+            raster.write(source.read())
+            raster.descriptions = source.descriptions
+    summary = annotated(capsys, tmp_path / "beside.tif", pair.scene, "--out", tmp_path / "out")
+    share = 100 * summary["valid_pixels"] / 224**2
+    assert share < 40 and f"Only {share:.1f} % of the image after was compared" in " ".join(summary["warnings"])
+
+
+def test_the_later_image_as_before_is_refused(pair, tmp_path, capsys):
+    names = {"red": 4, "green": 3, "blue": 2}
+    for stem, path, day in (("early", pair.before, "2018-08-01"), ("late", pair.scene, "2018-10-01")):
+        bands = [{"name": name, "file": path.name, "index": i, "scale": 0.0001} for name, i in names.items()]
+        manifest = {"id": stem, "date": day, "bands": bands}
+        (pair.scene.parent / f"{stem}.json").write_text(json.dumps(manifest))
+    early, late = (str(pair.scene.parent / f"{stem}.json") for stem in ("early", "late"))
+    assert main(["annotate", late, early, "--out", str(tmp_path / "out")]) == 2
+    assert "give the earlier one first" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    summary = annotated(capsys, early, late, "--out", tmp_path / "out")
+    assert (summary["event_date_from"], summary["event_date_to"]) == ("2018-08-01", "2018-10-01")

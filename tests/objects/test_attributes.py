@@ -18,6 +18,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects.attributes import measure
 from tf_landslide.objects.nearness import FARTHEST_METRES, FARTHEST_PIXELS
 from tf_landslide.objects.sums import LEVELS
+from tf_landslide.objects.vocabulary import require_attribute
 
 SIDE = 60
 
@@ -287,3 +288,13 @@ def test_what_is_no_image_of_labels_is_refused(layers):
 def test_a_patch_needs_no_rasters():
     code = "import sys, tf_landslide.objects.attributes; print({'rasterio', 'pyproj', 'tensorflow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_a_misspelt_attribute_is_told_and_every_real_one_is_known(labels, layers, table):
+    river = layers | {"river": np.zeros((SIDE, SIDE), np.float32)}
+    for name in [*table, *measure(labels, river, pixel_size=10.0), *measure(labels, layers)]:
+        require_attribute(name)
+    near = {"slope_maen": "slope_mean", "area": "area_", "proability_share": "probability_share"}
+    for wrong, said in near.items():
+        with pytest.raises(LandslideError, match=f"unknown attribute '{wrong}'.*{said}"):
+            require_attribute(wrong)

@@ -133,6 +133,8 @@ def test_folds_leave_out_each_patch_once():
     assert all(not set(inside) & set(outside) and len(inside) + len(outside) == 7 for inside, outside in found)
     with pytest.raises(LandslideError, match="two patches at least"):
         folded(1, 3, 0)
+    with pytest.raises(LandslideError, match="folds: expected two at least"):
+        folded(7, 1, 0)
 
 
 def test_nothing_to_fit_to():

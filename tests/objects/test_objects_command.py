@@ -90,6 +90,7 @@ def test_a_map_is_refined(run_folder, tmp_path, capsys):
     assert summary["landslide_pixels"] == (mask == 1).sum()
     assert summary["objects"]["landslide_pixels_network"] == (network == 1).sum()
     assert "mask_pixels.tif" in summary["files"] and any("refined by objects" in w for w in summary["warnings"])
+    assert len(set(summary["warnings"])) == len(summary["warnings"])
     assert "refined by objects" in (out / "map.html").read_text()
     polygons = geopandas.read_file(out / "landslides.gpkg")
     assert polygons.geometry.area.sum() == pytest.approx(100 * (mask == 1).sum())

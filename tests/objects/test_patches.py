@@ -206,9 +206,10 @@ def test_unreviewed_polygons_count_when_they_are_asked_for(scene, tmp_path):
     assert_masks(tmp_path / "out", index, expected_mask(scene, geometries))
 
 
-def test_an_unknown_status_is_refused_by_name(scene, tmp_path):
-    path = file_of(tmp_path / "p.gpkg", landslides(count=1), review_status=["perhaps"])
-    with pytest.raises(LandslideError, match="review_status 'perhaps' is none of accepted"):
+@pytest.mark.parametrize("status", ["perhaps", 1])
+def test_an_unknown_status_is_refused_by_name(scene, tmp_path, status):
+    path = file_of(tmp_path / "p.gpkg", landslides(count=1), review_status=[status])
+    with pytest.raises(LandslideError, match=f"review_status '{status}' is none of accepted"):
         cut_patches(scene, tmp_path / "o", PatchOptions(path, **SMALL))
 
 

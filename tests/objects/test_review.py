@@ -22,18 +22,21 @@ from starlette.testclient import TestClient
 
 from tests.conftest import ROOT
 from tests.objects.reviews import EVIL, GRID, candidates, open_review, polygon, reader, ring, scene, write_review
+from tests.scenes.products import make_product
 from tests.scenes.test_sampler import write
 from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.jobs.review import make_pictures, open_polygons
 from tf_landslide.objects.labelling import checked_polygons
 from tf_landslide.objects.review.agreement import agreement, cohens_kappa, iou
+from tf_landslide.objects.review.export import export
 from tf_landslide.objects.review.journal import Decision, Decisions, Journal, check_name, read_journal
 from tf_landslide.objects.review.pictures import TILE, Picture, write_pictures
 from tf_landslide.objects.review.polygons import Polygons
-from tf_landslide.objects.review.session import compare, session
+from tf_landslide.objects.review.session import compare, reviewers, session
 from tf_landslide.page.review.app import MOST_BYTES, application
 from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.inputs import Inputs
 
 CORNERS = [[190, 55], [215, 55], [215, 70], [190, 70]]
 
@@ -67,6 +70,17 @@ def test_pictures_are_stretched_scenes_with_what_is_missing(tmp_path):
         low, high = np.nanpercentile(channels.reshape(-1, 3), (1, 99.7), axis=0)
         wanted = (np.clip((channels - low) / (high - low), 0, 1) ** 0.75 * 255)[:, :370].mean(axis=-1)
         assert np.corrcoef(grey.ravel(), wanted.ravel())[0, 1] > 0.97 and abs(grey.mean() - wanted.mean()) < 2
+
+
+def test_a_few_clouds_do_not_leave_the_ground_in_the_dark(tmp_path):
+    ground, cloudy = scene(0), scene(0)
+    cloudy[:20, :150] = 0.9  # 2.6 % of the pixels
+    pictures = []
+    for name, channels in (("clear", ground), ("cloudy", cloudy)):
+        (tmp_path / name).mkdir()
+        with rasterio.open(write_pictures(tmp_path / name, reader(channels), None, GRID)[0]) as raster:
+            pictures.append(raster.read(1)[40:, :370].astype(float))
+    assert pictures[1].mean() > 0.5 * pictures[0].mean() and pictures[1].std() > 0.4 * pictures[0].std()
 
 
 def test_a_scene_is_read_a_million_pixels_at_a_time_and_written_whole_or_not_at_all(tmp_path):
@@ -236,10 +250,35 @@ def test_pictures_are_made_from_scenes_on_other_grids(tmp_path):
         return [f"{colour}={path}" for colour, path in zip(colours, paths, strict=True)]
 
     earlier, later = written("before", values[::2, ::2], coarse), written("after", values, fine)
-    before, after = make_pictures(tmp_path / "review", earlier, later)
+    before, after = make_pictures(tmp_path / "review", Inputs(tuple(earlier)), Inputs(tuple(later)))
     with rasterio.open(before) as b, rasterio.open(after) as a:
         assert b.transform == a.transform == GRID.transform and b.shape == a.shape == (300, 300)
         assert np.corrcoef(b.read(1)[20:-20, 20:-20].ravel(), a.read(1)[20:-20, 20:-20].ravel())[0, 1] > 0.9
+    far = written("far", values, Grid(GRID.transform @ Affine.translation(9000, 0), GRID.crs, (300, 300)))
+    with pytest.raises(LandslideError, match="do not overlap"):
+        make_pictures(tmp_path / "other", Inputs(tuple(far)), Inputs(tuple(later)))
+    assert not (tmp_path / "other").exists()
+
+
+def test_pictures_are_made_of_a_product_and_of_rasters_that_options_explain(tmp_path):
+    product = make_product(tmp_path, "1C")
+    folder = tmp_path / "of_product"
+    assert [path.name for path in make_pictures(folder, None, Inputs((str(product),)))] == ["picture_after.tif"]
+    stack = tmp_path / "stack.tif"  # reflectance as floats, in bands without names
+    profile = {"driver": "GTiff", "count": 3, "dtype": "float32", "height": GRID.shape[0], "width": GRID.shape[1]}
+    with rasterio.open(stack, "w", **profile, crs=GRID.crs.to_wkt(), transform=GRID.transform) as raster:
+        raster.write(np.moveaxis(scene(3), -1, 0))
+    words = ["--after", str(stack), "--bands", "red=1,green=2,blue=3", "--scale", "1", "--export"]
+    review = write_review(tmp_path / "own", pictures=False)
+    assert main(["review", str(review), *words]) == 2  # pictures are made, but nobody has reviewed
+    with rasterio.open(review / "picture_after.tif") as picture:
+        assert picture.shape == GRID.shape and len(np.unique(picture.read(1))) > 50
+
+
+def test_whole_numbers_keep_their_units():
+    frame = candidates().assign(width_m=[128.0] * 6, aspect_deg=[153.0] * 6, year=[2018.0] * 6)
+    told = dict(Polygons(ROOT, frame, GRID).attributes(1))
+    assert (told["width"], told["aspect of the slope"], told["year"]) == ("128 m", "153°", "2018")
 
 
 # The journal
@@ -262,6 +301,25 @@ def test_a_torn_last_line_is_dropped_and_a_damaged_one_told(review):
     path.write_bytes(whole + b'{"polygon":1,"status":"redrawn","time":""}\n')
     with pytest.raises(LandslideError, match="line 3 is no decision"):
         read_journal(path, review.polygons.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"polygon": 7, "status": "accepted", "time": "t"},  # of six, and never drawn
+        {"polygon": 10**30, "status": "rejected", "time": "t"},
+        {"polygon": float("inf"), "status": "rejected", "time": "t"},
+        {"polygon": 1, "status": "redrawn", "ring": [[0, 0], [1, 1]], "time": "t"},
+        {"polygon": 1, "status": "redrawn", "ring": [[float("nan"), 0], [1, 1], [1, 0]], "time": "t"},
+        {"polygon": 1, "status": "added", "ring": [[0, 0], [1, 1], [1, 0]], "time": "t"},
+    ],
+)
+def test_a_line_that_nobody_can_have_decided_is_told(review, line):
+    tell(review, polygon=1, status="accepted")
+    with review.journal.path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(LandslideError, match="line 3 is no decision"):
+        read_journal(review.journal.path, review.polygons.fingerprint)
 
 
 def test_a_journal_belongs_to_its_polygons(folder):
@@ -300,7 +358,7 @@ def test_a_name_that_could_be_a_path_is_refused(name):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["ada", "Ada L.-K", "Łukasz", "山田", "x" * 40, "a"])
+@pytest.mark.parametrize("name", ["ada", "Ada L.-K", "O'Neill", "D’Angelo", "Łukasz", "山田", "x" * 40, "a"])
 def test_peoples_names_are_taken(name):
     assert check_name(name) == name
 
@@ -361,6 +419,44 @@ def test_the_export_holds_the_landslides_and_what_became_of_the_others(review):
     labelled = checked_polygons(everything, GRID)  # as patches takes them
     assert all(a.equals(b) for a, b in zip(labelled.landslides, wanted, strict=True)) and len(labelled.undecided) == 3
     assert Polygons.read(package).areas  # and may be reviewed again
+
+
+def test_a_file_without_decimal_attributes_is_exported(folder):
+    frame = candidates()[["id", "geometry"]]
+    (folder / "candidates.gpkg").unlink()
+    frame.to_file(folder / "candidates.gpkg", driver="GPKG")
+    with session(folder, *open_review(folder), "ada") as review:
+        tell(review, polygon=3, corners=CORNERS)
+        everything, package, _ = review.export()
+    assert geopandas.read_file(package).review_status.tolist() == ["redrawn"]
+    assert geopandas.read_file(everything).id.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_half_an_emoji_in_a_comment_spoils_no_export(review):
+    shown = tell(review, polygon=1, status="accepted", comment="cut \ud83c off\0")
+    assert shown["comment"] == "cut ? off"
+    with review.journal.path.open("a") as file:  # as earlier versions wrote it
+        file.write('{"polygon": 2, "status": "accepted", "time": "t", "comment": "\\ud83c"}\n')
+    decisions = read_journal(review.journal.path, review.polygons.fingerprint)
+    written = export(review.folder, review.polygons, decisions, "ada")
+    assert geopandas.read_file(written[1]).review_comment.tolist() == ["cut ? off", "?"]
+
+
+def test_who_has_decided_nothing_is_no_reviewer(folder):
+    for name, decides in (("ada", True), ("ben", False)):
+        with session(folder, *open_review(folder), name) as review:
+            if decides:
+                tell(review, polygon=1, status="accepted")
+    assert reviewers(folder) == ["ada"]
+
+
+def test_what_a_file_has_beside_sound_polygons_is_told(folder):
+    bow = shapely.Polygon([GRID.transform @ corner for corner in ((0, 0), (9, 9), (9, 0), (0, 9))])
+    frame = candidates()
+    frame.loc[0, "geometry"], frame.loc[1, "geometry"] = bow, bow.centroid
+    frame.to_file(folder / "mixed.geojson")
+    with pytest.warns(LandslideWarning, match="1 were not valid and were mended, 1 features without area were left"):
+        assert len(Polygons.read(folder / "mixed.geojson")) == 5
 
 
 # Agreement
@@ -444,6 +540,7 @@ def test_the_command_tells_exports_and_agreement(folder, capsys):
         (["DIR", "--reviewer", "ada", "--polygons", "DIR/none.gpkg"], "cannot be read"),
         (["DIR", "--reviewer", "ada", "--after", "DIR/candidates.gpkg"], "cannot be read as a raster"),
         (["DIR", "--reviewer", "ada", "--host", "no.such.host.invalid"], "choose others with --host"),
+        (["DIR", "--reviewer", "ada", "--port", "99999"], "expected a port, 1 to 65535"),
     ],
 )
 def test_mistakes_are_told_in_one_line(folder, words, told, capsys):

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects import segmenting
+from tf_landslide.objects.change import rdndvi
 from tf_landslide.objects.pieces import Borders, absorbed, connected
 from tf_landslide.objects.segmenters import SEGMENTERS
 from tf_landslide.objects.segmenting import SPREADS, spread
@@ -172,3 +173,10 @@ def test_a_small_piece_joins_the_neighbour_of_the_longest_border():
     assert absorbed(np.array([0, 9, 1, 9]), Borders.of(tied), 2).tolist() == [0, 1, 1, 2]  # the lower label of equals
     alone = np.array([[1, 0, 2]])
     assert absorbed(np.bincount(alone.ravel()), Borders.of(alone), 5).tolist() == [0, 1, 2]
+
+
+def test_known_spreads_are_in_the_units_of_their_layers():
+    """rdNDVI is in per cent: of an NDVI around 0.5, one spread of its change is about ten."""
+    before = np.float32(0.5)
+    after = before + np.float32(SPREADS["ndvi_change"])
+    assert SPREADS["rdndvi"] == pytest.approx(float(rdndvi(before, after)), rel=0.2)

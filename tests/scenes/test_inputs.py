@@ -90,6 +90,15 @@ def test_the_file_s_own_scale_is_taken_and_another_is_refused_with_both(tmp_path
         open_scene([path], NAMES, scale=2e-4)
 
 
+def test_a_picture_of_bytes_is_not_taken_for_reflectance(tmp_path):
+    path = stack(tmp_path / "s.tif", stored=(STORED // 40).astype(np.uint8))
+    with pytest.raises(LandslideError, match="stores uint8, too few numbers for reflectance x 10,000"):
+        open_scene([path], NAMES)
+    expected = (STORED[1] // 40).astype(np.uint8) / 255
+    found = values(open_scene([path], NAMES, scale=1 / 255, nodata=None), "green")
+    assert np.allclose(found, expected, atol=1e-6, equal_nan=True)
+
+
 def test_floats_of_an_unknown_unit_are_refused_and_taken_when_it_is_said(tmp_path):
     path = stack(tmp_path / "s.tif", stored=(STORED * 1e-4).astype(np.float32))
     with pytest.raises(LandslideError, match="stores float32 and nobody says in which unit; say --scale 1"):

@@ -85,6 +85,12 @@ def test_what_is_not_valid_is_mended_and_what_has_no_area_left_out(tmp_path):
     )
 
 
+def test_corners_at_infinity_are_left_out(tmp_path):
+    frame_of(box(0, 0, 1, 1), Polygon([(0, 0), (np.inf, 0), (1, 1)])).to_file(tmp_path / "a.gpkg")
+    found = read_inventory(tmp_path / "a.gpkg")
+    assert len(found.frame) == 1 and found.dropped == 1 and found.invalid == 0
+
+
 def test_heights_are_left_out(tmp_path):
     frame_of(Polygon([(0, 0, 5), (1, 0, 5), (1, 1, 5)])).to_file(tmp_path / "a.gpkg")
     assert not read_inventory(tmp_path / "a.gpkg").frame.has_z.any()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0, two_numbers
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
@@ -116,7 +116,6 @@ def _shift(text: str) -> tuple[float, float] | str:
     if text == "auto":
         return text
     try:
-        rows, columns = map(float, text.split(","))
-        return rows, columns
-    except ValueError:
+        return two_numbers(text)
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"expected auto, or ROWS,COLS in pixels, got {text!r}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any, NoReturn
@@ -13,7 +14,11 @@ Commands = Any  # what ``add_subparsers`` gives; argparse does not name its type
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors in our one-line form."""
+    """argparse, with its errors in our one-line form; what begins like ``-0.4,0.7`` is a value, not an option."""
+
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own knows single numbers alone
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
@@ -53,6 +58,14 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
     return value
+
+
+def two_numbers(text: str) -> tuple[float, float]:
+    """Two finite numbers with a comma between them, as an argument."""
+    first, comma, second = text.partition(",")
+    if not comma:
+        raise argparse.ArgumentTypeError(f"expected two numbers, e.g. 0.4,-0.7, got {text!r}")
+    return number(first), number(second)
 
 
 def number_above_0(text: str) -> float:

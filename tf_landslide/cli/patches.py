@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
     group = parser.add_argument_group("what is said of it")
     group.add_argument("--config", default="unet_resnet34", metavar="CONFIG", help="whose model config.yaml has")
     group.add_argument("--licence", metavar="TEXT", help="of the patches")
-    group.add_argument("--date", metavar="DATE", help="of the image, where the scene does not say it")
+    group.add_argument("--date", type=day, metavar="DATE", help="of the image, where the scene does not say it")
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
 
 
@@ -82,7 +82,7 @@ def run(a: Arguments) -> None:
         bands=tuple(name.strip() for name in a.store.split(",")) if a.store else (),
         config=a.config,
         licence=a.licence,
-        date=a.date,
+        date=a.date and a.date.isoformat(),
         warnings=tuple(told),
     )
     card = cut_patches(scene, Path(a.out), options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
+from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 
@@ -33,6 +34,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print what --export or --agreement found as JSON")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7861, help="default 7861; 0 for a free one")
+    add_inputs(parser, terrain=False)
     parser.add_argument(
         "--allowed-hosts",
         action="append",
@@ -57,7 +59,8 @@ def run(a: Arguments) -> None:
             review_page,
         )
     folder = Path(a.dir)
-    for picture in make_pictures(folder, a.before, a.after):
+    before, after = (inputs_of(a, files, terrain=False) if files else None for files in (a.before, a.after))
+    for picture in make_pictures(folder, before, after):
         print(f"written: {picture}", file=sys.stderr)
     polygons = open_polygons(folder, a.polygons)
     told: dict[str, object] = {}

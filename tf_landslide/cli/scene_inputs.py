@@ -14,16 +14,22 @@ if TYPE_CHECKING:
     from tf_landslide.scenes.inputs import Inputs
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a scene is; its files are the command's own arguments."""
+def add_inputs(parser: argparse.ArgumentParser, terrain: bool = True) -> None:
+    """Add the options that say what a scene is; its files are the command's own arguments.
+
+    Args:
+        parser: to add them to.
+        terrain: whether the command asks for a terrain model.
+    """
     group = parser.add_argument_group("what the scene is")
-    group.add_argument(
-        "--dem",
-        action="append",
-        default=[],
-        metavar="DEM.tif",
-        help="terrain model in metres, in its own grid; gives slope too (several tiles: --dem again)",
-    )
+    if terrain:
+        group.add_argument(
+            "--dem",
+            action="append",
+            default=[],
+            metavar="DEM.tif",
+            help="terrain model in metres, in its own grid; gives slope too (several tiles: --dem again)",
+        )
     group.add_argument("--layout", metavar="LAYOUT.yaml", help="says what the bands of the scene are")
     group.add_argument(
         "--bands",

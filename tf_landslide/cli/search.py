@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "bbox",
         type=_bbox,
         metavar="WEST,SOUTH,EAST,NORTH",
-        help="area in degrees; over 180 its east is negative (one that begins with a minus: behind --)",
+        help="area in degrees; over 180 its east is negative",
     )
     parser.add_argument("days", type=_days, metavar="DAY/DAY", help="first and last day, 2018-09-01/2018-10-15")
     parser.add_argument("--out", required=True, metavar="FILE.yaml", help="the manifest")

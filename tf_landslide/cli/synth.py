@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, two_numbers
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 
@@ -23,7 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--before", action="store_true", help="write the scene before its landslides too")
     parser.add_argument(
         "--before-shift",
-        type=_shift,
+        type=two_numbers,
         default=(0.4, -0.7),
         metavar="ROWS,COLS",
         help="by which it lies off, in pixels (default 0.4,-0.7)",
@@ -52,11 +51,3 @@ def run(a: Arguments) -> None:
         )
         others = ", ".join(path.name for path in (files.dem, files.truth, files.polygons, files.before) if path)
         print(f"{files.scene}: a scene of {a.scene_size} x {a.scene_size} pixels (synthetic); beside it {others}")
-
-
-def _shift(text: str) -> tuple[float, float]:
-    try:
-        rows, columns = map(float, text.split(","))
-        return rows, columns
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected ROWS,COLS in pixels, e.g. 0.4,-0.7, got {text!r}") from None

@@ -99,6 +99,7 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
     """
     options = options or AnnotateOptions()
     images = pair(before, after)
+    _require_order(before, after)
     rules = Rules.read(options.rules or RULES[NIR in images.bands])
     form = Rules.read(options.form)
     seconds: dict[str, float] = {}
@@ -132,6 +133,15 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
         summary |= {"seconds": seconds, "files": [*RASTERS, *VECTORS, AREA, *pictures, OVERVIEW, PAGE]}
         write_json(out / SUMMARY, summary)
         return summary
+
+
+def _require_order(before: Scene, after: Scene) -> None:
+    """Raise ``LandslideError`` where the image before is the later one, as far as they say their days."""
+    first, second = before.origin.date, after.origin.date
+    if first and second and first > second:
+        raise LandslideError(
+            f"{before.source_ids[0]} is of {first}, after {after.source_ids[0]} of {second}; give the earlier one first"
+        )
 
 
 def _registered(images: Pair, wanted: tuple[float, float] | str | None) -> tuple[Shift, Pair]:
@@ -231,7 +241,7 @@ def _pictures(
         ("made", summary["made"][:10]),
     ]
     before = np.where(earlier.valid[..., None], earlier.picture, 235).astype(np.uint8)
-    more = {"before": before, "outlined": "candidates", "quantity": "confidence"}
-    overview(out / OVERVIEW, sheet_of(small, found, title, facts, summary["warnings"], accept, **more))
-    page = viewer_html(shown, found, title=title, facts=facts, threshold=accept, notes=summary["warnings"])
+    words, notes = {"outlined": "candidates", "quantity": "confidence"}, summary["warnings"]
+    overview(out / OVERVIEW, sheet_of(small, found, title, facts, notes, accept, before=before, **words))
+    page = viewer_html(shown, found, title=title, facts=facts, threshold=accept, notes=notes, **words)
     write_text(out / PAGE, page)

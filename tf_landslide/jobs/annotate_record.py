@@ -21,6 +21,7 @@ from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.scene import SLOPE, Scene
 
 _PACKAGES = ("tf-landslide", "numpy", "scipy", "scikit-image", "rasterio", "pyproj", "shapely", "geopandas")
+_MOST = 0.5  # of the image after: who compares less is told
 
 
 def record_of(
@@ -112,8 +113,17 @@ def warnings_of(images: Pair, shift: Shift, summary: dict[str, Any]) -> list[str
     levels = {scene.origin.level for scene in (images.before, images.after)} - {None}
     if len(levels) > 1:
         told.append("One image is Level-1C, the other Level-2A: what the air adds differs from place to place.")
-    if not summary["valid_pixels"]:
+    if summary["left_out"]:
+        left_out = ", ".join(dict.fromkeys(summary["left_out"]))
+        told.append(f"The rules' {left_out} cannot be told of these images and were left out.")
+    lines, unchanged = summary["normalisation"]["lines"], summary["normalisation"]["unchanged_share"]
+    if unchanged == 1 and all(line == {"gain": 1.0, "offset": 0.0} for line in lines.values()):
+        told.append("The images are equal wherever they were looked at: are they one and the same?")
+    share = summary["valid_pixels"] / (summary["shape"][0] * summary["shape"][1])
+    if not share:
         told.append("No pixel has data in both images: nothing could be told.")
+    elif share < _MOST:
+        told.append(f"Only {100 * share:.1f} % of the image after was compared: elsewhere one of them has no data.")
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} candidates are cut by the images' end or by missing data.")
     return told

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.locks import locked
+from tf_landslide.objects.pair import require_overlap, require_visible
 from tf_landslide.objects.review.agreement import Agreement
 from tf_landslide.objects.review.export import export
-from tf_landslide.objects.review.pictures import AFTER, BEFORE, COLOURS, find_pictures, scene_reader, write_pictures
+from tf_landslide.objects.review.pictures import AFTER, BEFORE, find_pictures, scene_reader, write_pictures
 from tf_landslide.objects.review.polygons import Polygons, find_polygons
 from tf_landslide.objects.review.session import (
     Session,
@@ -23,7 +24,7 @@ from tf_landslide.objects.review.session import (
     session,
 )
 from tf_landslide.page.review.app import serve
-from tf_landslide.scenes.stack import open_scene
+from tf_landslide.scenes.inputs import Inputs, open_inputs
 
 
 def open_polygons(folder: Path, named: str | None = None) -> Polygons:
@@ -37,19 +38,24 @@ def open_polygons(folder: Path, named: str | None = None) -> Polygons:
     return Polygons.read(path, grids[0] if grids else None)
 
 
-def make_pictures(folder: Path, before: Sequence[str], after: Sequence[str]) -> list[Path]:
+def make_pictures(folder: Path, before: Inputs | None, after: Inputs | None) -> list[Path]:
     """Write a folder's pictures from scenes, as ``map`` takes them; the earlier one is sampled to the later one's grid.
 
     Args:
         folder: of the review.
-        before, after: files of a scene; none for no picture.
+        before, after: the scenes; None for no picture.
 
     Raises:
-        LandslideError: no such scene, or one without red, green and blue.
+        LandslideError: no such scene, one without red, green and blue, or two that do not overlap.
     """
-    scenes = {when: open_scene(list(files), COLOURS) for when, files in ((BEFORE, before), (AFTER, after)) if files}
+    given = {when: inputs for when, inputs in ((BEFORE, before), (AFTER, after)) if inputs}
+    scenes = {when: open_inputs(inputs, None) for when, inputs in given.items()}
     if not scenes:
         return []
+    for scene in scenes.values():
+        require_visible(scene)
+    if len(scenes) == 2:
+        require_overlap(scenes[BEFORE], scenes[AFTER])
     grid = (scenes.get(AFTER) or scenes[BEFORE]).grid
     before_reader, after_reader = (
         scene_reader(scenes[when], grid) if when in scenes else None for when in (BEFORE, AFTER)

@@ -15,6 +15,7 @@ from tf_landslide.objects.attributes import measure_scene
 from tf_landslide.objects.pieces import Borders, united
 from tf_landslide.objects.rules import Rules
 from tf_landslide.objects.tiled import Segments, segment_scene
+from tf_landslide.objects.vocabulary import OF_A_LAYER
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.layers import Layer
 
@@ -72,12 +73,12 @@ def judged(segments: Segments, layers: Mapping[str, Layer], grid: Grid, rules: R
     asked = {condition.attribute for condition in rules.conditions}
     needed = {name: layer for name, layer in layers.items() if name in _TERRAIN or _is_asked(name, asked)}
     table = measure_scene(segments, needed, grid, rules.accept)
-    return Judged(segments, rules.confidence(table).astype(np.float32), tuple(rules.left_out(table)))
+    left_out = tuple(rules.left_out(table)) if segments.count else ()
+    return Judged(segments, rules.confidence(table).astype(np.float32), left_out)
 
 
 def _is_asked(layer: str, asked: set[str]) -> bool:
-    ends = ("mean", "std", "contrast", "texture_mean", "texture_homogeneity", "max", "share")
-    return any(f"{layer}_{end}" in asked for end in ends)
+    return any(f"{layer}_{end}" in asked for end in (*OF_A_LAYER, "max", "share"))
 
 
 def joined(found: Judged, accept: float, folder: Path) -> Segments:

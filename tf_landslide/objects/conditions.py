@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.objects.vocabulary import require_attribute
 
 Table = Mapping[str, np.ndarray]
 """Attributes of N objects by name, (N,) float64 each, NaN where they cannot be told."""
@@ -47,6 +48,7 @@ class Condition:
     within: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        require_attribute(self.attribute)
         if (self.rises is None) == (self.falls is None):
             raise LandslideError(f"{self.attribute}: expected either rises or falls, [low, high]")
         low, high = self.ramp

@@ -112,8 +112,10 @@ def folded(patches: int, folds: int, seed: int) -> list[tuple[np.ndarray, np.nda
     """Patches to fit on and patches to judge, for each fold; drawn by chance.
 
     Raises:
-        LandslideError: fewer than two patches.
+        LandslideError: fewer than two patches, or folds.
     """
+    if folds < 2:
+        raise LandslideError(f"folds: expected two at least, to fit on some and judge by others; got {folds}")
     if patches < 2:
         raise LandslideError(f"fitting needs two patches at least, one to fit on and one to judge by; found {patches}")
     order = np.random.default_rng(seed).permutation(patches)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import rasterio
 import rasterio.features
 import shapely
@@ -109,7 +110,7 @@ def _statuses(path: Path, frame: geopandas.GeoDataFrame) -> list[str]:
         return ["accepted"] * len(frame)
     found = []
     for value in frame[STATUS]:
-        word = value.strip().lower() if isinstance(value, str) else ""  # empty cells are None or NaN
+        word = "" if pd.isna(value) else str(value).strip().lower()
         for meaning in (ACCEPTED, REJECTED, UNREVIEWED):
             if word in meaning:
                 found.append(meaning[0])

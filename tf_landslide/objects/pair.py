@@ -71,19 +71,29 @@ def pair(before: Scene, after: Scene) -> Pair:
         LandslideError: a visible band is not there, or they do not show the same ground.
     """
     for scene in (before, after):
-        if lacking := [name for name in VISIBLE if name not in scene.bands]:
-            known = ", ".join(scene.names)
-            raise LandslideError(
-                f"{_name(scene)}: has no band {lacking[0]!r} (it has {known}); say which is which with --bands NAME=N, "
-                "or give NAME=FILE"
-            )
+        require_visible(scene)
     bands = tuple(name for name in (*VISIBLE, NIR) if name in before.bands and name in after.bands)
+    require_overlap(before, after)
+    return Pair(_on_grid(before, after.grid), after, bands)
+
+
+def require_visible(scene: Scene) -> None:
+    """Raise ``LandslideError`` where a scene lacks red, green or blue."""
+    if lacking := [name for name in VISIBLE if name not in scene.bands]:
+        known = ", ".join(scene.names)
+        raise LandslideError(
+            f"{_name(scene)}: has no band {lacking[0]!r} (it has {known}); say which is which with --bands NAME=N, "
+            "or give NAME=FILE"
+        )
+
+
+def require_overlap(before: Scene, after: Scene) -> None:
+    """Raise ``LandslideError`` where two scenes show no common ground."""
     if not _meet(before.grid, after.grid):
         raise LandslideError(
             f"{_name(before)} and {_name(after)}: do not overlap; before lies at {_place(before.grid)}, "
             f"after at {_place(after.grid)}"
         )
-    return Pair(_on_grid(before, after.grid), after, bands)
 
 
 def _on_grid(scene: Scene, grid: Grid) -> Scene:

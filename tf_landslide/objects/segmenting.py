@@ -21,7 +21,8 @@ LARGEST = 2**14
 SPREADS: dict[str, float] = {
     "probability": 0.25,
     **dict.fromkeys(("ndvi", "ndwi", "ndmi", "nbr"), 0.1),
-    **dict.fromkeys(("ndvi_change", "rdndvi"), 0.1),
+    "ndvi_change": 0.1,
+    "rdndvi": 10.0,  # per cent
 }
 """Spreads of layers that mean the same everywhere. That of any other, as bands in whatever unit, is measured."""
 

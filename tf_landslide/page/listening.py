@@ -15,6 +15,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
+    except OverflowError:
+        raise LandslideError(f"--port {port}: expected a port, 1 to 65535, or 0 for a free one") from None
     except OSError as error:
         raise LandslideError(f"{host}:{port}: {error.strerror or error}; choose others with --host, --port") from None
 

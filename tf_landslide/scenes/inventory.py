@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import geopandas
+import numpy as np
 import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -32,7 +33,7 @@ class Inventory:
         frame: valid polygons and multipolygons in the file's coordinates, with the file's own attributes.
         invalid: polygons that were not valid, and were mended.
         several: those of several parts, as they are in the file.
-        dropped: features without any area: points, lines, and what mending left nothing of.
+        dropped: features without any area: points, lines, what has corners at infinity, what mending left nothing of.
     """
 
     frame: geopandas.GeoDataFrame
@@ -131,11 +132,19 @@ def _one_of(path: Path, names: list[str], wanted: str | None, what: str) -> str:
     return names[0]
 
 
+def _is_finite(geometries: np.ndarray) -> np.ndarray:
+    """(N,) bool: no corner lies at infinity, or nowhere."""
+    corners, of = shapely.get_coordinates(geometries, return_index=True)
+    finite = np.ones(len(geometries), bool)
+    finite[of[~np.isfinite(corners).all(axis=1)]] = False
+    return finite
+
+
 def _mended(path: Path, frame: geopandas.GeoDataFrame) -> Inventory:
     geometries = frame.geometry.to_numpy()
     flat = shapely.force_2d(geometries)
     types = shapely.get_type_id(flat)
-    polygons = (types == 3) | (types == 6)
+    polygons = ((types == 3) | (types == 6)) & _is_finite(flat)
     invalid = polygons & ~shapely.is_valid(flat)
     mended: list[BaseGeometry | None] = list(flat)
     for i in invalid.nonzero()[0].tolist():

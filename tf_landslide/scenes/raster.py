@@ -22,6 +22,7 @@ MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain 
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
+_BYTES = ("int8", "uint8")
 _OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
@@ -80,6 +81,11 @@ class RasterBand:
             raise LandslideError(
                 f"{source}: stores {stored} and nobody says in which unit; say --scale 1 for reflectance "
                 "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
+            )
+        if assumed and tags == (1.0, 0.0) and stored in _BYTES and band.unit == "reflectance":
+            raise LandslideError(
+                f"{source}: stores {stored}, too few numbers for reflectance x 10,000; it may be a picture: take the "
+                "product's own bands, or say the unit with --scale"
             )
         if tags != (1.0, 0.0):
             if assumed:

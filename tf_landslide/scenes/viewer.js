@@ -50,7 +50,7 @@
       button.setAttribute("aria-pressed", String(landslide !== null && Number(button.dataset.id) === landslide.id));
     }
     if (landslide) {
-      byId("details-title").textContent = `Landslide ${landslide.id}`;
+      byId("details-title").textContent = `${data.one} ${landslide.id}`;
       const list = byId("attributes");
       list.replaceChildren();
       data.fields.forEach(([, label], i) => {
@@ -90,7 +90,7 @@
     button.type = "button";
     button.dataset.id = String(landslide.id);
     button.setAttribute("aria-pressed", "false");
-    name.textContent = `Landslide ${landslide.id}`;
+    name.textContent = `${data.one} ${landslide.id}`;
     size.textContent = landslide.values[area];
     button.append(name, size);
     button.addEventListener("click", () => select(landslide, true));

@@ -65,6 +65,8 @@ def viewer_html(
     facts: Sequence[tuple[str, str]],
     threshold: float,
     notes: Sequence[str] = (),
+    outlined: str = "landslides",
+    quantity: str = "probability",
 ) -> str:
     """The page.
 
@@ -75,15 +77,18 @@ def viewer_html(
         facts: names and values below the title.
         threshold: marked on the colour bar.
         notes: sentences below the facts: warnings, and what the map is not.
+        outlined: what the outlines are, in the plural.
+        quantity: what ``preview.probability`` is.
     """
     shown = _outlines(found.geometries, preview)
     drawn, total = len(shown), len(found.geometries)
     if drawn < total:
-        notes = [*notes, f"The {drawn:,} largest of {total:,} landslides are drawn; the GeoPackage has all of them."]
+        notes = [*notes, f"The {drawn:,} largest of {total:,} {outlined} are drawn; the GeoPackage has all of them."]
     data = {
         **map_geometry(preview.scene),
         "pictureSize": [side * preview.factor for side in reversed(preview.grid.shape)],
-        "fields": [[name, *SHOWN[name]] for name in SHOWN],
+        "fields": [[name, label.replace("probability", quantity), unit] for name, (label, unit) in SHOWN.items()],
+        "one": outlined.removesuffix("s").capitalize(),
         "landslides": [
             {"id": row.id, "rings": rings, "values": _values(row)}
             for row, rings in zip(found.attributes, shown, strict=False)
@@ -101,7 +106,9 @@ def viewer_html(
         facts=facts,
         notes=notes,
         threshold=threshold,
-        stage=stage(f"Map of {total} landslides. Arrow keys move it, plus and minus zoom, 0 shows all of it."),
+        outlined=outlined,
+        quantity=quantity,
+        stage=stage(f"Map of {total} {outlined}. Arrow keys move it, plus and minus zoom, 0 shows all of it."),
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),

@@ -49,7 +49,8 @@ def as_frame(polygons: Polygons, decided: list[Decision], reviewer: str) -> geop
     whole = {name: _NULLABLE[kind] for name, dtype in frame.dtypes.items() if (kind := dtype.kind) in _NULLABLE}
     rows = frame.astype(whole).reindex([decision.polygon - 1 for decision in decided])  # of added ones, empty
     decimal = [name for name, dtype in frame.dtypes.items() if dtype.kind == "f"]
-    rows.loc[[decision.ring is not None for decision in decided], decimal] = float("nan")
+    if decimal:  # pandas fails where there are none
+        rows.loc[[decision.ring is not None for decision in decided], decimal] = float("nan")
     own = {
         "review_id": [decision.polygon for decision in decided],
         "review_status": [decision.status for decision in decided],

@@ -8,6 +8,7 @@ that a process killed at any moment loses at most the line it was writing, of wh
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ LANDSLIDES = (ACCEPTED, REDRAWN, ADDED)
 MOST_COMMENT = 2000
 """Characters."""
 _MOST_BYTES = 2**28  # of a journal: half a million decisions
-_NAME = re.compile(r"\w(?:[\w .-]{0,38}[\w-])?")
+_NAME = re.compile(r"\w(?:[\w .'’-]{0,38}[\w-])?")
 _FORMAT = 1
 
 
@@ -174,8 +175,8 @@ def read_journal(path: Path, fingerprint: str) -> Decisions:
             if line.get("undo") is True:
                 decisions.undo()
             else:
-                decisions.take(_decision(line))
-        except (TypeError, ValueError, KeyError):
+                decisions.take(_decision(line, decisions.count))
+        except (TypeError, ValueError, KeyError, OverflowError):
             raise LandslideError(f"{path}: line {number} is no decision; restore the file from a copy") from None
     return decisions
 
@@ -184,25 +185,39 @@ def check_name(reviewer: str) -> str:
     """A reviewer's name, which is a folder's too. Raises ``LandslideError`` for one that cannot be."""
     if not _NAME.fullmatch(reviewer):
         raise LandslideError(
-            f"a reviewer's name has up to 40 letters, digits, blanks, dots, hyphens and underscores, begins with a "
-            f"letter or digit and does not end in a dot or blank, got {reviewer[:60]!r}"
+            f"a reviewer's name has up to 40 letters, digits, blanks, dots, hyphens, apostrophes and underscores, "
+            f"begins with a letter or digit and does not end in a dot or blank, got {reviewer[:60]!r}"
         )
     return reviewer
 
 
-def _decision(line: dict[str, Any]) -> Decision:
+def plain(comment: str) -> str:
+    """A comment as any file takes it: a browser cuts an emoji in half where a text gets too long."""
+    return comment.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _decision(line: dict[str, Any], count: int) -> Decision:
     ring = line.get("ring")
     decision = Decision(
         polygon=int(line["polygon"]),
         status=str(line["status"]),
         ring=None if ring is None else tuple((float(x), float(y)) for x, y in ring),
-        comment=str(line.get("comment", "")),
+        comment=plain(str(line.get("comment", ""))),
         time=str(line["time"]),
     )
-    drawn = decision.status in (REDRAWN, ADDED)
+    added = decision.polygon > count
+    drawn = added or decision.status in (REDRAWN, ADDED)
     if decision.status not in STATUSES or decision.polygon < 1 or (drawn and not decision.ring):
         raise ValueError(decision)
+    if decision.status == ADDED and not added:
+        raise ValueError(decision)
+    if decision.ring is not None and not (len(decision.ring) >= 3 and all(map(_is_finite, decision.ring))):
+        raise ValueError(decision)
     return decision
+
+
+def _is_finite(corner: tuple[float, float]) -> bool:
+    return all(map(math.isfinite, corner))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

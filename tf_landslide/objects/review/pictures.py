@@ -37,6 +37,7 @@ COLOURS = "red", "green", "blue"
 _BLOCK, _AT_ONCE = 512, 1024  # pixels along each side of the file's blocks, and of what is read at a time
 _CACHE = 128  # megabytes of GDAL's, which takes a twentieth of the machine's memory otherwise
 _ENDS = 1, 99.7  # percentiles of a stretch: fresh scars are the brightest there is, and must not burn out
+_BRIGHTEST = 8  # times what lies between median and 84th percentile, above the median: beyond are clouds and snow
 _LIGHTER = np.round(255 * (np.arange(256) / 255) ** 0.75).astype(np.uint8)  # so that shadows can be looked into
 _SAMPLES, _SAMPLE = 12, 96  # windows along each side, and pixels along each of theirs, that a stretch is taken from
 
@@ -78,7 +79,7 @@ def write_pictures(folder: str | Path, before: Reader | None, after: Reader | No
 def _write(path: Path, read: Reader, grid: Grid) -> None:
     rows, columns = grid.shape
     require_space(path.parent, rows * columns * 4 * 2, path.name)
-    ends = percentiles(_sample(read, grid), _ENDS)
+    ends = _stretch(_sample(read, grid))
     profile = {"driver": "GTiff", "count": 4, "dtype": "uint8", "height": rows, "width": columns}
     profile |= {"crs": grid.crs.to_wkt(), "transform": grid.transform, "tiled": True, "interleave": "pixel"}
     profile |= {"blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "zlevel": 1, "BIGTIFF": "IF_SAFER"}
@@ -96,6 +97,14 @@ def _write(path: Path, read: Reader, grid: Grid) -> None:
         except (RasterioError, CPLE_BaseError) as error:
             raise LandslideError(f"{path}: cannot be written ({first_line(error.__cause__ or error)})") from None
         whole.replace(path)
+
+
+def _stretch(sample: np.ndarray) -> np.ndarray:
+    """(3, 2): what becomes black and white; a few clouds do not leave all else in the dark."""
+    ends = percentiles(sample, _ENDS)
+    median, upper = percentiles(sample, (50, 84)).T
+    ends[:, 1] = np.where(upper > median, np.minimum(ends[:, 1], median + _BRIGHTEST * (upper - median)), ends[:, 1])
+    return ends
 
 
 def _sample(read: Reader, grid: Grid) -> np.ndarray:

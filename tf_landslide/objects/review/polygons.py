@@ -63,11 +63,14 @@ class Polygons:
         Raises:
             LandslideError: a file that cannot be read, or has too many polygons to look at.
         """
-        frame = read_inventory(path).frame
+        inventory = read_inventory(path)
+        frame = inventory.frame
         if len(frame) > MOST_POLYGONS:
             raise LandslideError(
                 f"{path}: has {len(frame):,} polygons, at most {MOST_POLYGONS:,} can be reviewed; cut it into parts"
             )
+        if inventory.invalid or inventory.dropped:
+            warn(f"{path}: {inventory.in_words}")
         if grid is not None:
             _check_place(path, frame, grid)
         return cls(path, frame, grid or _grid_around(path, frame))
@@ -143,7 +146,7 @@ class Polygons:
                 continue
             label, unit = SHOWN.get(str(name), (str(name), ""))
             plain = _plain(value)
-            text = str(int(plain)) if _is_whole(plain) else in_words(plain, unit)
+            text = str(int(plain)) if _is_whole(plain) and not unit else in_words(plain, unit)
             if text is not None:
                 told.append((label[:_TEXT], text[:_TEXT]))
         return told

@@ -27,6 +27,7 @@ from tf_landslide.objects.review.journal import (
     Journal,
     Ring,
     check_name,
+    plain,
     read_journal,
 )
 from tf_landslide.objects.review.pictures import Picture
@@ -47,7 +48,14 @@ def review_folder(folder: Path, reviewer: str) -> Path:
 
 def reviewers(folder: Path) -> list[str]:
     """Who has decided anything in a folder, by name."""
-    return sorted(path.parent.name for path in (folder / "review").glob(f"*/{JOURNAL}"))
+    return sorted(path.parent.name for path in (folder / "review").glob(f"*/{JOURNAL}") if _says_something(path))
+
+
+def _says_something(journal: Path) -> bool:
+    """Whether there is anything behind the head of a journal."""
+    with journal.open("rb") as file:
+        file.readline()
+        return bool(file.read(1))
 
 
 def decisions_of(folder: Path, reviewer: str, polygons: Polygons) -> Decisions:
@@ -162,6 +170,7 @@ class Session:
         corners, comment = wanted.get("corners"), wanted.get("comment")
         if comment is not None and (not isinstance(comment, str) or len(comment) > MOST_COMMENT):
             raise LandslideError(f"a comment has at most {MOST_COMMENT:,} characters")
+        comment = None if comment is None else plain(comment)
         ring = None if corners is None else self.polygons.drawn(_pairs(corners))
         polygon = wanted.get("polygon")
         if polygon is None:
