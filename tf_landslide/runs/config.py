@@ -63,9 +63,7 @@ class DataConfig(_Section):
     """From stored bands to batches."""
 
     layout: Layout = Field(LANDSLIDE4SENSE, description="band layout: a name, a YAML file's path, or keys and values")
-    channels: str | list[str] = Field(
-        "six", description="recipe (six, fourteen, fourteen_stored, legacy_ratio) or list"
-    )
+    channels: str | list[str] = Field("six", description="six, fourteen, fourteen_stored, legacy_ratio, or a list")
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
