@@ -1,7 +1,8 @@
 """Training step and inference of the paper's models on this machine, as a Markdown table.
 
     python benchmarks/models.py [--batch 8] [--steps 5] [NAME …]
-    python benchmarks/models.py --ratio unet_resnext50 unet_resnet50     one's step over the other's, step by step
+    python benchmarks/models.py --ratio unet_resnext50 unet_resnet50     one's time over the other's, call by call
+    python benchmarks/models.py --ratio unet_vgg16 unet_vgg16_before     NAME_before: as the configs were before
 
 A training step is forward, backward and Adam at 128 x 128 x 6 in graph mode without XLA; inference is the predictor's.
 Each model has a process of its own (``contest``); the figures are medians, after one call that compiles.
@@ -21,8 +22,9 @@ from serving.startup import start_tensorflow
 from tf_landslide.core.tables import markdown_table
 from tf_landslide.runs.config import shipped_configs
 
-# Beside the paper's models: what ResNeXt's step is measured against.
+# Beside the paper's models: what ResNeXt's step is measured against, and NAME_before.
 BESIDE = {"unet_resnet50": ("unet", "resnet50")}
+BEFORE = "_before"
 
 
 def model(facts: dict, name: str, batch: int) -> tuple[Calls, Describe]:
@@ -30,13 +32,20 @@ def model(facts: dict, name: str, batch: int) -> tuple[Calls, Describe]:
     start_tensorflow()
     import keras  # once TensorFlow is quiet
 
-    from tf_landslide.jobs.catalogue import build_paper_model
+    from tf_landslide.jobs.catalogue import build_paper_model, paper_models
     from tf_landslide.models.build import build_model
     from tf_landslide.predict.backends.keras import KerasBackend
     from tf_landslide.training.losses import BCEDice
     from tf_landslide.training.optimizers import FusedAdam
 
-    built = build_model(*BESIDE[name], channels=6) if name in BESIDE else build_paper_model(name)
+    if name in BESIDE:
+        built = build_model(*BESIDE[name], channels=6)
+    elif name.endswith(BEFORE):
+        paper = paper_models()[name.removesuffix(BEFORE)]
+        options = {key: value for key, value in paper.options.items() if key != "center"}
+        built = build_model(_plain(paper.architecture), _plain(paper.encoder), channels=6, **options)
+    else:
+        built = build_paper_model(name)
     x, y = random_channels(batch), random_masks(batch)
     with tempfile.TemporaryDirectory() as folder:
         built.save(Path(folder) / "m.keras")
@@ -45,6 +54,11 @@ def model(facts: dict, name: str, batch: int) -> tuple[Calls, Describe]:
     built.compile(optimizer=FusedAdam(1e-3), loss=BCEDice(), jit_compile=False)
     facts["keras"] = keras.version()
     return {"step": lambda: built.train_on_batch(x, y), "inference": lambda: infer(x)}, dict
+
+
+def _plain(name: str) -> str:
+    """A name without the library that it is of."""
+    return name.removeprefix("smp_").removeprefix("hf_")
 
 
 def measured(names: list[str], variants: list[str], batch: int, rounds: int) -> dict[str, dict]:
@@ -66,17 +80,20 @@ def row(name: str, batch: int, rounds: int) -> tuple[str, ...]:
 
 
 def main() -> int:
-    known = [*(name for name in shipped_configs() if not name.startswith("mmls")), *BESIDE]
+    models = [name for name in shipped_configs() if not name.startswith(("mmls", "bijie", "paper_recipe"))]
+    known = [*models, *BESIDE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=known, metavar="NAME")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--ratio", nargs=2, choices=known, metavar="NAME", help="only the ratio of two models' steps")
+    parser.add_argument("--ratio", nargs=2, metavar="NAME", help="only the ratios of two models' times")
     a = parser.parse_args()
     if a.ratio:
         one, other = a.ratio
-        results = measured(a.ratio, ["step"], a.batch, a.steps)
-        print("{:.2f} ({:.2f}-{:.2f})".format(*speed_ratio(results[other], results[one], "step")))
+        variants = ["step", "inference"]
+        results = measured(a.ratio, variants, a.batch, a.steps)
+        for variant in variants:
+            print(variant, "{:.2f} ({:.2f}-{:.2f})".format(*speed_ratio(results[other], results[one], variant)))
         return 0
     header = ("model", f"s a step of {a.batch}", "patches/s", ".keras MB")
     print(markdown_table(header, [row(name, a.batch, a.steps) for name in a.names]))

@@ -43,11 +43,24 @@ def tiny_vgg():
         yield
 
 
+def stored_bands(sample):
+    """The test patches and their bands as they are stored, read without our recipes."""
+    patches = find_patches(sample, "test")
+    stored = np.stack([read_image(patch.image)[..., list(PLACES)] for patch in patches])
+    return patches, np.where(np.isnan(stored), 1e-6, stored).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
-def network():
-    """The network with weights of its own, and these as a state dict."""
+def network(sample):
+    """The network with weights of its own, its logits spread around 0; and these as a state dict."""
     model = build_model("smp_unet", "tiny_vgg", channels=6, filters=FILTERS, center=True)
     state = {name: random_tensor(name, x.shape) for name, x in state_dict_of(model, "smp_unet").items()}
+    load_state_dict(model, "smp_unet", state, "")
+    bands = stored_bands(sample)[1]
+    logits = keras.Model(model.inputs[0], model.get_layer("logits").output).predict(bands, verbose=0)
+    head = "segmentation_head.0."
+    state[f"{head}bias"] = (state[f"{head}bias"] - np.median(logits)) / logits.std()
+    state[f"{head}weight"] = state[f"{head}weight"] / logits.std()
     load_state_dict(model, "smp_unet", state, "")
     return model, state
 
@@ -66,11 +79,9 @@ def made(tmp_path_factory, network):
 
 
 def expected(network, sample):
-    """The network on the bands as they are stored, read without our recipes."""
-    patches = find_patches(sample, "test")
-    stored = np.stack([read_image(patch.image)[..., list(PLACES)] for patch in patches])
-    stored = np.where(np.isnan(stored), 1e-6, stored).astype(np.float32)
-    return patches, keras.ops.convert_to_numpy(network[0](stored, training=False))[..., 0]
+    """The test patches, and what the network makes of them."""
+    patches, bands = stored_bands(sample)
+    return patches, keras.ops.convert_to_numpy(network[0](bands, training=False))[..., 0]
 
 
 def test_the_run_says_where_it_comes_from(made):

@@ -23,8 +23,9 @@ def test_multiply_adds_by_hand():
     attention = 16 * 16 * (64 + 16 + 16 + 64) + 16 * (2 * 2 * 16 * 16) + 2 * 64 * 16 * 16
     x = keras.layers.Conv2DTranspose(4, 2, strides=2)(x)  # 8 * 8 * 2 * 2 * 16 * 4
     model = keras.Model(inputs, keras.layers.Dense(1)(x))  # 16 * 16 * 4
-    expected = 16 * 16 * 9 * 4 * 8 + 2 * 8 * 8 * 9 * 8 + 8 * 8 * 9 * 2 * 16 + attention
-    expected += 8 * 8 * 4 * 16 * 4 + 16 * 16 * 4
+    expected = (
+        16 * 16 * 9 * 4 * 8 + 2 * 8 * 8 * 9 * 8 + 8 * 8 * 9 * 2 * 16 + attention + 8 * 8 * 4 * 16 * 4 + 16 * 16 * 4
+    )
     assert multiply_adds(model, 16, 16) == expected
 
 

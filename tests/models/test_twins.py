@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.mix_transformer import MiTSpec
 from tf_landslide.models.encoders.smp import classic, efficientnet, inception, mit, resnet
+from tf_landslide.models.layers.norm import all_layers
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
+from tf_landslide.predict.export import save_model
+from tf_landslide.runs.card import ModelCard
 
 TINY_MIT = MiTSpec((1, 1, 2, 1), (8, 16, 24, 32), (1, 2, 3, 4))
 _MIT_STRIDES = (4, 8, 16, 32)
@@ -149,3 +153,30 @@ def test_a_network_without_a_counterpart_says_so():
     model = build_model("plain_unet", width=2, depth=1)
     with pytest.raises(LandslideError, match="'plain_unet' has no counterpart in PyTorch; those that have: smp_unet"):
         state_dict_of(model, "plain_unet")
+
+
+@pytest.mark.slow
+def test_openvino_folds_every_batch_norm_of_a_resnet(twins, monkeypatch, tmp_path):
+    """Nothing but convolutions is left of them: a product of its own would be an ``Eltwise`` over a whole map."""
+    openvino = pytest.importorskip("openvino", reason="optional: pip install openvino")
+    model, architecture = small("unet_resnet34", monkeypatch)
+    load_state_dict(model, architecture, published(twins, "unet_resnet34"), "there")
+    channels = ("red", "green", "blue", "ndvi", "slope", "dem")
+    save_model(model, ModelCard("m", architecture, None, "landslide4sense", channels, 0.5), tmp_path / "m")
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(tmp_path / "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    kinds = Counter(_said(op, "layerType") for op in compiled.get_runtime_model().get_ops())
+    convolutions = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Conv2D)]
+    norms = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) > 20 and kinds["Convolution"] == len(convolutions)
+    computing = [_said(op, "originalLayersNames") for op in compiled.get_runtime_model().get_ops() if _is_product(op)]
+    assert all("normalization" in name or "Repeat" in name for name in computing), computing
+
+
+def _said(op, key):
+    said = op.get_rt_info()[key]
+    return said.astype(str) if hasattr(said, "astype") else str(said)
+
+
+def _is_product(op):
+    return _said(op, "layerType") in ("Eltwise", "Multiply", "Add", "Subtract", "Math", "FusedBatchNorm")

@@ -10,14 +10,17 @@ SMALL_FILTERS = (32, 16, 16, 8, 8)
 
 
 def random_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A tensor of a state dict: kernels that keep the scale of what passes, norms and statistics of their own."""
+    """A tensor of a state dict, random: norms and statistics of their own, kernels that let no activation grow.
+
+    With kernels of twice the variance SE-ResNeXt-50's do, and PyTorch's float32 is a thousandth off its own float64.
+    """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     if name.endswith("running_var"):
         values = rng.uniform(0.5, 1.5, shape)
     elif name.endswith("weight") and len(shape) > 1:
-        values = rng.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[1:]))
+        values = rng.standard_normal(shape, np.float32) * np.sqrt(1 / np.prod(shape[1:]))
     elif name.endswith("weight"):
         values = rng.uniform(0.7, 1.3, shape)
     else:  # running_mean, bias
