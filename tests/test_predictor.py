@@ -143,7 +143,8 @@ def test_the_command_line_chooses(exported, run_folder, sample, tmp_path, capsys
 
 def test_openvino_tells_its_maker_nothing(exported):
     code = (
-        "import sys; from tf_landslide.predict.load import load_predictor; load_predictor(sys.argv[1], 'openvino'); "
+        "import sys; from tf_landslide.predict.load import load_predictor; "
+        "load_predictor(sys.argv[1], runtime='openvino'); "
         "from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
     )
     said = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=True)
