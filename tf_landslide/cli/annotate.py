@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0, two_numbers
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, event_days, number_from_0, two_numbers
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
@@ -57,8 +57,7 @@ def add(commands: Commands) -> None:
 
 def run(a: Arguments) -> None:
     before, after = _scenes(a)
-    if a.event_from and a.event_to and a.event_from > a.event_to:
-        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
+    event_from, event_to = event_days(a)
     with extra("map"):
         from tf_landslide.scenes.inputs import open_inputs  # rasterio
     from tf_landslide.jobs.annotate import AnnotateOptions, annotate  # scikit-image, GeoPandas
@@ -73,8 +72,8 @@ def run(a: Arguments) -> None:
         minimum_area=a.min_area,
         fill_holes=a.fill_holes,
         smooth=a.smooth,
-        event_date_from=a.event_from and a.event_from.isoformat(),
-        event_date_to=a.event_to and a.event_to.isoformat(),
+        event_date_from=event_from,
+        event_date_to=event_to,
         warnings=tuple(told),
     )
     summary = annotate(first, second, Path(a.out), options)

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from tf_landslide.cli.objects import read_rules
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, event_days, number_from_0
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
-from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 from tf_landslide.jobs.map_options import MapOptions
 
@@ -72,8 +71,7 @@ def run(a: Arguments) -> None:
         from tf_landslide.scenes.inputs import open_inputs  # rasterio
     from tf_landslide.predict.load import load_predictor  # pydantic
 
-    if a.event_from and a.event_to and a.event_from > a.event_to:
-        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
+    event_from, event_to = event_days(a)
     rules = read_rules(a.objects)
     predictor = load_predictor(a.model)
     with heard() as told:
@@ -93,8 +91,8 @@ def run(a: Arguments) -> None:
         rules=rules,
         model=a.model,
         warnings=tuple(told),
-        event_date_from=a.event_from and a.event_from.isoformat(),
-        event_date_to=a.event_to and a.event_to.isoformat(),
+        event_date_from=event_from,
+        event_date_to=event_to,
     )
     workers = Workers(a.model, a.workers, a.scheduler) if a.workers or a.scheduler else None
     summary = map_scene(scene, predictor, Path(a.out), options, workers)

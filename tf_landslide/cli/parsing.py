@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, NoReturn
 
+from tf_landslide.core.errors import LandslideError
+
 Arguments = argparse.Namespace
 Commands = Any  # what ``add_subparsers`` gives; argparse does not name its type
 
@@ -80,3 +82,10 @@ def number_from_0(text: str) -> float:
     if (value := number(text)) < 0:
         raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
     return value
+
+
+def event_days(a: Arguments) -> tuple[str | None, str | None]:
+    """``--event-from`` and ``--event-to`` as ``2018-09-06``. Raises ``LandslideError`` where they are not in order."""
+    if a.event_from and a.event_to and a.event_from > a.event_to:
+        raise LandslideError(f"--event-from {a.event_from}: comes after --event-to {a.event_to}")
+    return a.event_from and a.event_from.isoformat(), a.event_to and a.event_to.isoformat()

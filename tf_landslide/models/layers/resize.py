@@ -49,7 +49,7 @@ class BilinearUpsampling(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
-class AlignedUpsampling(layers.Layer):
+class AlignedUpsampling(BilinearUpsampling):
     """Bilinear upsampling by a whole factor, the corners' pixel centres aligned (PyTorch's ``align_corners``).
 
     Args:
@@ -57,10 +57,6 @@ class AlignedUpsampling(layers.Layer):
 
     Call with (N, H, W, C); gives (N, factor * H, factor * W, C).
     """
-
-    def __init__(self, factor: int, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
 
     def call(self, x):
         shape = ops.shape(x)
@@ -73,13 +69,6 @@ class AlignedUpsampling(layers.Layer):
         step = ops.cast(given - 1, "float32") / ops.cast(ops.maximum(wanted - 1, 1), "float32")
         centre = ops.cast(ops.arange(wanted), "float32")[:, None] * step
         return ops.relu(1 - ops.abs(centre - ops.cast(ops.arange(given), "float32")[None, :]))
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, filters = input_shape
-        return (batch, *(n and n * self.factor for n in (height, width)), filters)
-
-    def get_config(self):
-        return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")
