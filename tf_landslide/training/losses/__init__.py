@@ -10,7 +10,7 @@ from keras import ops
 
 from tf_landslide.core.errors import LandslideError, lookup
 from tf_landslide.metrics.pixels import aligned, pixel_weights
-from tf_landslide.runs.sections import unused_loss_setting
+from tf_landslide.runs.sections.loss import unused_loss_setting
 
 
 @keras.saving.register_keras_serializable(package="tf_landslide")

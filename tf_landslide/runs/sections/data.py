@@ -1,0 +1,59 @@
+"""From stored bands to batches: what a config may say of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator
+
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
+from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.runs.sections.section import Section
+
+Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(stated)]
+"""A band layout: by name or as a mapping in YAML, and a ``BandLayout`` once it is read."""
+
+
+class MedianConfig(Section):
+    """Optional median filter on the bands, before the features."""
+
+    size: int = Field(0, ge=0, description="side of the window in pixels, odd; 0 turns the filter off")
+    bands: list[str] | None = Field(None, min_length=1, description="the bands to filter; null for all")
+
+    @field_validator("size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size and size % 2 == 0:
+            raise ValueError(f"a median filter's window has an odd side, found {size}")
+        return size
+
+
+class DataConfig(Section):
+    """From stored bands to batches."""
+
+    layout: Layout = Field(LANDSLIDE4SENSE, description="band layout: a name, a YAML file's path, or keys and values")
+    channels: str | list[str] = Field(
+        "six", description="recipe (six, fourteen, fourteen_stored, legacy_ratio) or list"
+    )
+    median: MedianConfig = MedianConfig()
+    augment: bool = Field(True, description="the eight flips and rotations")
+    positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
+    cache: Literal["memory", "disk", "none"] = Field(
+        "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
+    )
+    valid_share: float | None = Field(
+        None, gt=0, lt=1, description="share of train to validate on where no validation split with masks is there"
+    )
+    allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
+    allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
+    ignore: int | None = Field(
+        None, description="value of mask pixels that are left out of loss, metrics and scores, e.g. 255"
+    )
+    normalise: bool = Field(True, description="channels by the training split's mean and deviation, inside the model")
+    pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
+    strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
+
+    @property
+    def recipe(self) -> ChannelRecipe:
+        """How the channels are made. Raises ``LandslideError`` for an unknown channel or band."""
+        return channel_recipe(self.layout, self.channels, self.median.size, self.median.bands)
