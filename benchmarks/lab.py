@@ -1,0 +1,140 @@
+"""segmentation_models.pytorch, trained plainly on the patches that a config of ours names, and judged as ours are.
+
+    python benchmarks/lab.py mmls_unet_resnet34 --data DIR --epochs 10 --seeds 0,1,2 --out peer_mmls
+
+The recipe is the config's: channels normalised by the training split, missing values zero; the eight flips and
+rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs the
+one with the highest validation F1 at its own best threshold. The network is smp.Unet, its encoder with random weights.
+PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here: OUT/seed_N.npz
+(probability, mask) and OUT/scores.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+PEERS = HERE.parent / ".venv-bench" / "bin" / "python"
+THRESHOLDS = np.linspace(0, 1, 201)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of ours, e.g. data.channels")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--encoder", default="resnet34", help="as smp calls it")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--out", required=True, type=Path)
+    a = parser.parse_args()
+    sys.path.insert(0, str(HERE.parent))
+    from tf_landslide.metrics.counts import Histograms, best_threshold, judge
+    from tf_landslide.runs.config import load_config
+    from tf_landslide.runs.splits import open_splits
+
+    config = load_config(a.config, a.overrides)
+    sources = open_splits(config, a.data, splits=["train", "valid"])
+    a.out.mkdir(parents=True, exist_ok=True)
+    scores = {}
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = {}
+        for split, source in sources.items():
+            arrays[f"{split}_x"], arrays[f"{split}_y"] = source.fetch(np.arange(len(source)))
+        np.savez(Path(folder) / "patches.npz", **arrays)
+        for seed in map(int, a.seeds.split(",")):
+            settings = {
+                "patches": str(Path(folder) / "patches.npz"),
+                "out": str(a.out / f"seed_{seed}.npz"),
+                "encoder": a.encoder,
+                "epochs": a.epochs,
+                "batch": config.training.batch_size,
+                "rate": config.training.learning_rate,
+                "seed": seed,
+            }
+            subprocess.run([str(PEERS), __file__, json.dumps(settings)], check=True)
+            with np.load(settings["out"]) as file:
+                histograms = Histograms.of(zip(file["probability"], file["mask"], strict=True))
+            scores[seed] = judge(histograms, best_threshold(histograms))
+            print(f"seed {seed}: F1 {scores[seed]['f1']:.4f} at {scores[seed]['threshold']:.3f}", flush=True)
+            (a.out / "scores.json").write_text(json.dumps(scores, indent=2))
+    f1 = [one["f1"] for one in scores.values()]
+    print(f"F1 {np.mean(f1):.4f}, standard deviation {np.std(f1, ddof=1) if len(f1) > 1 else 0:.4f}")
+
+
+def train(patches: str, out: str, encoder: str, epochs: int, batch: int, rate: float, seed: int) -> None:
+    """In PyTorch's environment: train one network, write its probabilities of the validation patches."""
+    import torch
+    from peers import _smp
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    with np.load(patches) as file:
+        x, y, valid_x, valid_y = (file[name] for name in ("train_x", "train_y", "valid_x", "valid_y"))
+    mean, std = np.nanmean(x, (0, 1, 2), dtype=np.float64), np.nanstd(x, (0, 1, 2), dtype=np.float64)
+
+    def tensors(values: np.ndarray) -> torch.Tensor:
+        normalised = np.nan_to_num((values - mean) / std).astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(normalised.transpose(0, 3, 1, 2)))
+
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    inputs, masks = tensors(x), torch.from_numpy(y.astype(np.float32).transpose(0, 3, 1, 2).copy())
+    valid = tensors(valid_x)
+    network = _smp().Unet(encoder, encoder_weights=None, in_channels=x.shape[-1], classes=1)
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    steps = epochs * (len(x) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    best = -1.0
+    for epoch in range(epochs):
+        network.train()
+        order = rng.permutation(len(x))
+        for start in range(0, len(x) - batch + 1, batch):
+            turns = rng.integers(0, 8, batch)
+            pairs = [turned(inputs[i], masks[i], turn) for i, turn in zip(order[start:], turns, strict=False)]
+            bx = torch.stack([one for one, _ in pairs]).to(memory_format=torch.channels_last)
+            by = torch.stack([mask for _, mask in pairs])
+            logits = network(bx)
+            p = logits.sigmoid()
+            dice = 1 - 2 * (p * by).sum() / ((p + by).sum() + 1e-7)
+            loss = 0.5 * binary_cross_entropy_with_logits(logits, by) + 0.5 * dice
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        network.eval()
+        with torch.inference_mode():
+            probability = torch.cat([network(part).sigmoid() for part in valid.split(batch)])[:, 0].numpy()
+        f1 = best_f1(probability, valid_y[..., 0])
+        print(f"  epoch {epoch + 1}: validation F1 {f1:.4f}", flush=True)
+        if f1 > best:
+            best = f1
+            np.savez(out, probability=probability, mask=valid_y[..., 0])
+
+
+def turned(image, mask, turn: int):
+    """One of the eight symmetries of an image and its mask, (C, H, W)."""
+    import torch
+
+    image, mask = (torch.rot90(one, int(turn) % 4, (1, 2)) for one in (image, mask))
+    return (image.flip(2), mask.flip(2)) if turn >= 4 else (image, mask)
+
+
+def best_f1(probability: np.ndarray, mask: np.ndarray) -> float:
+    truth = mask == 1
+    marked = [probability >= threshold for threshold in THRESHOLDS]
+    return max(2 * (m & truth).sum() / max(1, m.sum() + truth.sum()) for m in marked)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1].startswith("{"):
+        train(**json.loads(sys.argv[1]))
+    else:
+        main()
