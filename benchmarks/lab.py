@@ -3,8 +3,9 @@
     python benchmarks/lab.py mmls_unet_resnet34 --data DIR --epochs 10 --seeds 0,1,2 --out peer_mmls
 
 The recipe is the config's: channels normalised by the training split, missing values zero; the eight flips and
-rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs the
-one with the highest validation F1 at its own best threshold. The network is smp.Unet, its encoder with random weights.
+rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs
+the one with the highest validation F1 at its own best threshold. The network is smp.Unet, its encoder with random
+weights.
 PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here: OUT/seed_N.npz
 (probability, mask) and OUT/scores.json.
 """
