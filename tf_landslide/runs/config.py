@@ -45,7 +45,7 @@ def _settings(overrides: Sequence[str]) -> dict[str, Any]:
         nested: Any = parse_yaml(text, f"override {override!r}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        _add(settings, _with_layout(nested, Path()), override)
+        _add(settings, _with_groups(_with_layout(nested, Path()), Path()), override)
     return settings
 
 
@@ -112,7 +112,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise LandslideError(f"{path}: expected keys and values, found {type(values).__name__}")
-    base, values = values.pop("base", None), _with_layout(values, path.parent)
+    base, values = values.pop("base", None), _with_groups(_with_layout(values, path.parent), path.parent)
     return values if base is None else _merged(_read(path.parent / str(base), (*seen, path)), values)
 
 
@@ -122,6 +122,16 @@ def _with_layout(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or not is_layout_file(layout := data.get("layout")):
         return values
     return values | {"data": data | {"layout": get_layout(layout, folder)}}
+
+
+def _with_groups(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Values whose file of groups is the one in ``folder``, where there is one; else it is relative to the data."""
+    data: Any = values.get("data")
+    groups: Any = data.get("groups") if isinstance(data, dict) else None
+    file = groups.get("file") if isinstance(groups, dict) else None
+    if not isinstance(file, str) or not (folder / file).is_file():
+        return values
+    return values | {"data": data | {"groups": groups | {"file": str((folder / file).absolute())}}}
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.groups import Groups, one_group
 from tf_landslide.runs.sections.section import Section
 
 Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(stated)]
@@ -28,6 +31,29 @@ class MedianConfig(Section):
         return size
 
 
+class GroupsConfig(Section):
+    """Which patches belong together, by region or by source image."""
+
+    file: str | None = Field(
+        None, description="JSON of each patch's group, relative to the config or the data; null takes file names"
+    )
+    pattern: str | None = Field(
+        None, description="regular expression; its one group, found in that name, is the patch's group"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_group(cls, pattern: str | None) -> str | None:
+        try:
+            return pattern if pattern is None else one_group(pattern).pattern
+        except LandslideError as error:
+            raise ValueError(str(error).removeprefix("data.groups.pattern ")) from None
+
+    def read(self, data_dir: str | Path) -> Groups | None:
+        """The groups of a dataset; None where none are asked for. Raises ``LandslideError`` as ``Groups.read``."""
+        return Groups.read(self.file, self.pattern, data_dir)
+
+
 class DataConfig(Section):
     """From stored bands to batches."""
 
@@ -44,6 +70,7 @@ class DataConfig(Section):
     valid_share: float | None = Field(
         None, gt=0, lt=1, description="share of train to validate on where no validation split with masks is there"
     )
+    groups: GroupsConfig = GroupsConfig()
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
     ignore: int | None = Field(

@@ -1,0 +1,123 @@
+"""Groups of patches that belong together, by region or by source image: judged, and left out, as wholes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import read_json
+from tf_landslide.data.folders import Patch
+
+if TYPE_CHECKING:
+    from tf_landslide.data.source import PatchSource
+
+_IMAGES = ("img", "images")  # folders that say nothing of a split
+
+
+@dataclass(frozen=True)
+class Groups:
+    """How a patch's group is known.
+
+    Attributes:
+        pattern: whose one group, searched for in the text, is the name; None takes the whole text.
+        texts: of patches, by the names that a file has for them; None takes the image's file name for the text.
+        origin: where ``texts`` are from.
+    """
+
+    pattern: re.Pattern[str] | None = None
+    texts: Mapping[str, str] | None = None
+    origin: str = "data.groups"
+
+    @classmethod
+    def read(cls, file: str | Path | None, pattern: str | None, folder: str | Path = ".") -> Groups | None:
+        """From a JSON file, a regular expression, or both; None where neither is given.
+
+        Args:
+            file: an object from a patch to its group: ``{"TrainData/image_1.h5": "north"}``, ``{"image_1": "north"}``
+                or, a split at a time, ``{"TrainData": {"1": "north"}}``.
+            pattern: a regular expression with one group, of the names in the file, or of the images' file names.
+            folder: that the file's path is relative to.
+
+        Raises:
+            LandslideError: no such file, one of another kind, or a pattern that is none or has not one group.
+        """
+        if file is None and pattern is None:
+            return None
+        compiled = None if pattern is None else one_group(pattern)
+        if file is None:
+            return cls(compiled)
+        path = Path(folder) / file
+        return cls(compiled, dict(_texts(path)), str(path))
+
+    def of(self, source: PatchSource) -> np.ndarray:
+        """The group of each patch of a source, in its order.
+
+        Returns:
+            (n,) str.
+
+        Raises:
+            LandslideError: a patch without a group.
+        """
+        return np.array([self.of_patch(patch, source.data_dir) for patch in source.patches], dtype=str)
+
+    def of_patch(self, patch: Patch, data_dir: Path) -> str:
+        """The group of one patch with an image. Raises ``LandslideError`` where it has none."""
+        assert patch.image  # as was checked
+        text = patch.image.name if self.texts is None else self._text(patch, patch.image, data_dir)
+        if self.pattern is None:
+            return text
+        match = self.pattern.search(text)
+        if not match or not match[1]:
+            where = f"{patch.image}:" if self.texts is None else f"{self.origin}: {text!r}, of {patch.image.name},"
+            raise LandslideError(f"{where} has no group by data.groups.pattern {self.pattern.pattern!r}")
+        return match[1]
+
+    def _text(self, patch: Patch, image: Path, data_dir: Path) -> str:
+        assert self.texts is not None
+        names = list(_names(patch, image, data_dir))
+        found = next((self.texts[name] for name in names if name in self.texts), None)
+        if found is None:
+            raise LandslideError(
+                f"{self.origin}: has no group for {image}; expected a key {names[0]!r} or {image.stem!r}"
+            )
+        return found
+
+
+def one_group(pattern: str) -> re.Pattern[str]:
+    """A regular expression with one group, compiled. Raises ``LandslideError`` for any other."""
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise LandslideError(f"data.groups.pattern {pattern!r}: is no regular expression ({error})") from None
+    if compiled.groups != 1:
+        raise LandslideError(
+            f"data.groups.pattern {pattern!r}: has {compiled.groups} groups, expected one, e.g. '^(\\d+)_'"
+        )
+    return compiled
+
+
+def _names(patch: Patch, image: Path, data_dir: Path) -> Iterator[str]:
+    """What a file may call a patch, the split's folder with it first: the same number occurs in every split."""
+    folder = "/".join(part for part in image.relative_to(data_dir).parts[:-1] if part not in _IMAGES)
+    for name in (image.name, image.stem, str(patch.number)):
+        yield f"{folder}/{name}"
+    yield from (image.name, image.stem)
+
+
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise LandslideError(f"data.groups.file: {path}: no such file") from None
+    for key, value in content.items():
+        inner = {f"{key}/{number}": text for number, text in value.items()} if isinstance(value, dict) else {key: value}
+        for name, text in inner.items():
+            if isinstance(text, bool) or not isinstance(text, (str, int)) or text == "":
+                raise LandslideError(f"{path}: {name!r}: expected the name of a group, found {text!r:.100}")
+            yield name, str(text)
