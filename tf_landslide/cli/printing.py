@@ -38,7 +38,8 @@ def heard() -> Iterator[list[str]]:
 def scores_table(rows: dict[str, dict[str, Any]]) -> str:
     """F1, precision, recall and IoU of each row, and F1 of objects where it has that."""
     header = ("", "F1", "precision", "recall", "IoU", f"objects, IoU {_LEVEL}")
-    shares = {label: " (a share of train)" for label, row in rows.items() if "share_of_train" in row}
+    of_train = {"share_of_train": " (a share of train)", "groups_of_train": " (groups of train)"}
+    shares = {label: said for label, row in rows.items() for key, said in of_train.items() if key in row}
     return text_table(
         header,
         [

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json, scores_table
+
+if TYPE_CHECKING:
+    from tf_landslide.runs.sections import Config
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +21,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="a folder of HDF5 patches")
     parser.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--resume", action="store_true", help="go on with the run that RUN holds")
+    parser.add_argument(
+        "--folds", type=int, metavar="N", help="a run a fold of whole groups (data.groups), in RUN/fold_0 …"
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -24,6 +32,9 @@ def run(a: Arguments) -> None:
 
     config = load_config(a.config, a.overrides)
     start_tensorflow()
+    if a.folds is not None:
+        _folds(a, config)
+        return
     from tf_landslide.jobs.train import train  # TensorFlow
 
     run = train(config, a.data, a.out, resume=a.resume)
@@ -32,3 +43,19 @@ def run(a: Arguments) -> None:
     else:
         print(scores_table(run.metrics()))
         print(f"threshold {run.threshold:.3f}, chosen on validation; report: {run.report_path}")
+
+
+def _folds(a: Arguments, config: Config) -> None:
+    from tf_landslide.jobs.folds import train_folds  # TensorFlow
+
+    judged = train_folds(config, a.data, a.out, a.folds, resume=a.resume)
+    if a.json:
+        print_json(judged)
+        return
+    rows = {f"{fold['run']} ({', '.join(fold['groups'])})": fold for fold in judged["by_fold"]}
+    low, high = judged["scores"]["interval"]["f1"]
+    print(scores_table(rows | {"all, out of fold": judged["scores"]}))
+    print(
+        f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
+        f"interval over {judged['groups']} groups"
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import read_json
 from tf_landslide.data.folders import Patch
 
@@ -64,9 +64,13 @@ class Groups:
         Raises:
             LandslideError: a patch without a group.
         """
-        return np.array([self.of_patch(patch, source.data_dir) for patch in source.patches], dtype=str)
+        return self.of_patches(source.patches, source.data_dir)
 
-    def of_patch(self, patch: Patch, data_dir: Path) -> str:
+    def of_patches(self, patches: Sequence[Patch], data_dir: str | Path) -> np.ndarray:
+        """(n,) the group of each of some patches with images; nothing of them is read. Raises as ``of``."""
+        return np.array([self._of_patch(patch, Path(data_dir)) for patch in patches], dtype=str)
+
+    def _of_patch(self, patch: Patch, data_dir: Path) -> str:
         """The group of one patch with an image. Raises ``LandslideError`` where it has none."""
         assert patch.image  # as was checked
         text = patch.image.name if self.texts is None else self._text(patch, patch.image, data_dir)
@@ -87,6 +91,63 @@ class Groups:
                 f"{self.origin}: has no group for {image}; expected a key {names[0]!r} or {image.stem!r}"
             )
         return found
+
+
+def positions_of(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Positions of the patches of some groups. Raises ``LandslideError`` for a name that no patch has."""
+    for name in names:
+        require_known(name, set(groups.tolist()), "group")
+    return np.flatnonzero(np.isin(groups, names))
+
+
+def drawn_groups(groups: np.ndarray, share: float, seed: int) -> list[str]:
+    """Whole groups drawn by chance until they hold a share of the patches, or as near to it as the last one brings.
+
+    Args:
+        groups: (n,) the group of each patch.
+        share: of the patches; one group is drawn and one is left whatever it says.
+        seed: of the draw.
+
+    Raises:
+        LandslideError: there are fewer than two groups.
+    """
+    names, sizes = np.unique(groups, return_counts=True)
+    if len(names) < 2:
+        raise LandslideError("data.valid_share of whole groups needs two of them at least in train")
+    order = np.random.default_rng(seed).permutation(len(names))
+    drawn = sizes[order].cumsum()[:-1]
+    count = int(np.abs(drawn - share * len(groups)).argmin()) + 1
+    return sorted(names[order[:count]].tolist())
+
+
+def balanced_folds(groups: np.ndarray, folds: int, seed: int) -> list[list[str]]:
+    """Whole groups dealt to folds, the largest first and always to the fold of fewest patches; ties by chance.
+
+    Args:
+        groups: (n,) the group of each patch.
+        folds: how many; as many as there are groups leave out one group each.
+        seed: of the order of groups of one size.
+
+    Returns:
+        the names of each fold's groups, none empty.
+
+    Raises:
+        LandslideError: fewer than two folds, or fewer groups than folds.
+    """
+    names, sizes = np.unique(groups, return_counts=True)
+    if not 2 <= folds <= len(names):
+        raise LandslideError(
+            f"{folds} folds of {len(names)} groups; expected 2 to {len(names)}, a group in one fold each"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    dealt: list[list[str]] = [[] for _ in range(folds)]
+    patches = [0] * folds
+    for i in order:
+        fold = int(np.argmin(patches))
+        dealt[fold].append(str(names[i]))
+        patches[fold] += int(sizes[i])
+    return [sorted(fold) for fold in dealt]
 
 
 def one_group(pattern: str) -> re.Pattern[str]:

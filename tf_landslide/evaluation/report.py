@@ -95,7 +95,8 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         area_error=percent(shown.scores["objects"]["area_error"]),
         refined=shown.scores.get("refined"),
         refined_rows=refined_table(shown.scores),
-        share=config.data.valid_share,
+        share=None if config.data.groups.given else config.data.valid_share,
+        groups=metrics.get("valid", {}).get("groups_of_train"),
         f1_at_half=shown.scores["at_0.5"]["f1"],
         pictures=pictures,
     )

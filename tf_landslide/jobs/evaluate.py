@@ -39,6 +39,6 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, rules: Rules
     judgement = judge_split(predictor, source, split, threshold, comparison.look if comparison else None)
     if comparison:
         judgement = replace(judgement, scores=judgement.scores | {"refined": comparison.scores()})
-    metrics = with_share(run.config, {split: judgement.scores})
+    metrics = with_share(run.config, {split: judgement.scores}, {split: source})
     write_report(run, predictor, judgement, metrics, out)
     return metrics[split]

@@ -92,7 +92,7 @@ def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
     """Judge every split with the threshold chosen on validation, and write ``metrics.json`` and ``report/``."""
     predictor = predictor_of(run, threshold=0.5)
     judgements = judge_splits(predictor, sources)
-    metrics = with_share(run.config, {split: judgement.scores for split, judgement in judgements.items()})
+    metrics = with_share(run.config, {split: judged.scores for split, judged in judgements.items()}, sources)
     write_json(run.path / formats.METRICS, metrics)
     shown = judgements.get("test", judgements["valid"])
     write_report(run, predictor, shown, metrics, run.path / formats.REPORT)

@@ -111,6 +111,8 @@ class ModelCard:
             limits.insert(
                 0, f"Validation is a share ({share:g}) of the training split, drawn by chance: its scores flatter."
             )
+        if groups := self.scores.get("valid", {}).get("groups_of_train"):
+            limits.insert(0, f"Validation is whole groups of the training split: {', '.join(groups)}.")
         if self.scores and "test" not in self.scores:
             limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
         if self.layout.caveat:
@@ -132,7 +134,8 @@ def scores_table(metrics: dict[str, Any]) -> str:
     rows = []
     for split, row in metrics.items():
         cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
-        label = f"{split} (a share of train)" if "share_of_train" in row else split
+        made = "a share of" if "share_of_train" in row else "groups of" if "groups_of_train" in row else ""
+        label = f"{split} ({made} train)" if made else split
         rows.append((label, row["patches"], *cells, f"{row['threshold']:.3f}"))
     return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)
 

@@ -143,5 +143,6 @@ def _where_used(config: Config) -> dict[str, Any]:
     return {
         "init_from": config.model.init_from,
         "valid_share": config.data.valid_share,
+        "valid_groups": config.data.valid_groups,
         "precision": precision if precision != "float32" else None,
     }

@@ -22,6 +22,7 @@ ENVIRONMENT = "environment.json"  # versions, seed, git revision
 CONVERTED = "converted_from"  # in it, where the model was trained elsewhere: the checkpoint
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
+FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
 
@@ -87,7 +88,19 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "HISTORY", "LOGS", "METRICS", "MODEL", "REFERENCE"),
+    *(
+        "CARD",
+        "CARD_TEXT",
+        "CONFIG",
+        "CONVERTED",
+        "ENVIRONMENT",
+        "FOLDS",
+        "HISTORY",
+        "LOGS",
+        "METRICS",
+        "MODEL",
+        "REFERENCE",
+    ),
     *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "VARIABLES", "WARMUP"),
     *("check_model_name", "export_digest", "export_version", "is_export", "is_finished_run", "is_run", "next_version"),
 ]

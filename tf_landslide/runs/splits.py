@@ -11,6 +11,7 @@ import numpy as np
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
+from tf_landslide.data.groups import drawn_groups, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.runs.sections import Config
 
@@ -34,20 +35,22 @@ def open_splits(
     """
     data = config.data
     recipe, found = data.recipe, available_splits(data_dir)
+    of_train = data.valid_share is not None or data.valid_groups is not None
     if data.valid_share is not None:
         _check_unvalidated(data_dir, found)
+    if of_train:
         found = ["train", "valid", *(split for split in found if split not in ("train", "valid"))]
     for needed in ("train", "valid") if splits is None else splits:
         if needed not in found:
             remedy = f"; {_OF_TRAIN}" if needed == "valid" and "train" in found else ""
             raise LandslideError(f"{data_dir}: has no {needed!r} split (found: {', '.join(found)}){remedy}")
-    if splits is None and data.valid_share is None and not is_labelled(find_patches(data_dir, "valid", problems=[])):
+    if splits is None and not of_train and not is_labelled(find_patches(data_dir, "valid", problems=[])):
         raise LandslideError(f"{data_dir}: its 'valid' split has no masks; {_OF_TRAIN}")
     if splits is None:  # without masks there is nothing to judge
         splits = [s for s in found if s in ("train", "valid") or is_labelled(find_patches(data_dir, s))]
     duplicates = None if data.allow_duplicates else DuplicateFinder()
     wanted = list(splits)
-    stored = wanted if data.valid_share is None else ["train" if split == "valid" else split for split in wanted]
+    stored = ["train" if split == "valid" else split for split in wanted] if of_train else wanted
     sources = {
         split: PatchSource.open(
             data_dir,
@@ -62,18 +65,41 @@ def open_splits(
         )
         for split in dict.fromkeys(stored)
     }
-    if data.valid_share is not None and "train" in sources:
-        train, valid = _shared(sources["train"], data.valid_share, config.training.seed)
+    if of_train and "train" in sources:
+        train, valid = _divided(sources["train"], config)
         sources |= {"train": train, "valid": valid}
     return {split: sources[split] for split in wanted}
 
 
-def with_share(config: Config, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Scores by split, those of a validation split that is a share of train marked as such: ``share_of_train``."""
-    share = config.data.valid_share
-    if share is None or "valid" not in metrics:
+def with_share(
+    config: Config, metrics: dict[str, dict[str, Any]], sources: dict[str, PatchSource]
+) -> dict[str, dict[str, Any]]:
+    """Scores by split, those of a validation split that is made of train marked as such.
+
+    Args:
+        config: by which the splits were opened.
+        metrics: the scores.
+        sources: the splits.
+
+    Returns:
+        the same, with ``groups_of_train`` (their names) for validation on whole groups, or ``share_of_train``.
+    """
+    data = config.data
+    if "valid" not in metrics or (data.valid_share is None and data.valid_groups is None):
         return metrics
-    return {**metrics, "valid": {**metrics["valid"], "share_of_train": share}}
+    groups = groups_of(config, sources["valid"])
+    said = {"share_of_train": data.valid_share} if groups is None else {"groups_of_train": sorted(set(groups.tolist()))}
+    return {**metrics, "valid": {**metrics["valid"], **said}}
+
+
+def groups_of(config: Config, source: PatchSource) -> np.ndarray | None:
+    """(n,) the group of each patch of a source; None where the config names none.
+
+    Raises:
+        LandslideError: a patch without a group, or as ``Groups.read``.
+    """
+    groups = config.data.groups.read(source.data_dir)
+    return None if groups is None else groups.of(source)
 
 
 def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
@@ -81,10 +107,25 @@ def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
         raise LandslideError(f"{data_dir}: has a validation split with masks; leave out data.valid_share")
 
 
-def _shared(source: PatchSource, share: float, seed: int) -> tuple[PatchSource, PatchSource]:
-    """Training and validation patches, drawn by chance, each in the order of their numbers."""
+def _divided(source: PatchSource, config: Config) -> tuple[PatchSource, PatchSource]:
+    """Training and validation patches, each in the order of their numbers: of whole groups where there are some."""
+    data, seed = config.data, config.training.seed
+    groups = groups_of(config, source)
+    if groups is None:
+        assert data.valid_share is not None  # else groups were asked for
+        chosen = _drawn(source, data.valid_share, seed)
+    else:
+        names = data.valid_groups if data.valid_share is None else drawn_groups(groups, data.valid_share, seed)
+        chosen = positions_of(groups, names or [])
+    rest = np.setdiff1d(np.arange(len(source)), chosen)
+    if not len(rest):
+        raise LandslideError(f"{source.data_dir}: data.valid_groups names every group of train; leave one to train on")
+    return source.subset(rest), source.subset(chosen)
+
+
+def _drawn(source: PatchSource, share: float, seed: int) -> np.ndarray:
+    """Positions of patches that are drawn by chance, sorted."""
     if len(source) < 2:
         raise LandslideError(f"{source.data_dir}: data.valid_share needs two training patches at least")
     order = np.random.default_rng(seed).permutation(len(source))
-    count = min(max(1, round(share * len(source))), len(source) - 1)
-    return source.subset(np.sort(order[count:])), source.subset(np.sort(order[:count]))
+    return np.sort(order[: min(max(1, round(share * len(source))), len(source) - 1)])

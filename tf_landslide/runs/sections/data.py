@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainSerializer, PlainValidator, field_validator
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
@@ -49,6 +49,11 @@ class GroupsConfig(Section):
         except LandslideError as error:
             raise ValueError(str(error).removeprefix("data.groups.pattern ")) from None
 
+    @property
+    def given(self) -> bool:
+        """Whether any are asked for."""
+        return self.file is not None or self.pattern is not None
+
     def read(self, data_dir: str | Path) -> Groups | None:
         """The groups of a dataset; None where none are asked for. Raises ``LandslideError`` as ``Groups.read``."""
         return Groups.read(self.file, self.pattern, data_dir)
@@ -68,7 +73,14 @@ class DataConfig(Section):
         "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
     )
     valid_share: float | None = Field(
-        None, gt=0, lt=1, description="share of train to validate on where no validation split with masks is there"
+        None,
+        gt=0,
+        lt=1,
+        description="share of train to validate on where no validation split with masks is there; "
+        "whole groups where there are some",
+    )
+    valid_groups: list[str] | None = Field(
+        None, min_length=1, description="groups of train to validate on, in place of a validation split"
     )
     groups: GroupsConfig = GroupsConfig()
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
@@ -79,6 +91,14 @@ class DataConfig(Section):
     normalise: bool = Field(True, description="channels by the training split's mean and deviation, inside the model")
     pad: bool = Field(False, description="mirror training patches at the bottom and right to a multiple of 32")
     strict: bool = Field(False, description="refuse values that are not those of the layout, rather than warn")
+
+    @model_validator(mode="after")
+    def _grouped(self) -> DataConfig:
+        if self.valid_groups and self.valid_share is not None:
+            raise ValueError("valid_groups and valid_share both choose what is validated on; leave one out")
+        if self.valid_groups and not self.groups.given:
+            raise ValueError("valid_groups are names of groups: say with groups.file or groups.pattern whose")
+        return self
 
     @property
     def recipe(self) -> ChannelRecipe:

@@ -1,0 +1,134 @@
+"""Validation on whole groups, and folds of them."""
+
+import json
+import shutil
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.groups import balanced_folds, drawn_groups
+from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.jobs.folds import train_folds
+from tf_landslide.predict.load import load_predictor
+from tf_landslide.runs.config import load_config
+from tf_landslide.runs.splits import open_splits
+
+NAMES = ("north", "north", "south", "east", "south", "south", "east", "west", "north", "south")
+ASKED = "data.groups.file=groups.json"
+
+
+@pytest.fixture
+def grouped(copy):
+    (copy / "groups.json").write_text(json.dumps({f"TrainData/image_{i}": name for i, name in enumerate(NAMES, 1)}))
+    return copy
+
+
+def numbers(config_file, data, *settings):
+    sources = open_splits(load_config(config_file, [ASKED, *settings]), data)
+    return {split: [patch.number for patch in source.patches] for split, source in sources.items()}
+
+
+def test_validation_on_named_groups_of_train_takes_the_place_of_the_split(grouped, config_file):
+    found = numbers(config_file, grouped, "data.valid_groups=[south, west]")
+    assert found["valid"] == [3, 5, 6, 8, 10] and found["train"] == [1, 2, 4, 7, 9] and len(found["test"]) == 5
+
+
+def test_a_share_is_drawn_in_whole_groups(grouped, config_file):
+    shutil.rmtree(grouped / "ValidData")
+    for seed in range(4):
+        found = numbers(config_file, grouped, "data.valid_share=0.3", f"training.seed={seed}")
+        assert sorted(found["train"] + found["valid"]) == list(range(1, 11))
+        train, valid = ({NAMES[i - 1] for i in found[split]} for split in ("train", "valid"))
+        assert train and valid and not train & valid
+    assert len({tuple(drawn_groups(np.array(NAMES), 0.3, seed)) for seed in range(9)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["data.valid_groups=[nowhere]"], "unknown group 'nowhere'"),
+        (["data.valid_groups=[south]", "data.valid_share=0.2"], "leave one out"),
+        (["data.valid_groups=[north, south, east, west]"], "names every group of train"),
+    ],
+)
+def test_groups_that_cannot_be_validated_on_are_refused(grouped, config_file, settings, said):
+    with pytest.raises(LandslideError, match=said):
+        numbers(config_file, grouped, *settings)
+
+
+def test_names_of_groups_need_groups(config_file):
+    with pytest.raises(LandslideError, match=r"say with groups\.file or groups\.pattern"):
+        load_config(config_file, ["data.valid_groups=[south]"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_are_whole_groups_of_about_one_size(seed):
+    sizes = np.random.default_rng(seed).integers(1, 30, 22)
+    groups = np.random.default_rng(seed).permutation(np.repeat([f"g{i}" for i in range(22)], sizes))
+    folds = balanced_folds(groups, 5, seed)
+    assert sorted(chain(*folds)) == sorted(set(groups)) and folds == balanced_folds(groups, 5, seed)
+    patches = [int(np.isin(groups, fold).sum()) for fold in folds]
+    assert sum(patches) == len(groups) and max(patches) - min(patches) <= sizes.max() / 2
+    assert sorted(map(len, balanced_folds(groups, 22, seed))) == [1] * 22
+
+
+@pytest.mark.parametrize(
+    ("folds", "settings", "said"),
+    [
+        (1, [ASKED], "1 folds of 4 groups; expected 2 to 4"),
+        (5, [ASKED], "5 folds of 4 groups"),
+        (2, [], r"say by data\.groups\.file or data\.groups\.pattern"),
+        (2, [ASKED, "data.valid_groups=[south]"], r"leave out data\.valid_groups"),
+    ],
+)
+def test_folds_that_cannot_be_made_are_refused_before_anything_is_written(
+    grouped, config_file, tmp_path, folds, settings, said
+):
+    with pytest.raises(LandslideError, match=said):
+        train_folds(load_config(config_file, settings), grouped, tmp_path / "runs", folds)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_each_patch_is_judged_by_the_run_that_did_not_see_its_group(grouped, config_file, tmp_path, capsys):
+    out = tmp_path / "runs"
+    arguments = ["train", str(config_file), ASKED, "training.epochs=1", "--data", str(grouped), "--out", str(out)]
+    assert main([*arguments, "--folds", "2"]) == 0
+    assert "95 % interval over 4 groups" in capsys.readouterr().out
+    said = json.loads((out / "folds.json").read_text())
+    assert sorted(chain(*(fold["groups"] for fold in said["by_fold"]))) == sorted(set(NAMES))
+    counts = {name: np.zeros(3) for name in NAMES}
+    for fold in said["by_fold"]:
+        predictor = load_predictor(out / fold["run"])
+        assert (
+            json.loads((out / fold["run"] / "metrics.json").read_text())["valid"]["groups_of_train"] == fold["groups"]
+        )
+        for patch in find_patches(grouped, "train"):
+            name = NAMES[patch.number - 1]
+            if name in fold["groups"]:
+                marked = predictor.from_bands(read_image(patch.image)[None])[1][0, ..., 0] >= np.float32(
+                    said["threshold"]
+                )
+                true = read_mask(patch.mask) == 1
+                counts[name] += (marked & true).sum(), (marked & ~true).sum(), (~marked & true).sum()
+    tp, fp, fn = sum(counts.values())
+    assert (said["scores"]["tp"], said["scores"]["fp"], said["scores"]["fn"]) == (tp, fp, fn)
+    for name, (tp, fp, fn) in counts.items():
+        assert said["by_group"][name]["f1"] == pytest.approx(2 * tp / max(2 * tp + fp + fn, 1))
+    (out / "folds.json").unlink()  # as a kill before the end leaves it, one fold unfinished
+    shutil.rmtree(out / "fold_1")
+    kept = (out / "fold_0/model.keras").stat().st_mtime_ns
+    assert main([*arguments, "--folds", "2"]) == 2 and "go on with it with --resume" in capsys.readouterr().err
+    assert main([*arguments, "--folds", "2", "--resume"]) == 0
+    assert (out / "fold_0/model.keras").stat().st_mtime_ns == kept
+    again = json.loads((out / "folds.json").read_text())
+    kept = ("groups", "patches", "own_threshold", "at_own_threshold")
+    assert all(again["by_fold"][0][key] == said["by_fold"][0][key] for key in kept)
+    assert (
+        main([*arguments, "--folds", "4", "--resume"]) == 2
+        and "of another config or other folds" in capsys.readouterr().err
+    )

@@ -1,0 +1,129 @@
+"""Cross-validation by whole groups: a run a fold, each patch judged by the run that did not see its group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import write_json
+from tf_landslide.core.locks import locked
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.groups import balanced_folds, positions_of
+from tf_landslide.data.source import PatchSource
+from tf_landslide.evaluation.judge import predictions
+from tf_landslide.jobs.train import train
+from tf_landslide.metrics.counts import Histograms, best_threshold, judged_counts, scores
+from tf_landslide.predict.load import predictor_of
+from tf_landslide.runs import formats
+from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import Config
+from tf_landslide.runs.splits import groups_of, open_splits
+
+
+def train_folds(
+    config: Config, data_dir: str | Path, out: str | Path, folds: int, *, resume: bool = False
+) -> dict[str, Any]:
+    """Train a run for each fold of the training split's groups, validated on that fold, and judge all of them together.
+
+    Args:
+        config: of every run; ``data.groups`` says what belongs together.
+        data_dir: HDF5 patches with a train split; only that is divided, a validation split takes no part.
+        out: the folder to make: ``fold_0``, ``fold_1`` … and ``folds.json``.
+        folds: how many; as many as there are groups leave out one group each.
+        resume: go on where ``out`` holds some of them.
+
+    Returns:
+        what ``folds.json`` holds: ``threshold`` and ``scores`` of all patches out of fold (intervals from a bootstrap
+        over groups), ``by_group`` and ``by_fold``.
+
+    Raises:
+        LandslideError: no groups, another number of folds than they allow, a folder in the way, or as ``train``.
+    """
+    path = Path(out)
+    plan = _plan(config, data_dir, folds)
+    if path.exists() and not resume and (not path.is_dir() or any(path.iterdir())):
+        raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
+    with locked(path):
+        runs = [_fold(_of_fold(config, names), data_dir, path / f"fold_{i}") for i, names in enumerate(plan)]
+        judged = _judged(config, data_dir, runs, plan)
+        write_json(path / formats.FOLDS, judged)
+    return judged
+
+
+def _plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
+    data = config.data
+    if data.valid_groups is not None or data.valid_share is not None:
+        raise LandslideError(
+            "--folds validates on each group in turn; leave out data.valid_groups and data.valid_share"
+        )
+    groups = data.groups.read(data_dir)
+    if groups is None:
+        raise LandslideError(
+            "--folds divides by groups: say by data.groups.file or data.groups.pattern what belongs together "
+            "(data.groups.pattern='(\\d+)' makes every patch a group of its own)"
+        )
+    return balanced_folds(groups.of_patches(find_patches(data_dir, "train"), data_dir), folds, config.training.seed)
+
+
+def _of_fold(config: Config, names: list[str]) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"valid_groups": names})})
+
+
+def _fold(config: Config, data_dir: str | Path, path: Path) -> Run:
+    """The run of one fold: as it is where it is finished, else gone on with, else begun."""
+    if formats.is_run(path) and formats.is_finished_run(path):
+        run = Run.open(path)
+        if run.config != config:
+            raise LandslideError(f"{path}: is of another config or other folds; name another folder")
+        return run
+    keras.backend.clear_session()  # else every run's graph stays in memory
+    return train(config, data_dir, path, resume=formats.is_run(path))
+
+
+def _judged(config: Config, data_dir: str | Path, runs: Sequence[Run], plan: list[list[str]]) -> dict[str, Any]:
+    whole = open_splits(config, data_dir, splits=["train"])["train"]
+    groups = groups_of(config, whole)
+    assert groups is not None  # as was planned
+    positions = [positions_of(groups, names) for names in plan]
+    parts = [_histograms(run, whole.subset(chosen)) for run, chosen in zip(runs, positions, strict=True)]
+    pooled = Histograms(*(np.concatenate([getattr(p, kind) for p in parts]) for kind in ("landslide", "other")))
+    threshold = best_threshold(pooled)
+    of_groups = _summed(pooled.counts(threshold), groups[np.concatenate(positions)])
+    judged = judged_counts(np.array(list(of_groups.values())))
+    return {
+        "folds": len(runs),
+        "groups": len(of_groups),
+        "threshold": threshold,
+        "scores": judged | {"patches": len(pooled), "threshold": threshold},
+        "by_group": {name: {**_f1(c), "patches": int((groups == name).sum())} for name, c in of_groups.items()},
+        "by_fold": [
+            {
+                "run": run.path.name,
+                "groups": names,
+                "patches": len(part),
+                **_f1(part.counts(threshold).sum(0)),
+                "own_threshold": run.threshold,
+                "at_own_threshold": _f1(part.counts(run.threshold).sum(0)),
+            }
+            for run, names, part in zip(runs, plan, parts, strict=True)
+        ],
+    }
+
+
+def _histograms(run: Run, source: PatchSource) -> Histograms:
+    predictor = predictor_of(run)
+    return Histograms.of((p, mask) for _, p, mask in predictions(predictor, source, run.path.name))
+
+
+def _summed(counts: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
+    """(4,) TP, FP, FN, TN of each group, of (n, 4) of patches."""
+    return {str(name): counts[groups == name].sum(0) for name in np.unique(groups)}
+
+
+def _f1(counts: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in scores(*counts[:3]).items()}
