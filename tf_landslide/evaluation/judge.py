@@ -11,6 +11,7 @@ import numpy as np
 
 from tf_landslide.core.progress import progress
 from tf_landslide.data.source import PatchSource
+from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, probability_bins, threshold_bin
 from tf_landslide.metrics.objects import ObjectCounts, object_scores
 from tf_landslide.predict.predictor import Predictor
@@ -27,8 +28,8 @@ class Judgement:
         split: its name.
         source: its patches.
         histograms: pixels of each patch by probability.
-        scores: at the threshold it was judged by, as ``metrics.counts.judge`` gives them, and ``objects`` as
-            ``metrics.objects.object_scores`` does.
+        scores: at the threshold it was judged by, as ``metrics.counts.judge`` gives them, ``calibration`` as
+            ``metrics.calibration.calibration`` and ``objects`` as ``metrics.objects.object_scores`` do.
     """
 
     split: str
@@ -82,7 +83,11 @@ def _judge_choosing(predictor: Predictor, source: PatchSource, split: str) -> Ju
 def _judgement(
     split: str, source: PatchSource, histograms: Histograms, objects: ObjectCounts, threshold: float
 ) -> Judgement:
-    scores = {**judge(histograms, threshold), "objects": object_scores(objects)}
+    scores = {
+        **judge(histograms, threshold),
+        "calibration": calibration(histograms),
+        "objects": object_scores(objects),
+    }
     return Judgement(split, source, histograms, scores)
 
 

@@ -15,10 +15,11 @@ from tf_landslide.data.hdf5 import read_image
 from tf_landslide.evaluation.judge import Judgement
 from tf_landslide.figures import plots
 from tf_landslide.figures.pictures import rgb
+from tf_landslide.metrics.calibration import equal_mass, equal_width, reliability
 from tf_landslide.metrics.counts import curve, patch_f1
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
-from tf_landslide.runs.card import objects_table, percent, refined_table, scores_table, sizes_table
+from tf_landslide.runs.card import calibration_table, objects_table, percent, refined_table, scores_table, sizes_table
 from tf_landslide.runs.folder import Run
 
 _TEMPLATE = Path(__file__).parent / "report.md.jinja"
@@ -62,10 +63,15 @@ def _triptychs(run: Run, predictor: Predictor, shown: Judgement, folder: Path) -
 def _curves(run: Run, shown: Judgement, folder: Path) -> list[str]:
     title = f"{run.config.name}, {shown.split}"
     plots.precision_recall(folder / "precision_recall.png", curve(shown.histograms), shown.scores, title)
+    binned = {
+        "bins of equal width": reliability(shown.histograms, equal_width()),
+        "bins of equal mass": reliability(shown.histograms, equal_mass(shown.histograms)),
+    }
+    plots.reliability(folder / "reliability.png", binned, title)
     if not run.history:  # a model that came from elsewhere
-        return ["precision_recall.png"]
+        return ["precision_recall.png", "reliability.png"]
     plots.learning_curve(folder / "learning_curve.png", run.history, run.config.name)
-    return ["precision_recall.png", "learning_curve.png"]
+    return ["precision_recall.png", "reliability.png", "learning_curve.png"]
 
 
 def pick_patches(f1: np.ndarray) -> dict[str, int]:
@@ -89,6 +95,7 @@ def report_text(run: Run, shown: Judgement, metrics: dict[str, Any], pictures: l
         layout=run.recipe.layout,
         data_dir=shown.source.data_dir,
         scores=scores_table(metrics),
+        calibration=calibration_table(metrics),
         objects=objects_table(metrics),
         of_split=shown.scores["objects"],
         sizes=sizes_table(shown.scores["objects"]),

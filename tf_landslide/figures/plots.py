@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.core.files import replacing
 from tf_landslide.figures.pictures import rgb
+from tf_landslide.metrics.calibration import Reliability
 
 _PNG = {"Software": None}  # no version stamp: equal input gives equal files
 
@@ -60,6 +61,22 @@ def precision_recall(path: Path, curve: dict, scores: dict, title: str) -> None:
         fontsize=9,
     )
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+    save(figure, path)
+
+
+def reliability(path: Path, curves: dict[str, Reliability], title: str) -> None:
+    """Frequency against predicted probability, a line for each way of binning, above the pixels of each bin."""
+    figure = Figure(figsize=(5, 5.2), layout="constrained")
+    axis, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    axis.plot((0, 1), (0, 1), color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    axis.annotate("calibrated", (0.04, 0.06), fontsize=7, color="0.5", rotation=38, rotation_mode="anchor")
+    for (label, curve), marker in zip(curves.items(), "os", strict=False):
+        axis.plot(curve.probability, curve.frequency, marker=marker, markersize=4, linewidth=1.2, label=label)
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is landslide", title=title)
+    axis.legend(fontsize=8, loc="lower right")
+    wide = next(iter(curves.values()))
+    below.bar(wide.low, wide.pixels, wide.high - wide.low, align="edge", color="C0", alpha=0.5, edgecolor="C0")
+    below.set(yscale="log", xlabel="predicted probability", ylabel="pixels")
     save(figure, path)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import IGNORED, SCORES
+from tf_landslide.metrics.resampling import bootstrap, interval
 
 BINS = 1000
 THRESHOLDS = np.arange(BINS + 1) / BINS
@@ -161,16 +162,6 @@ def paired_difference(
     whole = differences(np.ones((1, len(before)), np.int64))
     sampled = differences(bootstrap(len(before), resamples, seed))
     return {name: {"value": float(whole[name][0]), "interval": interval(sampled[name])} for name in SCORES}
-
-
-def bootstrap(n: int, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, n) how often each of n patches is drawn."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-
-
-def interval(sampled: np.ndarray) -> list[float]:
-    """The middle 95 % of bootstrap samples."""
-    return [float(q) for q in np.quantile(sampled, (0.025, 0.975))]
 
 
 def patch_f1(histograms: Histograms, threshold: float) -> np.ndarray:

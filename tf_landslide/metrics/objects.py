@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import IGNORED
-from tf_landslide.metrics.counts import bootstrap, interval
+from tf_landslide.metrics.resampling import bootstrap, interval
 
 IOU_LEVELS = (0.1, 0.3, 0.5)
 SIZE_CLASSES = (1, 10, 100, 1000)

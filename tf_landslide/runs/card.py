@@ -140,6 +140,21 @@ def scores_table(metrics: dict[str, Any]) -> str:
     return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)
 
 
+def calibration_table(metrics: dict[str, Any]) -> str:
+    """A Markdown table of the errors of calibration of each split; empty for scores without them."""
+    rows = []
+    for split, row in metrics.items():
+        told = row.get("calibration", {})
+        if told.get("ece") is None:
+            continue
+        low, high = told["interval"]["ece"]
+        errors = (f"{told[name]:.4f}" for name in ("ece_mass", "rms_ce", "mce", "brier"))
+        shares = (percent(told[name]) for name in ("mean_probability", "share"))
+        rows.append((split, f"{told['ece']:.4f} ({low:.3f}-{high:.3f})", *errors, *shares))
+    header = ("split", "ECE", "ECE, equal mass", "RMS-CE", "MCE", "Brier", "mean probability", "landslide")
+    return markdown_table(header, rows) if rows else ""
+
+
 def objects_table(metrics: dict[str, Any]) -> str:
     """A Markdown table of landslides as objects, a row for each split and IoU level; empty for scores without them."""
     rows = []
