@@ -7,8 +7,9 @@ import pytest
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import IGNORED
-from tf_landslide.metrics.counts import judged_counts, paired_difference
+from tf_landslide.metrics.counts import judged_counts
 from tf_landslide.metrics.objects import ObjectCounts, paired_objects
+from tf_landslide.metrics.significance import paired_difference
 from tf_landslide.objects.conditions import Marks
 from tf_landslide.objects.counted import ACCEPTED, REJECTED, Counted, Seen
 from tf_landslide.objects.fit import ACCEPT, begun, best_choice, cross_validated, fit_forest, fit_rules, folded

@@ -53,9 +53,9 @@ def _folds(a: Arguments, config: Config) -> None:
         print_json(judged)
         return
     rows = {f"{fold['run']} ({', '.join(fold['groups'])})": fold for fold in judged["by_fold"]}
-    low, high = judged["scores"]["interval"]["f1"]
+    low, high = judged["scores"]["interval_groups"]["f1"]
     print(scores_table(rows | {"all, out of fold": judged["scores"]}))
     print(
         f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
-        f"interval over {judged['groups']} groups"
+        f"interval over {judged['scores']['groups']} groups"
     )

@@ -13,7 +13,7 @@ from tf_landslide.objects.judging import Comparison, Refiner
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.splits import open_splits, with_share
+from tf_landslide.runs.splits import groups_of, open_splits, with_share
 
 
 def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, rules: Rules | None = None) -> dict[str, Any]:
@@ -33,12 +33,14 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, rules: Rules
     threshold = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")
-    source = open_splits(run.config, data_dir, splits=[split])[split]
+    sources = open_splits(run.config, data_dir, splits=[split])
     predictor = predictor_of(run)
     comparison = Comparison(Refiner(predictor.card, rules, threshold)) if rules else None
-    judgement = judge_split(predictor, source, split, threshold, comparison.look if comparison else None)
+    groups = groups_of(run.config, sources)
+    look = comparison.look if comparison else None
+    judgement = judge_split(predictor, sources[split], split, threshold, look, groups.get(split))
     if comparison:
         judgement = replace(judgement, scores=judgement.scores | {"refined": comparison.scores()})
-    metrics = with_share(run.config, {split: judgement.scores}, {split: source})
+    metrics = with_share(run.config, {split: judgement.scores}, groups)
     write_report(run, predictor, judgement, metrics, out)
     return metrics[split]

@@ -17,7 +17,8 @@ from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.jobs.train import train
-from tf_landslide.metrics.counts import Histograms, best_threshold, judged_counts, scores
+from tf_landslide.metrics.calibration import calibration
+from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -87,19 +88,17 @@ def _fold(config: Config, data_dir: str | Path, path: Path) -> Run:
 
 def _judged(config: Config, data_dir: str | Path, runs: Sequence[Run], plan: list[list[str]]) -> dict[str, Any]:
     whole = open_splits(config, data_dir, splits=["train"])["train"]
-    groups = groups_of(config, whole)
-    assert groups is not None  # as was planned
+    groups = groups_of(config, {"train": whole})["train"]
     positions = [positions_of(groups, names) for names in plan]
     parts = [_histograms(run, whole.subset(chosen)) for run, chosen in zip(runs, positions, strict=True)]
     pooled = Histograms(*(np.concatenate([getattr(p, kind) for p in parts]) for kind in ("landslide", "other")))
+    of_patches = groups[np.concatenate(positions)]
     threshold = best_threshold(pooled)
-    of_groups = _summed(pooled.counts(threshold), groups[np.concatenate(positions)])
-    judged = judged_counts(np.array(list(of_groups.values())))
+    of_groups = _summed(pooled.counts(threshold), of_patches)
     return {
         "folds": len(runs),
-        "groups": len(of_groups),
         "threshold": threshold,
-        "scores": judged | {"patches": len(pooled), "threshold": threshold},
+        "scores": judge(pooled, threshold, groups=of_patches) | {"calibration": calibration(pooled, groups=of_patches)},
         "by_group": {name: {**_f1(c), "patches": int((groups == name).sum())} for name, c in of_groups.items()},
         "by_fold": [
             {

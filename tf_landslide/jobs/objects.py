@@ -15,11 +15,13 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_text
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
-from tf_landslide.metrics.counts import judged_counts, paired_difference
+from tf_landslide.evaluation.tally import MasksDigest
+from tf_landslide.metrics.counts import judged_counts
 from tf_landslide.metrics.objects import ObjectCounts
+from tf_landslide.metrics.significance import paired_difference
 from tf_landslide.objects.counted import Counted, Seen
 from tf_landslide.objects.fit import FOLDS, begun, cross_validated, fit_forest, fit_rules
-from tf_landslide.objects.judging import MasksDigest, Refiner, compared, pixel_counts
+from tf_landslide.objects.judging import Refiner, compared, pixel_counts
 from tf_landslide.objects.refine import PROBABILITY, decided, layer_units, patch_layers
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of

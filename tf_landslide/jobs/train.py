@@ -24,7 +24,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_same_data, data_fingerprint, environment, record_session
 from tf_landslide.runs.sections import Config
-from tf_landslide.runs.splits import open_splits, with_share
+from tf_landslide.runs.splits import groups_of, open_splits, with_share
 from tf_landslide.runs.state import TrainingState
 from tf_landslide.training.fit import fit
 
@@ -91,8 +91,9 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
 def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
     """Judge every split with the threshold chosen on validation, and write ``metrics.json`` and ``report/``."""
     predictor = predictor_of(run, threshold=0.5)
-    judgements = judge_splits(predictor, sources)
-    metrics = with_share(run.config, {split: judged.scores for split, judged in judgements.items()}, sources)
+    groups = groups_of(run.config, sources)
+    judgements = judge_splits(predictor, sources, groups)
+    metrics = with_share(run.config, {split: judged.scores for split, judged in judgements.items()}, groups)
     write_json(run.path / formats.METRICS, metrics)
     shown = judgements.get("test", judgements["valid"])
     write_report(run, predictor, shown, metrics, run.path / formats.REPORT)

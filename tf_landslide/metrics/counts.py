@@ -6,7 +6,7 @@ threshold, every curve and every bootstrap sample comes from those.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,14 @@ def best_threshold(histograms: Histograms) -> float:
     return float(THRESHOLDS[run[len(run) // 2]])
 
 
-def judge(histograms: Histograms, threshold: float, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+def judge(
+    histograms: Histograms,
+    threshold: float,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[str] | np.ndarray | None = None,
+) -> dict[str, Any]:
     """Scores of a split at a threshold, with a 95 % bootstrap interval over patches.
 
     Args:
@@ -115,24 +122,32 @@ def judge(histograms: Histograms, threshold: float, *, resamples: int = 1000, se
         threshold: chosen elsewhere (on validation).
         resamples: bootstrap samples of whole patches.
         seed: of the bootstrap.
+        groups: (n,) name of each patch's group, for an interval over groups too.
 
     Returns:
         ``f1 precision recall iou threshold``, the counts ``tp fp fn tn``, ``patches``, ``interval`` (low and high of
-        each score) and ``at_0.5`` (the scores at threshold 0.5, to compare with work that does not choose one).
+        each score), ``groups`` (their number) and ``interval_groups`` where there are groups, and ``at_0.5`` (the
+        scores at threshold 0.5, to compare with work that does not choose one).
     """
     return {
-        **judged_counts(histograms.counts(threshold), resamples=resamples, seed=seed),
+        **judged_counts(histograms.counts(threshold), resamples=resamples, seed=seed, groups=groups),
         "threshold": threshold,
         "at_0.5": {k: float(v) for k, v in scores(*histograms.counts(0.5).sum(0)[:3]).items()},
     }
 
 
-def judged_counts(counts: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Scores of (n, 4) TP, FP, FN, TN of patches: ``f1 precision recall iou``, ``tp fp fn tn``, ``patches`` and
-    ``interval``, as ``judge`` gives them.
+def judged_counts(
+    counts: np.ndarray, *, resamples: int = 1000, seed: int = 0, groups: Sequence[str] | np.ndarray | None = None
+) -> dict[str, Any]:
+    """Scores of (n, 4) TP, FP, FN, TN of patches: ``f1 precision recall iou``, ``tp fp fn tn``, ``patches``,
+    ``interval``, and with groups ``groups`` and ``interval_groups``, as ``judge`` gives them.
     """
     tp, fp, fn, tn = (int(v) for v in counts.sum(0))
-    sampled = scores(*(bootstrap(len(counts), resamples, seed) @ counts).T[:3])
+
+    def intervals(groups: Sequence[str] | np.ndarray | None) -> dict[str, list[float]]:
+        sampled = scores(*(bootstrap(len(counts), resamples, seed, groups) @ counts).T[:3])
+        return {name: interval(sampled[name]) for name in SCORES}
+
     return {
         **{name: float(value) for name, value in scores(tp, fp, fn).items()},
         "tp": tp,
@@ -140,28 +155,17 @@ def judged_counts(counts: np.ndarray, *, resamples: int = 1000, seed: int = 0) -
         "fn": fn,
         "tn": tn,
         "patches": len(counts),
-        "interval": {name: interval(sampled[name]) for name in SCORES},
+        "interval": intervals(None),
+        **({} if groups is None else _over_groups(groups, intervals)),
     }
 
 
-def paired_difference(
-    before: np.ndarray, after: np.ndarray, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """How much each score of the same patches differs, ``value`` and its 95 % ``interval``: both drawn alike.
-
-    Args:
-        before, after: (n, 4) TP, FP, FN, TN of each patch.
-        resamples: bootstrap samples of whole patches.
-        seed: of the bootstrap.
-    """
-
-    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
-        one, other = (scores(*(draws @ counts).T[:3]) for counts in (before, after))
-        return {name: other[name] - one[name] for name in SCORES}
-
-    whole = differences(np.ones((1, len(before)), np.int64))
-    sampled = differences(bootstrap(len(before), resamples, seed))
-    return {name: {"value": float(whole[name][0]), "interval": interval(sampled[name])} for name in SCORES}
+def _over_groups(
+    groups: Sequence[str] | np.ndarray, intervals: Callable[[Sequence[str] | np.ndarray], dict[str, list[float]]]
+) -> dict[str, Any]:
+    """How many groups there are, and the interval over them: of a single one there is none."""
+    number = len(np.unique(groups))
+    return {"groups": number, **({"interval_groups": intervals(groups)} if number > 1 else {})}
 
 
 def patch_f1(histograms: Histograms, threshold: float) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.metrics import IGNORED
-from tf_landslide.metrics.counts import judged_counts, paired_difference
+from tf_landslide.metrics.counts import judged_counts
 from tf_landslide.metrics.objects import ObjectCounts, object_scores, paired_objects
+from tf_landslide.metrics.significance import paired_difference
 from tf_landslide.objects.refine import Refined, layer_units, patch_layers, refine
 from tf_landslide.objects.rules import Rules
 from tf_landslide.runs.card import ModelCard
@@ -101,20 +102,6 @@ def pixel_counts(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
     known, true = mask != IGNORED, mask == 1
     groups = (marked & true, marked & ~true & known, ~marked & true, ~marked & ~true & known)
     return np.array([np.count_nonzero(group) for group in groups], np.int64)
-
-
-class MasksDigest:
-    """Tells whether two splits are of the same masks."""
-
-    def __init__(self) -> None:
-        self._sum = hashlib.sha256()
-
-    def add(self, mask: np.ndarray) -> None:
-        self._sum.update(np.ascontiguousarray(mask, np.uint8).tobytes())
-
-    @property
-    def text(self) -> str:
-        return self._sum.hexdigest()
 
 
 def caveat(rules: Rules, masks_sha256: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.data.checks import DuplicateFinder
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
 from tf_landslide.data.groups import drawn_groups, positions_of
@@ -71,15 +71,31 @@ def open_splits(
     return {split: sources[split] for split in wanted}
 
 
+def groups_of(config: Config, sources: dict[str, PatchSource]) -> dict[str, np.ndarray]:
+    """The group of each patch by split, as the config's ``data.groups`` names them; nothing where it names none.
+
+    A split with a patch that has no group is left out, with a warning: its scores do without.
+    """
+    found: dict[str, np.ndarray] = {}
+    for split, source in sources.items():
+        try:
+            groups = config.data.groups.read(source.data_dir)
+            if groups is not None:
+                found[split] = groups.of(source)
+        except LandslideError as error:
+            warn(f"{split}: no intervals over groups: {error}")
+    return found
+
+
 def with_share(
-    config: Config, metrics: dict[str, dict[str, Any]], sources: dict[str, PatchSource]
+    config: Config, metrics: dict[str, dict[str, Any]], groups: dict[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
     """Scores by split, those of a validation split that is made of train marked as such.
 
     Args:
         config: by which the splits were opened.
         metrics: the scores.
-        sources: the splits.
+        groups: of the splits, as ``groups_of`` gives them.
 
     Returns:
         the same, with ``groups_of_train`` (their names) for validation on whole groups, or ``share_of_train``.
@@ -87,19 +103,9 @@ def with_share(
     data = config.data
     if "valid" not in metrics or (data.valid_share is None and data.valid_groups is None):
         return metrics
-    groups = groups_of(config, sources["valid"])
-    said = {"share_of_train": data.valid_share} if groups is None else {"groups_of_train": sorted(set(groups.tolist()))}
+    names = sorted(set(groups["valid"].tolist())) if "valid" in groups else []
+    said = {"groups_of_train": names} if data.groups.given else {"share_of_train": data.valid_share}
     return {**metrics, "valid": {**metrics["valid"], **said}}
-
-
-def groups_of(config: Config, source: PatchSource) -> np.ndarray | None:
-    """(n,) the group of each patch of a source; None where the config names none.
-
-    Raises:
-        LandslideError: a patch without a group, or as ``Groups.read``.
-    """
-    groups = config.data.groups.read(source.data_dir)
-    return None if groups is None else groups.of(source)
 
 
 def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
@@ -110,13 +116,14 @@ def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
 def _divided(source: PatchSource, config: Config) -> tuple[PatchSource, PatchSource]:
     """Training and validation patches, each in the order of their numbers: of whole groups where there are some."""
     data, seed = config.data, config.training.seed
-    groups = groups_of(config, source)
+    groups = data.groups.read(source.data_dir)
     if groups is None:
         assert data.valid_share is not None  # else groups were asked for
         chosen = _drawn(source, data.valid_share, seed)
     else:
-        names = data.valid_groups if data.valid_share is None else drawn_groups(groups, data.valid_share, seed)
-        chosen = positions_of(groups, names or [])
+        of_patches = groups.of(source)
+        names = data.valid_groups if data.valid_share is None else drawn_groups(of_patches, data.valid_share, seed)
+        chosen = positions_of(of_patches, names or [])
     rest = np.setdiff1d(np.arange(len(source)), chosen)
     if not len(rest):
         raise LandslideError(f"{source.data_dir}: data.valid_groups names every group of train; leave one to train on")
