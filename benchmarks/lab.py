@@ -1,6 +1,7 @@
 """segmentation_models.pytorch, trained plainly on the patches that a config of ours names, and judged as ours are.
 
     python benchmarks/lab.py mmls_unet_resnet34 --data DIR --epochs 10 --seeds 0,1,2 --out peer_mmls
+    python benchmarks/lab.py mmls_unet_resnet34 --data DIR data.groups.file=… --folds 5 --out peer_folds
 
 The recipe is the config's: channels normalised by the training split, missing values zero; the eight flips and
 rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs
@@ -34,40 +35,70 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet34", help="as smp calls it")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--folds", type=int, help="of train's groups, the same as `train --folds` makes with that seed")
     parser.add_argument("--out", required=True, type=Path)
     a = parser.parse_args()
     sys.path.insert(0, str(HERE.parent))
-    from tf_landslide.metrics.counts import Histograms, best_threshold, judge
     from tf_landslide.runs.config import load_config
-    from tf_landslide.runs.splits import open_splits
 
-    config = load_config(a.config, a.overrides)
-    sources = open_splits(config, a.data, splits=["train", "valid"])
     a.out.mkdir(parents=True, exist_ok=True)
     scores = {}
-    with tempfile.TemporaryDirectory() as folder:
-        arrays = {}
-        for split, source in sources.items():
-            arrays[f"{split}_x"], arrays[f"{split}_y"] = source.fetch(np.arange(len(source)))
-        np.savez(Path(folder) / "patches.npz", **arrays)
-        for seed in map(int, a.seeds.split(",")):
-            settings = {
-                "patches": str(Path(folder) / "patches.npz"),
-                "out": str(a.out / f"seed_{seed}.npz"),
-                "encoder": a.encoder,
-                "epochs": a.epochs,
-                "batch": config.training.batch_size,
-                "rate": config.training.learning_rate,
-                "seed": seed,
-            }
-            subprocess.run([str(PEERS), __file__, json.dumps(settings)], check=True)
-            with np.load(settings["out"]) as file:
-                histograms = Histograms.of(zip(file["probability"], file["mask"], strict=True))
-            scores[seed] = judge(histograms, best_threshold(histograms))
-            print(f"seed {seed}: F1 {scores[seed]['f1']:.4f} at {scores[seed]['threshold']:.3f}", flush=True)
-            (a.out / "scores.json").write_text(json.dumps(scores, indent=2))
+    for seed in map(int, a.seeds.split(",")):
+        config = load_config(a.config, [*a.overrides, f"training.seed={seed}"])
+        scores[seed] = one_seed(config, a)
+        print(f"seed {seed}: F1 {scores[seed]['f1']:.4f} at {scores[seed]['threshold']:.3f}", flush=True)
+        (a.out / "scores.json").write_text(json.dumps(scores, indent=2))
     f1 = [one["f1"] for one in scores.values()]
     print(f"F1 {np.mean(f1):.4f}, standard deviation {np.std(f1, ddof=1) if len(f1) > 1 else 0:.4f}")
+
+
+def one_seed(config, a: argparse.Namespace) -> dict:
+    """Scores of the validation split, or of all patches out of fold."""
+    from tf_landslide.data.groups import balanced_folds, positions_of
+    from tf_landslide.metrics.counts import Histograms, best_threshold, judge
+    from tf_landslide.runs.splits import groups_of, open_splits
+
+    sources = open_splits(config, a.data, splits=["train"] if a.folds else ["train", "valid"])
+    train, groups = arrays(sources["train"]), None
+    if a.folds:
+        groups = groups_of(config, sources)["train"]
+        seed = config.training.seed
+        held = [positions_of(groups, names) for names in balanced_folds(groups, a.folds, seed)]
+        rest = [np.setdiff1d(np.arange(len(groups)), one) for one in held]
+        pairs = [([x[r] for x in train], [x[h] for x in train]) for r, h in zip(rest, held, strict=True)]
+        groups = groups[np.concatenate(held)]
+    else:
+        pairs = [(train, arrays(sources["valid"]))]
+    parts = []
+    for number, (seen, held_out) in enumerate(pairs):
+        out = a.out / f"seed_{config.training.seed}_{number}.npz"
+        peer(config, a, seen, held_out, out)
+        with np.load(out) as file:
+            parts.append(Histograms.of(zip(file["probability"], file["mask"], strict=True)))
+    pooled = Histograms(*(np.concatenate([getattr(p, kind) for p in parts]) for kind in ("landslide", "other")))
+    return judge(pooled, best_threshold(pooled), groups=groups)
+
+
+def arrays(source) -> list[np.ndarray]:
+    """Channels and masks of a split."""
+    return list(source.fetch(np.arange(len(source))))
+
+
+def peer(config, a: argparse.Namespace, seen: list[np.ndarray], held_out: list[np.ndarray], out: Path) -> None:
+    """Train one network in PyTorch's environment; its probabilities of what is held out are in ``out`` then."""
+    with tempfile.TemporaryDirectory() as folder:
+        patches = Path(folder) / "patches.npz"
+        np.savez(patches, train_x=seen[0], train_y=seen[1], valid_x=held_out[0], valid_y=held_out[1])
+        settings = {
+            "patches": str(patches),
+            "out": str(out),
+            "encoder": a.encoder,
+            "epochs": a.epochs,
+            "batch": config.training.batch_size,
+            "rate": config.training.learning_rate,
+            "seed": config.training.seed,
+        }
+        subprocess.run([str(PEERS), __file__, json.dumps(settings)], check=True)
 
 
 def train(patches: str, out: str, encoder: str, epochs: int, batch: int, rate: float, seed: int) -> None:
