@@ -84,6 +84,18 @@ def number_from_0(text: str) -> float:
     return value
 
 
+def seeds(text: str) -> tuple[int, ...]:
+    """``3`` for the seeds 0, 1 and 2; ``0,7`` (or ``7,``) for those that are named."""
+    try:
+        named = tuple(int(part) for part in text.removesuffix(",").split(","))
+    except ValueError:
+        named = ()
+    found = named if "," in text else tuple(range(*named[:1])) if named and named[0] <= 1000 else ()
+    if not found or len({*found}) < len(found) or not all(0 <= seed < 2**32 for seed in found):
+        raise argparse.ArgumentTypeError(f"expected a number of seeds, or different ones like 0,1,2, got {text!r}")
+    return found
+
+
 def event_days(a: Arguments) -> tuple[str | None, str | None]:
     """``--event-from`` and ``--event-to`` as ``2018-09-06``. Raises ``LandslideError`` where they are not in order."""
     if a.event_from and a.event_to and a.event_from > a.event_to:

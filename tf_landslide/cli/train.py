@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serving.startup import start_tensorflow
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, seeds
 from tf_landslide.cli.printing import print_json, scores_table
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.tables import text_table
+from tf_landslide.metrics import SCORES
 
 if TYPE_CHECKING:
     from tf_landslide.runs.sections import Config
@@ -24,6 +27,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--folds", type=int, metavar="N", help="a run a fold of whole groups (data.groups), in RUN/fold_0 …"
     )
+    parser.add_argument(
+        "--seeds", type=seeds, metavar="N", help="a run a seed, in RUN/seed_0 …: 3 for the first three, or e.g. 0,7,42"
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -31,6 +37,11 @@ def run(a: Arguments) -> None:
     from tf_landslide.runs.config import load_config  # pydantic
 
     config = load_config(a.config, a.overrides)
+    if a.seeds and a.folds is not None:
+        raise LandslideError("--seeds and --folds each make a folder of runs; give one of them")
+    if a.seeds:
+        _seeds(a, config)
+        return
     start_tensorflow()
     if a.folds is not None:
         _folds(a, config)
@@ -59,3 +70,28 @@ def _folds(a: Arguments, config: Config) -> None:
         f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
         f"interval over {judged['scores']['groups']} groups"
     )
+
+
+def _seeds(a: Arguments, config: Config) -> None:
+    if any(override.partition("=")[0] == "training.seed" for override in a.overrides):
+        raise LandslideError("--seeds sets training.seed of each run; leave one of the two out")
+    from tf_landslide.jobs.seeds import train_seeds  # pydantic, NumPy
+
+    summary = train_seeds(config, a.data, a.out, a.seeds, resume=a.resume)
+    if a.json:
+        print_json(summary)
+    else:
+        print(_spread_table(summary["splits"]))
+        print(f"mean ± standard deviation over seeds {', '.join(map(str, summary['seeds']))}; each in {a.out}/seed_…")
+
+
+def _spread_table(splits: dict[str, Any]) -> str:
+    names = {name: name for name in SCORES} | {"f1": "F1", "iou": "IoU", "objects_f1": "objects, IoU 0.3"}
+    rows = [[split, *(_spread(row.get(name)) for name in names)] for split, row in splits.items()]
+    return text_table(("", *names.values()), rows)
+
+
+def _spread(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return ""
+    return f"{score['mean']:.4f}" + (f" ± {score['sd']:.4f}" if score["sd"] is not None else "")

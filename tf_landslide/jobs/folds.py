@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
@@ -16,7 +15,7 @@ from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
-from tf_landslide.jobs.train import train
+from tf_landslide.jobs.apart import train_apart
 from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 from tf_landslide.predict.load import predictor_of
@@ -82,8 +81,7 @@ def _fold(config: Config, data_dir: str | Path, path: Path) -> Run:
         if run.config != config:
             raise LandslideError(f"{path}: is of another config or other folds; name another folder")
         return run
-    keras.backend.clear_session()  # else every run's graph stays in memory
-    return train(config, data_dir, path, resume=formats.is_run(path))
+    return train_apart(config, data_dir, path, resume=formats.is_run(path))
 
 
 def _judged(config: Config, data_dir: str | Path, runs: Sequence[Run], plan: list[list[str]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.checked import checked_scores
 from tf_landslide.runs.config import check_config
-from tf_landslide.runs.history import Row, read_history
+from tf_landslide.runs.history import Row, is_over, read_history
 from tf_landslide.runs.sections import Config
 
 
@@ -31,7 +31,9 @@ class Run:
         path = Path(path)
         config = path / formats.CONFIG
         if not formats.is_run(path):
-            raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG})")
+            several = "; it holds a run a seed, as train --seeds makes them: name one of those"
+            told = several if any(path.glob(f"seed_*/{formats.CONFIG}")) else ""
+            raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG}){told}")
         return cls(path, check_config(read_yaml(config, "config"), str(config)))
 
     @property
@@ -50,6 +52,11 @@ class Run:
     @property
     def history(self) -> list[Row]:
         return read_history(self.path / formats.HISTORY)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training has nothing left to do; judging may have."""
+        return is_over(self.history, self.config.training.epochs, self.config.training.early_stopping)
 
     def metrics(self) -> dict[str, Any]:
         """The scores of each judged split. Raises ``LandslideError`` where the run was not judged yet."""

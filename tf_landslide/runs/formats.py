@@ -23,6 +23,7 @@ CONVERTED = "converted_from"  # in it, where the model was trained elsewhere: th
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
+SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
 
@@ -88,19 +89,7 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *(
-        "CARD",
-        "CARD_TEXT",
-        "CONFIG",
-        "CONVERTED",
-        "ENVIRONMENT",
-        "FOLDS",
-        "HISTORY",
-        "LOGS",
-        "METRICS",
-        "MODEL",
-        "REFERENCE",
-    ),
-    *("REPORT", "REPORT_FILE", "SAVED_MODEL", "STATE", "VARIABLES", "WARMUP"),
+    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "LOGS", "METRICS", "MODEL"),
+    *("REFERENCE", "REPORT", "REPORT_FILE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES", "WARMUP"),
     *("check_model_name", "export_digest", "export_version", "is_export", "is_finished_run", "is_run", "next_version"),
 ]

@@ -56,3 +56,8 @@ def best_epoch(rows: Sequence[Row]) -> int:
 def epochs_since_best(rows: Sequence[Row]) -> int:
     """How many epochs came after the best one; 0 before the first."""
     return len(rows) - 1 - best_epoch(rows) if rows else 0
+
+
+def is_over(rows: Sequence[Row], epochs: int, patience: int | None) -> bool:
+    """Whether training has nothing left to do: it has its epochs, or early stopping's patience has run out."""
+    return len(rows) >= epochs or (patience is not None and epochs_since_best(rows) >= patience)

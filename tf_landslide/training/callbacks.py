@@ -15,6 +15,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
 from tf_landslide.core.progress import meter
 from tf_landslide.data.pipeline import Epochs
+from tf_landslide.runs import formats
 from tf_landslide.runs.history import Row, best_epoch, epochs_since_best, write_history
 from tf_landslide.runs.state import TrainingState
 
@@ -59,6 +60,8 @@ class HistoryLogger(keras.callbacks.Callback):
 class BestModel(keras.callbacks.Callback):
     """Keeps the model of the best epoch (see ``best_epoch``); the file is replaced whole.
 
+    Scores are those of the model beside them: where a finished run is gone on with, the old ones go with the old model.
+
     Args:
         path: of the ``.keras`` file.
         rows: of the epochs, this one's last.
@@ -74,6 +77,7 @@ class BestModel(keras.callbacks.Callback):
             return
         if self.averaging:
             self.averaging.on_test_begin()
+        self.path.with_name(formats.METRICS).unlink(missing_ok=True)
         with replacing(self.path) as partial:
             self.model.save(partial)
         if self.averaging:

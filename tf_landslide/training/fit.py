@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.history import is_over
 from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.runs.state import TrainingState, restore
 from tf_landslide.training.callbacks import (
@@ -46,8 +47,7 @@ def fit(
     """
     settings = run.config.training
     rows = list(state.history) if state else []
-    stopping = EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None
-    if len(rows) >= settings.epochs or (stopping and stopping.exhausted):
+    if is_over(rows, settings.epochs, settings.early_stopping):
         return
     model.compile(
         optimizer=get_optimizer(settings, len(train_set)),
@@ -68,7 +68,7 @@ def fit(
         HistoryLogger(run.path / formats.HISTORY, rows),
         BestModel(run.model_path, rows, averaging),
         keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False),
-        stopping,
+        EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None,
         None if on_terminal else EpochLines(),
         SaveState(run.state_path, rows),  # last: an epoch counts as done when all the others have written
     ]

@@ -1,0 +1,111 @@
+"""A training in a process of its own: all that TensorFlow keeps of a run goes with it, and a killed one is alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from serving.startup import start_tensorflow
+from tf_landslide.core.errors import LandslideError, LandslideWarning, warn
+from tf_landslide.runs.folder import Run
+from tf_landslide.runs.sections import Config
+
+
+def train_apart(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: bool = False) -> Run:
+    """``jobs.train.train`` in a process of its own, which ends with this one, however that ends.
+
+    What goes wrong there is raised here, what is warned of there is warned of here. On Ctrl-C that process ends as a
+    training does, having told nothing, and then this one goes on with its ``KeyboardInterrupt``.
+
+    Args:
+        config: of the run.
+        data_dir: HDF5 patches.
+        run_dir: the run folder to make.
+        resume: go on with the run that ``run_dir`` holds.
+
+    Raises:
+        LandslideError: as ``train``, or the process was killed.
+    """
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not outlive a fork
+    here, there = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=_train, args=(there, config, str(data_dir), str(run_dir), resume))
+    with _deaf_to_ctrl_c():  # which the child inherits: it is ended by us, once
+        child.start()
+    there.close()
+    try:
+        error = _heard(here)
+        child.join()
+    except BaseException:
+        child.terminate()
+        child.join()
+        raise
+    finally:
+        here.close()
+    if error is not None:
+        raise error
+    if child.exitcode:
+        how = f"was killed by signal {-child.exitcode}" if child.exitcode < 0 else f"ended with {child.exitcode}"
+        raise LandslideError(f"{run_dir}: the process that trained it {how}; go on with --resume")
+    return Run.open(run_dir)
+
+
+def _heard(here: Connection) -> Exception | None:
+    """Warn of what the child warns of until it is done; what it failed with, if it told."""
+    while True:
+        try:
+            told = here.recv()
+        except EOFError:
+            return None
+        if isinstance(told, Exception):
+            return told
+        warn(told)
+
+
+def _train(there: Connection, config: Config, data_dir: str, run_dir: str, resume: bool) -> None:
+    signal.signal(signal.SIGTERM, _interrupted)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("always", LandslideWarning)
+    warnings.showwarning = lambda message, *_, **__: there.send(str(message))
+    start_tensorflow()
+    from tf_landslide.jobs.train import train  # TensorFlow
+
+    try:
+        train(config, data_dir, run_dir, resume=resume)
+    except (LandslideError, OSError) as error:
+        there.send(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def _interrupted(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is begun is cleared away in peace
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C ignored by this process, and by those that it starts meanwhile for good."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
