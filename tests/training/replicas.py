@@ -15,7 +15,7 @@ from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
 from tf_landslide.models.build import build_model
 from tf_landslide.training.callbacks import DrawEpoch
-from tf_landslide.training.losses import BCEDice, get_loss
+from tf_landslide.training.losses import LOSSES, BCEDice, get_loss
 from tf_landslide.training.optimizers import FusedAdam
 
 
@@ -75,9 +75,10 @@ def main(data):
             made.append((x, y, rng.uniform(0, 2, (n, 8, 8)).astype(np.float32)) if weighted else (x, y))
         return made
 
-    cases = {name: (get_loss(name), batches(2, 2)) for name in ("bce", "dice", "bce_dice")}
-    cases["weighted"] = BCEDice(0.4, 3.0), batches(2, 2, weighted=True)
-    cases["uneven"] = BCEDice(0.4, 3.0), batches(3, 1, weighted=True)
+    whole = get_loss("sum", terms=[{"name": name} for name in LOSSES if name != "sum"])
+    cases = {"even": (whole, batches(2, 2)), "uneven": (whole, batches(3, 1, weighted=True))}
+    cases["bce_dice"] = BCEDice(0.4, 3.0), batches(2, 2, weighted=True)
+    cases["lovasz"] = get_loss("lovasz"), batches(3, 1, weighted=True)
     told = {name: [outcome(s, loss, parts) for s in (one, two)] for name, (loss, parts) in cases.items()}
     source = PatchSource.open(data, "train", channel_recipe())
     told["fit"] = [training(s, source) for s in (one, two)]

@@ -7,9 +7,22 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.build import ARCHITECTURES
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.options import check_options
-from tf_landslide.runs.config import load_config
+from tf_landslide.runs.config import check_config, load_config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.sections.loss import (
+    LOSS_CONFIGS,
+    BCEConfig,
+    BCEDiceConfig,
+    FocalConfig,
+    FocalTerm,
+    LovaszTerm,
+    SumConfig,
+    TverskyConfig,
+    loss_settings,
+    loss_text,
+)
+from tf_landslide.training.losses import LOSSES, get_loss
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -79,6 +92,59 @@ def test_options_are_dropped_only_for_another_architecture(write):
     assert load_config(back, ["model.architecture=segformer"]).model.options == {"dropout": 0.2}
 
 
+def test_another_loss_drops_the_settings_of_the_one_before(write):
+    write("loss: {alpha: 0.4, positive_weight: 3}", "base.yaml")  # of bce_dice, the default
+    path = write("base: base.yaml\nloss: {cross_entropy_weight: 5}")
+    assert load_config(path).loss == BCEDiceConfig(alpha=0.4, positive_weight=3, cross_entropy_weight=5)
+    assert load_config(path, ["loss.name=bce_dice"]).loss.alpha == 0.4
+    assert load_config(path, ["loss.alpha=0.2", "loss.name=tversky"]).loss == TverskyConfig(alpha=0.2)
+    terms = "loss.terms=[{name: focal, weight: 0.7, gamma: 2}, {name: lovasz, weight: 0.3}]"
+    loss = load_config(path, [terms, "loss.name=sum"]).loss
+    assert loss == SumConfig(terms=[FocalTerm(weight=0.7, gamma=2.0), LovaszTerm(weight=0.3)])
+    focal = write("base: c.yaml\nloss: {name: focal, gamma: 3}", "d.yaml")
+    assert load_config(focal, ["loss.alpha="]).loss == FocalConfig(gamma=3, alpha=None)
+    assert load_config(focal, ["loss.name=bce", "loss.positive_weight=balanced"]).loss.positive_weight == "balanced"
+    assert load_config("unet").loss == BCEConfig()
+
+
+@pytest.mark.parametrize("name", LOSS_CONFIGS)
+def test_every_loss_of_a_config_is_built_with_its_settings(write, name):
+    terms = ", terms: [{name: bce_dice, weight: 3}, {name: boundary, size: 5}]" if name == "sum" else ""
+    config = load_config(write(f"loss: {{name: {name}{terms}}}"))
+    assert config == check_config(yaml.safe_load(config.to_yaml()), "again")
+    loss = get_loss(**loss_settings(config.loss))
+    assert type(loss) is LOSSES[name]
+    if name == "sum":
+        assert [type(part).__name__ for part in loss.losses] == ["BCEDice", "Boundary"] and loss.weights == [3, 1]
+        assert loss.losses[1].size == 5
+    else:
+        settings = config.loss.model_dump(exclude={"name"})
+        assert settings == {key: getattr(loss, key) for key in loss.settings}
+        assert settings == {key: getattr(LOSSES[name](), key) for key in loss.settings}  # the same defaults
+
+
+def test_the_losses_of_a_config_are_those_there_are():
+    assert list(LOSS_CONFIGS) == list(LOSSES)
+
+
+@pytest.mark.parametrize("name", ["bce", "dice"])
+def test_a_config_of_the_time_of_one_loss_section_is_read(write, name):
+    """Run folders hold it: every loss with all settings, those without effect at their defaults."""
+    text = f"loss: {{name: {name}, alpha: 0.5, positive_weight: 1.0, cross_entropy_weight: 1.0}}"
+    assert load_config(write(text)).loss == LOSS_CONFIGS[name]()
+
+
+def test_a_loss_is_told_on_one_line(write):
+    def text(settings, balanced=None):
+        return loss_text(load_config(write(f"loss: {settings}")).loss, balanced)
+
+    assert text("{}") == "bce_dice, alpha 0.5, positive_weight 1.0, cross_entropy_weight 1.0"
+    assert text("{name: bce, positive_weight: balanced}", 41.267) == "bce, positive_weight balanced (41.27)"
+    assert text("{name: sum, terms: [{name: focal, weight: 0.7}, {name: bce, positive_weight: balanced}]}", 8.0) == (
+        "0.7 * (focal, gamma 2.0, alpha 0.25) + 1 * (bce, positive_weight balanced (8))"
+    )
+
+
 def test_a_key_that_only_looks_like_a_model_s_loses_nothing(write):
     path = write("data: {median: {size: 3}}\nmodel: {architecture: plain_unet, encoder: null, options: {width: 4}}")
     assert load_config(path, ["data.median.bands=[red]"]).model.options == {"width": 4}
@@ -114,11 +180,39 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("name: 3", [], "name: input should be a valid string"),
         ("training: {epochs: 3}\ntraining: {seed: 1}", [], "line 2: gives 'training' twice"),
         ("training: {epochs: 3, epochs: 4}", [], "gives 'epochs' twice"),
-        ("loss: {name: dice, positive_weight: 3.0}", [], "loss: positive_weight 3.0 weighs a cross-entropy"),
-        ("loss: {name: bce, cross_entropy_weight: 5.0}", [], "loss: cross_entropy_weight 5.0 weighs the cross-entropy"),
+        (
+            "loss: {name: dice, positive_weight: 3.0}",
+            [],
+            "loss: 'positive_weight' is a setting of bce, bce_dice, and not of 'dice'; leave it out",
+        ),
+        (
+            "loss: {name: bce, cross_entropy_weight: 5.0}",
+            [],
+            "'cross_entropy_weight' is a setting of bce_dice, and not",
+        ),
+        ("loss: {name: focal, gama: 3}", [], "unknown key in loss 'gama'; did you mean 'gamma'"),
+        ("loss: {name: focall}", [], "loss.name: unknown name 'focall'; did you mean 'focal'"),
+        ("loss: {name: 3}", [], "loss.name: unknown name '3'; known: bce, bce_dice, boundary"),
+        ("loss: 3", [], "loss: expected a section with keys of its own, found 3"),
+        (
+            "loss: {positive_weight: 0}",
+            [],
+            "loss.positive_weight: input should be greater than 0 or 'balanced', found 0",
+        ),
+        ("loss: {positive_weight: even}", [], "loss.positive_weight: input should be a valid number or 'balanced'"),
+        ("loss: {name: tversky, alpha: 0, beta: 0}", [], "loss: alpha and beta are both 0"),
+        ("loss: {name: boundary, size: 4}", [], "loss.size: a window has an odd side, found 4"),
+        ("loss: {name: sum}", [], "loss.terms: is missing"),
+        ("loss: {name: sum, terms: []}", [], "loss.terms: list should have at least 1 item"),
+        ("loss: {name: sum, terms: [{weight: 1}]}", [], "loss.terms.0: has no name; known: bce, bce_dice, boundary"),
+        ("loss: {name: sum, terms: [{name: dice}, {name: focal, gama: 1}]}", [], "key in loss.terms.1 'gama'; did you"),
+        ("loss: {name: sum, terms: [{name: focal, weight: 0}]}", [], "loss.terms.0.weight: input should be greater"),
+        ("loss: {name: sum, terms: [{name: sum}]}", [], "loss.terms.0.name: unknown name 'sum'; known: bce"),
+        ("loss: {name: focal, weight: 2}", [], "unknown key in loss 'weight'"),
+        ("loss: {name: dice}", ["loss.alpha=0.3"], "loss: 'alpha' is a setting of bce_dice, tversky, focal, and not"),
+        ("data: {channels: 3}", [], "data.channels: input should be a valid string or a valid list, found 3"),
         ("training: {schedule: step, warmup_epochs: 1}", [], "training: schedule step has no warm-up"),
         ("threshold: 1.5", [], "threshold: input should be less than or equal to 1"),
-        ("loss: {name: bce, alpha: 0.3}", [], "loss: alpha 0.3 is the share of Dice"),
         ("training: {epochs: 3, warmup_epochs: 4}", [], "warmup_epochs 4 is longer than the run, of 3 epochs"),
         ("data: {median: {size: 4}}", [], "data.median.size: a median filter's window has an odd side, found 4"),
         ("data: {median: {size: 3, bands: []}}", [], "data.median.bands: list should have at least 1 item"),
@@ -127,7 +221,6 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("description: 2024-02-30", [], "day is out of range"),
         ("3", [], "expected keys and values, found int"),
         ("model: {options: [1]}", [], "model.options: expected a section"),
-        ("loss: {name: focal}", [], "loss.name: input should be 'bce', 'dice' or 'bce_dice', found 'focal'"),
         ("training: 3", [], "training: expected a section with keys of its own, found 3"),
         ("name: [a", [], "is not valid YAML in line 1"),
         ("- a\n- b", [], "expected keys and values, found list"),

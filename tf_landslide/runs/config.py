@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from tf_landslide.bands.layouts import get_layout, is_layout_file
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
-from tf_landslide.runs.sections import Config, ModelConfig
+from tf_landslide.runs.refusals import explained
+from tf_landslide.runs.sections import Config
 
 _PACKAGE = Path(__file__).parents[1]
 SHIPPED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE / "configs")
@@ -79,29 +80,9 @@ def check_config(values: Any, origin: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise LandslideError(f"{origin}: {_explained(error.errors()[0])}") from None
+        raise LandslideError(f"{origin}: {explained(error.errors())}") from None
     except LandslideError as error:  # of the band layout
         raise LandslideError(f"{origin}: data.layout: {error}") from None
-
-
-def _explained(error: Any) -> str:
-    parts = [str(part) for part in error["loc"]]
-    key = ".".join(parts) or "the config"
-    if error["type"] == "extra_forbidden":
-        section: Any = Config
-        for part in parts[:-1]:
-            section = section.model_fields[part].annotation
-        return unknown(parts[-1], section.model_fields, f"key in {'.'.join(parts[:-1]) or 'the config'}")
-    if error["type"] in ("model_type", "dict_type"):
-        return f"{key or 'the config'}: expected a section with keys of its own, found {_short(error['input'])}"
-    if error["type"] == "value_error":  # of a validator above, which says what was found
-        return f"{key}: {error['ctx']['error']}"
-    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}, found {_short(error['input'])}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -135,14 +116,22 @@ def _with_groups(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before, and a
-    band layout is taken whole."""
-    model, chosen = base.get("model"), over.get("model")
-    if isinstance(model, dict) and isinstance(chosen, dict):
-        before = model.get("architecture", ModelConfig.model_fields["architecture"].default)
-        if chosen.get("architecture", before) != before:
-            base = {**base, "model": {key: value for key, value in model.items() if key != "options"}}
+    """``base`` with the values of ``over``, key by key; another architecture drops the options of the one before,
+    another loss the settings, and a band layout is taken whole."""
+    if _chooses_another(base, over, "model", "architecture"):
+        base = {**base, "model": {key: value for key, value in base["model"].items() if key != "options"}}
+    if _chooses_another(base, over, "loss", "name"):
+        base = {**base, "loss": {}}
     return _key_by_key(base, over)
+
+
+def _chooses_another(base: dict[str, Any], over: dict[str, Any], section: str, key: str) -> bool:
+    """Whether both have a section, and ``over`` another value of its key than ``base``."""
+    before, chosen = base.get(section), over.get(section)
+    if not isinstance(before, dict) or not isinstance(chosen, dict):
+        return False
+    value = before.get(key, getattr(getattr(Config(), section), key))
+    return chosen.get(key, value) != value
 
 
 def _key_by_key(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tf_landslide.runs.checked import checked_scores
 from tf_landslide.runs.config import check_config
 from tf_landslide.runs.history import Row, is_over, read_history
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.sections.loss import loss_text
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Run:
             training=(
                 _converted(self.environment[formats.CONVERTED])
                 if self.is_converted
-                else _training(config) | _patch(self.environment)
+                else _training(config, self.environment) | _patch(self.environment)
             ),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),
@@ -132,11 +133,11 @@ def _converted(origin: dict[str, str]) -> dict[str, Any]:
     return {"converted_from": file if "://" in file else Path(file).name, "sha256": origin["sha256"]}
 
 
-def _training(config: Config) -> dict[str, Any]:
+def _training(config: Config, environment: dict[str, Any]) -> dict[str, Any]:
     """How a model was trained, for its card."""
-    loss, training = config.loss.model_dump(), config.training.model_dump()
+    training = config.training.model_dump()
     return {
-        "loss": ", ".join(f"{key} {value}" if key != "name" else value for key, value in loss.items()),
+        "loss": loss_text(config.loss, environment.get("positive_weight")),
         "encoder_weights": config.model.encoder_weights,
         "augment": config.data.augment,
         **{key: value for key, value in _where_used(config).items() if value},

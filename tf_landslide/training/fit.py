@@ -12,6 +12,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.history import is_over
 from tf_landslide.runs.sections import TrainingConfig
+from tf_landslide.runs.sections.loss import loss_settings
 from tf_landslide.runs.state import TrainingState, restore
 from tf_landslide.training.callbacks import (
     BestModel,
@@ -51,7 +52,7 @@ def fit(
         return
     model.compile(
         optimizer=get_optimizer(settings, len(train_set)),
-        loss=get_loss(**run.config.loss.model_dump()),
+        loss=get_loss(**loss_settings(run.config.loss)),
         weighted_metrics=[*landslide_metrics(), BestF1()],
         jit_compile=settings.jit_compile,
     )

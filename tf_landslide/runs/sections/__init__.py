@@ -6,7 +6,7 @@ import yaml
 from pydantic import Field
 
 from tf_landslide.runs.sections.data import DataConfig
-from tf_landslide.runs.sections.loss import LossConfig
+from tf_landslide.runs.sections.loss import BCEDiceConfig, LossConfig
 from tf_landslide.runs.sections.model import ModelConfig
 from tf_landslide.runs.sections.section import Section
 from tf_landslide.runs.sections.training import TrainingConfig
@@ -22,7 +22,7 @@ class Config(Section):
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = BCEDiceConfig()
     training: TrainingConfig = TrainingConfig()
 
     def to_yaml(self) -> str:
