@@ -216,6 +216,9 @@ def test_pixels_to_ignore_get_no_weight(copy):
         np.testing.assert_array_equal(y, expected == 1)
         assert x.shape[:3] == y.shape[:3] == weight.shape[:3] and weight.dtype == y.dtype == np.float32
         np.testing.assert_array_equal(dataset.source.positive, (expected == 1).any((1, 2, 3)))
+        for label in (0, 1):
+            np.testing.assert_array_equal(dataset.source.pixels[:, label], (expected == label).sum((1, 2, 3)))
+        assert dataset.source.balance == (expected == 0).sum() / (expected == 1).sum()
     with pytest.warns(LandslideWarning):
         source = load_dataset(copy, "train", batch_size=10, ignore=255, augment=True, seed=1)
     _, symmetries = epoch_plan(0, source.source.positive, 1, shuffle=False, augment=True)

@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,19 @@ def test_a_dataset_keeps_its_patches_as_long_as_anything_iterates_and_no_longer(
     del iterator
     gc.collect()
     assert source() is None
+
+
+def test_classes_are_balanced_by_their_pixels_and_one_class_is_not(source):
+    masks = source.fetch(np.arange(len(source)))[1]
+    assert source.balance == pytest.approx((1 - masks.mean()) / masks.mean(), rel=1e-12)
+    part = source.subset(np.flatnonzero(source.positive)[:2])
+    masks = part.fetch(np.arange(2))[1]
+    assert part.balance == pytest.approx((1 - masks.mean()) / masks.mean(), rel=1e-12) != source.balance
+    for label, said in ((0, "no landslide pixel"), (1, "nothing but landslide pixels")):
+        pixels = np.zeros_like(source.pixels)
+        pixels[:, label] = 9
+        with pytest.raises(LandslideError, match=f"holds {said}, so that there is no weight"):
+            _ = replace(source, pixels=pixels).balance
 
 
 def test_a_shuffled_epoch_holds_every_patch_once():

@@ -14,6 +14,7 @@ from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.history import best_epoch
+from tf_landslide.runs.splits import open_splits
 from tf_landslide.training.callbacks import EarlyStopping
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,25 @@ def test_the_best_epoch_is_kept(run_folder):
     judged = run.metrics()["valid"]
     assert judged["at_0.5"]["f1"] == pytest.approx(best["val_f1"], abs=1e-4)
     assert judged["f1"] == pytest.approx(best["val_best_f1"], abs=5e-3) and judged["f1"] >= best["val_best_f1"] - 1e-6
+
+
+def test_a_sum_of_losses_with_a_weight_from_the_data_is_trained_and_told(config_file, sample, tmp_path):
+    """What ``balanced`` came to stands in the environment, on the card and in the loss that the model was saved with; a
+    session that goes on finds the same."""
+    terms = "[{name: bce, weight: 0.5, positive_weight: balanced}, {name: lovasz}, {name: boundary, weight: 0.1}]"
+    settings = ["loss.name=sum", f"loss.terms={terms}", "training.epochs=1"]
+    run = train(load_config(config_file, settings), sample, tmp_path / "run")
+    masks = open_splits(run.config, sample, splits=["train"])["train"].fetch(np.arange(10))[1]
+    expected = (masks == 0).sum() / (masks == 1).sum()
+    assert run.environment["positive_weight"] == expected
+    text = (
+        f"0.5 * (bce, positive_weight balanced ({expected:.4g})) + 1 * (lovasz) + 0.1 * (boundary, size 3, tolerance 5)"
+    )
+    assert run.card().training["loss"] == text and text in run.card().markdown()
+    losses = load_model(run.path).loss.losses
+    assert [loss.name for loss in losses] == ["bce", "lovasz", "boundary"] and losses[0].positive_weight == expected
+    again = train(load_config(config_file, [*settings[:2], "training.epochs=2"]), sample, run.path, resume=True)
+    assert len(again.history) == 2 and again.environment["resumed"][0]["positive_weight"] == expected
 
 
 def test_normalisation_comes_from_the_training_split_and_is_saved(run_folder, sample):

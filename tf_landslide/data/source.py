@@ -34,7 +34,7 @@ class PatchSource:
         data_dir: the folder it was read from.
         patches: the pairs, by number.
         channel_names: names of the channels.
-        positive: (n,) bool, whether a patch holds any landslide pixel.
+        pixels: (n, 2) int64, of each patch the pixels without and with a landslide; those ignored are in neither.
         views: positions -> of each ``((H, W, C) float32 channels, (H, W, 1) uint8 mask)``, in order.
         shape: (H, W, C) of one patch's channels.
         ignores: whether masks may hold ``IGNORED`` beside 0 and 1.
@@ -43,7 +43,7 @@ class PatchSource:
     data_dir: Path
     patches: list[Patch]
     channel_names: tuple[str, ...]
-    positive: np.ndarray
+    pixels: np.ndarray
     views: Views
     shape: tuple[int, int, int]
     ignores: bool = False
@@ -53,6 +53,24 @@ class PatchSource:
 
     def __repr__(self) -> str:
         return f"PatchSource({len(self)} patches, {self.positive.sum()} with landslides, shape {self.shape})"
+
+    @property
+    def positive(self) -> np.ndarray:
+        """(n,) bool, whether a patch holds any landslide pixel."""
+        return self.pixels[:, 1] > 0
+
+    @property
+    def balance(self) -> float:
+        """How many pixels without a landslide there are to one with: the weight that makes both classes weigh alike.
+
+        Raises:
+            LandslideError: all pixels are of one class.
+        """
+        without, landslides = map(int, self.pixels.sum(axis=0))
+        if not without or not landslides:
+            what = "no landslide pixel" if without else "nothing but landslide pixels"
+            raise LandslideError(f"{self.data_dir}: holds {what}, so that there is no weight to balance them")
+        return without / landslides
 
     def fetch(
         self, positions: np.ndarray, symmetries: np.ndarray | None = None, mask_type: np.dtype | type = np.uint8
@@ -76,7 +94,7 @@ class PatchSource:
         return replace(
             self,
             patches=[self.patches[i] for i in positions],
-            positive=self.positive[positions],
+            pixels=self.pixels[positions],
             views=lambda chosen: self.views(positions[chosen]),
         )
 
@@ -119,7 +137,7 @@ class PatchSource:
         if not is_labelled(patches):
             raise LandslideError(f"{data_dir}: split {split!r} has no masks, so it can be predicted, but not judged")
         ranges, notes = RangeCheck(layout), Counter[str]()
-        positive = np.zeros(len(patches), bool)
+        pixels = np.zeros((len(patches), 2), np.int64)
         usual = usual_shape(patches, layout)
         height, width = (usual or (0, 0))[:2]
         if usual:
@@ -128,7 +146,7 @@ class PatchSource:
         store = _Store(cache, cache_dir, split, len(patches), shape)
 
         def keep(position: int, image: np.ndarray, mask: np.ndarray) -> None:
-            positive[position] = (mask == 1).any()
+            pixels[position] = [np.count_nonzero(mask == label) for label in (0, 1)]
             if cache != "none":
                 recipe(image[None], out=store.channels[position : position + 1])
                 store.masks[position] = mask[..., None]
@@ -155,7 +173,7 @@ class PatchSource:
             raise
         store.keep()
         views = _file_views(patches, recipe, allow_missing, ignore) if cache == "none" else store.views
-        return cls(Path(data_dir), patches, recipe.channel_names, positive, views, shape, ignore is not None)
+        return cls(Path(data_dir), patches, recipe.channel_names, pixels, views, shape, ignore is not None)
 
 
 def turned(x: np.ndarray, symmetry: int) -> np.ndarray:

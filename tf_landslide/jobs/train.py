@@ -24,6 +24,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_same_data, data_fingerprint, environment, record_session
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.sections.loss import is_balanced
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 from tf_landslide.runs.state import TrainingState
 from tf_landslide.training.fit import fit
@@ -68,6 +69,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
         _check_size(sources[split], split, data.pad)
+    balanced = sources["train"].balance if is_balanced(config.loss) else None
     train_set = as_dataset(
         sources["train"],
         settings.batch_size,
@@ -82,8 +84,11 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
     with _run_folder(run):
         session = environment(settings.seed, data_dir, devices, fingerprint)
         session["patch"] = list(sources["train"].shape[:2])
+        if balanced:
+            session["positive_weight"] = balanced
         record_session(run, session, len(state.history) if state else 0)
-        fit(model, run, train_set, as_dataset(sources["valid"], settings.batch_size, pad=data.pad), state)
+        valid_set = as_dataset(sources["valid"], settings.batch_size, pad=data.pad)
+        fit(model, run, train_set, valid_set, state, balanced=balanced)
     judge_run(run, sources)
     return run
 

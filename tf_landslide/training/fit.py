@@ -33,6 +33,8 @@ def fit(
     train_set: tf.data.Dataset,
     valid_set: tf.data.Dataset,
     state: TrainingState | None = None,
+    *,
+    balanced: float | None = None,
 ) -> None:
     """Train a model into its run folder.
 
@@ -42,6 +44,7 @@ def fit(
         train_set: of ``as_dataset``.
         valid_set: chooses the best epoch.
         state: to go on from.
+        balanced: what ``positive_weight: balanced`` came to.
 
     Raises:
         LandslideError: a loss that is no longer a number, or a state of another model.
@@ -52,7 +55,7 @@ def fit(
         return
     model.compile(
         optimizer=get_optimizer(settings, len(train_set)),
-        loss=get_loss(**loss_settings(run.config.loss)),
+        loss=get_loss(**loss_settings(run.config.loss, balanced)),
         weighted_metrics=[*landslide_metrics(), BestF1()],
         jit_compile=settings.jit_compile,
     )
