@@ -146,8 +146,50 @@ def test_positive_fraction_oversamples_in_whole_rounds(fraction):
 def test_impossible_oversampling_is_refused():
     with pytest.raises(LandslideError, match="needs patches with landslides"):
         epoch_plan(0, np.zeros(4, bool), 0, shuffle=True, augment=False, positive_fraction=0.5)
-    with pytest.raises(LandslideError, match="needs shuffle"):
-        epoch_plan(0, np.ones(4, bool), 0, shuffle=False, augment=False, positive_fraction=0.5)
+    for settings in ({"positive_fraction": 0.5}, {"hard_share": 0.5}):
+        with pytest.raises(LandslideError, match="need shuffle"):
+            epoch_plan(0, np.ones(4, bool), 0, shuffle=False, augment=False, **settings)
+
+
+@pytest.mark.parametrize("fraction", [None, 0.5])
+def test_hard_patches_are_drawn_by_their_errors_beside_the_others(fraction):
+    """Over many epochs each is drawn as often as the formula says: (1 - share) times as without, and by its error."""
+    positive, errors = np.arange(20) < 10, np.linspace(0, 1, 20) ** 2
+
+    def drawn(share, by):
+        plans = [
+            epoch_plan(
+                *(epoch, positive, 3),
+                shuffle=True,
+                augment=False,
+                positive_fraction=fraction,
+                hard_share=share,
+                errors=by,
+            )[0]
+            for epoch in range(2000)
+        ]
+        return np.bincount(np.concatenate(plans), minlength=20) / 2000, plans
+
+    found, plans = drawn(0.4, errors)
+    np.testing.assert_allclose(found, 0.6 + 8 * errors / errors.sum(), atol=0.08)
+    assert found[0] == pytest.approx(0.6, abs=0.05) and {len(plan) for plan in plans} == {20}
+    np.testing.assert_array_equal(plans, drawn(0.4, errors)[1])
+    firsts = np.mean([errors[plan[:8]].mean() for plan in plans])  # the hard ones do not all come first
+    assert firsts == pytest.approx(np.mean([errors[plan].mean() for plan in plans]), abs=0.01)
+    for share, by in ((0.4, None), (0.4, np.zeros(20)), (0.0, errors)):
+        np.testing.assert_array_equal(drawn(share, by)[1], drawn(0.0, None)[1])
+
+
+def test_a_dataset_draws_by_the_errors_it_is_told(source):
+    dataset = as_dataset(source, 5, shuffle=True, seed=3, hard_share=0.9)
+    plain = dataset_digest(dataset)
+    errors = np.zeros(10)
+    errors[7] = 2.0
+    dataset.epochs.draw(0, errors)
+    masks = np.concatenate([y for _, y in dataset.as_numpy_iterator()])
+    assert (masks == source.fetch(np.array([7]))[1]).all((1, 2, 3)).sum() >= 9
+    dataset.epochs.draw(0)
+    assert dataset_digest(dataset) == plain
 
 
 def test_symmetries_are_the_eight_of_the_square():

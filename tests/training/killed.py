@@ -29,6 +29,7 @@ from tf_landslide.training.callbacks import RefuseNaN
 
 CONFIG = {
     "model": {"architecture": "segformer", "encoder": "dropping", "options": {"filters": 4, "dropout": 0.3}},
+    "data": {"mining": {"share": 0.5, "after_epochs": 1}},
     "training": {"epochs": 4, "batch_size": 4, "deterministic": True, "ema": 0.9, "early_stopping": 3},
 }
 

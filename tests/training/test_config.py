@@ -210,6 +210,7 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("loss: {name: sum, terms: [{name: sum}]}", [], "loss.terms.0.name: unknown name 'sum'; known: bce"),
         ("loss: {name: focal, weight: 2}", [], "unknown key in loss 'weight'"),
         ("loss: {name: dice}", ["loss.alpha=0.3"], "loss: 'alpha' is a setting of bce_dice, tversky, focal, and not"),
+        ("data: {mining: {share: 1}}", [], "data.mining.share: input should be less than 1, found 1"),
         ("data: {channels: 3}", [], "data.channels: input should be a valid string or a valid list, found 3"),
         ("training: {schedule: step, warmup_epochs: 1}", [], "training: schedule step has no warm-up"),
         ("threshold: 1.5", [], "threshold: input should be less than or equal to 1"),

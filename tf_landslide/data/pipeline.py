@@ -1,8 +1,8 @@
 """tf.data over a split's patches: shuffle, oversample, flip and turn, batch, prefetch.
 
-Which patches an epoch draws, in which order and how each is turned, is a pure function of (seed, epoch): two runs with
-one seed see the same batches, and a resumed run goes on with the batches it would have seen. ``Epochs`` says which
-epoch comes next.
+Which patches an epoch draws, in which order and how each is turned, is a pure function of (seed, epoch), and of the
+patches' errors where hard ones are mined: two runs with one seed see the same batches, and a resumed run goes on with
+the batches it would have seen. ``Epochs`` says which epoch comes next.
 """
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ class Epochs:
 
     def __init__(self) -> None:
         self.next, self._counts_itself = 0, True
+        self.errors: np.ndarray | None = None
 
-    def draw(self, epoch: int) -> None:
-        """Have every iteration from now on draw this epoch, until told of another."""
-        self.next, self._counts_itself = epoch, False
+    def draw(self, epoch: int, errors: np.ndarray | None = None) -> None:
+        """Have every iteration from now on draw this epoch, by these errors of the patches, until told of another."""
+        self.next, self._counts_itself, self.errors = epoch, False, errors
 
     def over(self, epoch: int) -> None:
         """Take note that an epoch's last batch was handed out."""
@@ -125,12 +126,14 @@ def as_dataset(
     shuffle: bool = False,
     augment: bool = False,
     positive_fraction: float | None = None,
+    hard_share: float = 0,
     seed: int = 0,
     pad: bool = False,
 ) -> tf.data.Dataset:
     """Batches of ``((N, H, W, C) float32 channels, (N, H, W, 1) float32 mask)``, and weights; see ``load_dataset``.
 
-    The dataset's ``source`` holds the patches, its ``epochs`` says which epoch comes next.
+    The dataset's ``source`` holds the patches, its ``epochs`` says which epoch comes next, and with which errors of the
+    patches it draws ``hard_share`` of them, see ``epoch_plan``.
     """
     if batch_size < 1:
         raise LandslideError(f"batch_size must be at least 1, got {batch_size}")
@@ -147,12 +150,13 @@ def as_dataset(
         shuffle=shuffle,
         augment=augment,
         positive_fraction=positive_fraction,
+        hard_share=hard_share,
     )
     plan_of(0)  # what cannot be drawn is refused here, not inside a running pipeline
 
     def next_plan():
         epoch = epochs.next
-        return *plan_of(epoch), np.full(size, epoch)
+        return *plan_of(epoch, errors=epochs.errors), np.full(size, epoch)
 
     def plan(_):
         columns = tf.numpy_function(next_plan, [], (tf.int64, tf.int64, tf.int64))
@@ -209,8 +213,10 @@ def epoch_plan(
     shuffle: bool,
     augment: bool,
     positive_fraction: float | None = None,
+    hard_share: float = 0,
+    errors: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which patches an epoch draws and how each is turned: a pure function of (seed, epoch).
+    """Which patches an epoch draws and how each is turned: a pure function of its arguments.
 
     Args:
         epoch: number of the epoch, from 0.
@@ -220,30 +226,39 @@ def epoch_plan(
         augment: draw a symmetry 0..7 for each, else 0.
         positive_fraction: share of positive patches in the epoch; both kinds are drawn in whole rounds, so that none
             is seen twice before all of its kind were seen once.
+        hard_share: share of the epoch that is drawn anew where ``errors`` are given, each of them patch i with
+            probability ``errors[i] / sum(errors)``; they take the place of as many of the others, at random.
+        errors: (n,) of each patch, 0 or more; None, or 0 for all, draws none by them.
 
     Returns:
         (n,) int64 positions and (n,) int64 symmetries.
     """
     n = len(positive)
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    positions = np.arange(n)
-    if positive_fraction is not None:
-        if not shuffle:
-            raise LandslideError("positive_fraction oversamples at random and needs shuffle")
-        if not 0 <= positive_fraction <= 1:
-            raise LandslideError(f"positive_fraction must lie in 0..1, got {positive_fraction}")
-        wanted = round(positive_fraction * n)
-        parts = []
-        for what, kind, size in (
-            ("with", np.flatnonzero(positive), wanted),
-            ("without", np.flatnonzero(~positive), n - wanted),
-        ):
-            if size and not len(kind):
-                raise LandslideError(f"positive_fraction {positive_fraction} needs patches {what} landslides")
-            rounds = [rng.permutation(kind) for _ in range(-(-size // len(kind)))] if size else []
-            parts.append(np.concatenate([*rounds, np.empty(0, np.int64)])[:size])
-        positions = np.concatenate(parts).astype(np.int64)
+    if not shuffle and (positive_fraction is not None or hard_share):
+        raise LandslideError("positive_fraction and hard_share draw at random and need shuffle")
+    positions = np.arange(n) if positive_fraction is None else _oversampled(positive, positive_fraction, rng)
     if shuffle:
+        positions = rng.permutation(positions)
+    if errors is not None and (hard := round(hard_share * n)) and (total := errors.sum()):
+        positions[:hard] = rng.choice(n, hard, p=errors / total)
         positions = rng.permutation(positions)
     symmetries = rng.integers(0, 8, n) if augment else np.zeros(n, np.int64)
     return positions.astype(np.int64), symmetries.astype(np.int64)
+
+
+def _oversampled(positive: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """(n,) positions of which a share is of patches with a landslide; see ``epoch_plan``."""
+    if not 0 <= fraction <= 1:
+        raise LandslideError(f"positive_fraction must lie in 0..1, got {fraction}")
+    n, wanted = len(positive), round(fraction * len(positive))
+    parts = []
+    for what, kind, size in (
+        ("with", np.flatnonzero(positive), wanted),
+        ("without", np.flatnonzero(~positive), n - wanted),
+    ):
+        if size and not len(kind):
+            raise LandslideError(f"positive_fraction {fraction} needs patches {what} landslides")
+        rounds = [rng.permutation(kind) for _ in range(-(-size // len(kind)))] if size else []
+        parts.append(np.concatenate([*rounds, np.empty(0, np.int64)])[:size])
+    return np.concatenate(parts).astype(np.int64)

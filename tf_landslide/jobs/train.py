@@ -76,6 +76,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
         shuffle=True,
         augment=data.augment,
         positive_fraction=data.positive_fraction,
+        hard_share=data.mining.share,
         seed=settings.seed,
         pad=data.pad,
     )

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
@@ -34,14 +36,20 @@ class RefuseNaN(keras.callbacks.Callback):
 
 
 class DrawEpoch(keras.callbacks.Callback):
-    """Has the data of each epoch be those of its number, however often Keras has looked at them before."""
+    """Has the data of each epoch be those of its number, however often Keras has looked at them before.
 
-    def __init__(self, epochs: Epochs):
+    Args:
+        epochs: of the dataset.
+        errors: gives the patches' errors at an epoch's begin, by which hard ones are drawn; None draws none so.
+        after: the first epoch that asks for them.
+    """
+
+    def __init__(self, epochs: Epochs, errors: Callable[[], np.ndarray] | None = None, after: int = 0):
         super().__init__()
-        self.epochs = epochs
+        self.epochs, self.errors, self.after = epochs, errors, after
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epochs.draw(epoch)
+        self.epochs.draw(epoch, self.errors() if self.errors and epoch >= self.after else None)
 
 
 class HistoryLogger(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ import sys
 import keras
 import tensorflow as tf
 
+from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -24,6 +25,7 @@ from tf_landslide.training.callbacks import (
     SaveState,
 )
 from tf_landslide.training.losses import get_loss
+from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import FusedAdam
 
 
@@ -63,11 +65,13 @@ def fit(
         model.optimizer.build(model.trainable_variables)
         restore(model.variables, state.model, run.state_path)
         restore(model.optimizer.variables, state.optimizer, run.state_path)
+    mining = run.config.data.mining
+    errors = PatchErrors(model, _in_order(train_set, run)) if mining.share else None
     on_terminal = sys.stderr.isatty()
     averaging = keras.callbacks.SwapEMAWeights() if settings.ema else None
     callbacks = [
         RefuseNaN(),
-        DrawEpoch(train_set.epochs),
+        DrawEpoch(train_set.epochs, errors, mining.after_epochs),
         averaging,
         HistoryLogger(run.path / formats.HISTORY, rows),
         BestModel(run.model_path, rows, averaging),
@@ -85,6 +89,11 @@ def fit(
         verbose=1 if on_terminal else 0,
         shuffle=False,  # the dataset shuffles itself
     )
+
+
+def _in_order(train_set: tf.data.Dataset, run: Run) -> tf.data.Dataset:
+    """The training patches as they are stored, each once."""
+    return as_dataset(train_set.source, run.config.training.batch_size, pad=run.config.data.pad)
 
 
 def get_optimizer(settings: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:

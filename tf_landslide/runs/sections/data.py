@@ -59,6 +59,13 @@ class GroupsConfig(Section):
         return Groups.read(self.file, self.pattern, data_dir)
 
 
+class MiningConfig(Section):
+    """Optional: patches that the model gets wrong are drawn more often."""
+
+    share: float = Field(0, ge=0, lt=1, description="share of an epoch's patches drawn by their error; 0 turns it off")
+    after_epochs: int = Field(5, ge=0, description="epochs that draw without it first")
+
+
 class DataConfig(Section):
     """From stored bands to batches."""
 
@@ -69,6 +76,7 @@ class DataConfig(Section):
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
+    mining: MiningConfig = MiningConfig()
     cache: Literal["memory", "disk", "none"] = Field(
         "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
     )
