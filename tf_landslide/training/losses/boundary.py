@@ -64,4 +64,7 @@ def _outline(area: Any, known: Any, size: int) -> Any:
 
 
 def _pooled(x: Any, size: int) -> Any:
-    return ops.max_pool(x, size, strides=1, padding="same", data_format="channels_last")
+    """The highest of each square window: of its rows, then of those; several times as fast as of the square at once."""
+    for window in ((size, 1), (1, size)):
+        x = ops.max_pool(x, window, strides=1, padding="same", data_format="channels_last")
+    return x
