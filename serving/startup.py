@@ -29,7 +29,8 @@ def start_tensorflow(intra_op_threads: int = 0, inter_op_threads: int = 0) -> No
     try:
         import tensorflow as tf  # some five seconds
 
-        tf.config.list_logical_devices()
+        if "TF_CONFIG" not in os.environ:  # a worker of several starts its devices with theirs
+            tf.config.list_logical_devices()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

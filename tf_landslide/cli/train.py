@@ -49,7 +49,9 @@ def run(a: Arguments) -> None:
     from tf_landslide.jobs.train import train  # TensorFlow
 
     run = train(config, a.data, a.out, resume=a.resume)
-    if a.json:
+    if not run.is_judged:
+        print("trained; the first worker judges the model and writes the report")
+    elif a.json:
         print_json(run.metrics())
     else:
         print(scores_table(run.metrics()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import keras
@@ -28,6 +28,7 @@ from tf_landslide.runs.sections.loss import is_balanced
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 from tf_landslide.runs.state import TrainingState
 from tf_landslide.training.fit import fit
+from tf_landslide.training.team import Team, join, telling_of_a_lost_worker
 
 
 def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: bool = False) -> Run:
@@ -49,23 +50,28 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
         LandslideError: bad config or data, a run folder in the way, or in use by another process, a damaged state or
             other data to go on with, a full disk, or a loss that is no longer a number.
     """
-    path = Path(run_dir)
-    with locked(path), beside(path) as cache_dir, telling_a_full_disk(path):
-        return _trained(_prepared(config, path, resume), Path(data_dir), cache_dir)
+    path, team = Path(run_dir), join(config.training.strategy)
+    team.check_batch(config.training.batch_size)
+    with locked(path) if team.chief else nullcontext(), beside(path) as cache_dir, telling_a_full_disk(path):
+        run = _prepared(config, path, resume) if team.chief else Run(path, config)
+        with telling_of_a_lost_worker(team):
+            return _trained(run, Path(data_dir), cache_dir, team, resume)
 
 
-def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
+def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool) -> Run:
     config = run.config
     settings, data = config.training, config.data
     fingerprint = data_fingerprint(data_dir)
-    check_same_data(run, data_dir, fingerprint)
-    state = TrainingState.load(run.state_path)
+    if team.chief:
+        check_same_data(run, data_dir, fingerprint)
+    state = TrainingState.load(run.state_path) if team.chief or resume else None
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    model = _built(run)
-    if config.model.init_from and not state:
-        _start_from(model, Path(config.model.init_from), run)
+    with team.strategy.scope():
+        model = _built(run)
+        if config.model.init_from and not state:
+            _start_from(model, Path(config.model.init_from), run)
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
         _check_size(sources[split], split, data.pad)
@@ -81,6 +87,10 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
         pad=data.pad,
     )
     _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
+    valid_set = as_dataset(sources["valid"], settings.batch_size, pad=data.pad)
+    if not team.chief:
+        fit(model, run, train_set, valid_set, state, team, balanced=balanced)
+        return run
     devices = [device.device_type for device in tf.config.list_physical_devices()]
     with _run_folder(run):
         session = environment(settings.seed, data_dir, devices, fingerprint)
@@ -88,8 +98,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path) -> Run:
         if balanced:
             session["positive_weight"] = balanced
         record_session(run, session, len(state.history) if state else 0)
-        valid_set = as_dataset(sources["valid"], settings.batch_size, pad=data.pad)
-        fit(model, run, train_set, valid_set, state, balanced=balanced)
+        fit(model, run, train_set, valid_set, state, team, balanced=balanced)
     judge_run(run, sources)
     return run
 

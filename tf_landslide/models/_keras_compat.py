@@ -37,6 +37,34 @@ def walk(model: keras.Model, inputs: list[keras.KerasTensor], visit: Callable[[A
     model._run_through_graph(inputs, visit)
 
 
+def trains_on_workers(model: keras.Model, strategy: Any) -> None:
+    """Have ``fit`` train a model on several machines by ``tf.distribute.MultiWorkerMirroredStrategy``.
+
+    Keras 3.15 fails there twice. It builds metrics on the mean of a batch over all workers, which TensorFlow does not
+    take of a tuple: here on the worker's own part, of which only the shapes count. And it averages each number of the
+    log along its first axis, which a number does not have: here over the workers.
+    """
+    import tensorflow as tf  # only where Keras runs on it
+    from keras.src.backend.tensorflow import trainer
+
+    def build(iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            batch = next(next(iter(iterator))[2])
+            data_batch = tuple(strategy.experimental_local_results(part)[0] for part in batch)
+        with strategy.scope():
+            model._symbolic_build(data_batch=data_batch)
+
+    def averaged(values: Any, strategy: Any, reduction: str) -> Any:
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and reduction != "concat":
+            return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
+        return original(values, strategy, reduction)
+
+    original = getattr(trainer.reduce_per_replica, "original", trainer.reduce_per_replica)
+    averaged.original = original  # type: ignore[attr-defined]
+    trainer.reduce_per_replica = averaged
+    model._maybe_symbolic_build = build
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
     """The running means of a variable's gradient and of its square, as the optimiser keeps them."""
     index = optimizer._get_variable_index(variable)

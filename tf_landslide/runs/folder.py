@@ -59,6 +59,11 @@ class Run:
         """Whether training has nothing left to do; judging may have."""
         return is_over(self.history, self.config.training.epochs, self.config.training.early_stopping)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether its scores are written down."""
+        return (self.path / formats.METRICS).is_file()
+
     def metrics(self) -> dict[str, Any]:
         """The scores of each judged split. Raises ``LandslideError`` where the run was not judged yet."""
         path = self.path / formats.METRICS

@@ -53,16 +53,22 @@ class DrawEpoch(keras.callbacks.Callback):
 
 
 class HistoryLogger(keras.callbacks.Callback):
-    """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row."""
+    """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row.
 
-    def __init__(self, path: Path, rows: list[Row]):
+    Args:
+        path: of the file; None keeps the rows only.
+        rows: of the epochs before.
+    """
+
+    def __init__(self, path: Path | None, rows: list[Row]):
         super().__init__()
         self.path, self.rows = path, rows
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
-        write_history(self.path, self.rows)
+        if self.path:
+            write_history(self.path, self.rows)
 
 
 class BestModel(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
+from tf_landslide.models._keras_compat import trains_on_workers
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.history import is_over
@@ -27,6 +28,7 @@ from tf_landslide.training.callbacks import (
 from tf_landslide.training.losses import get_loss
 from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import FusedAdam
+from tf_landslide.training.team import Team, join
 
 
 def fit(
@@ -35,6 +37,7 @@ def fit(
     train_set: tf.data.Dataset,
     valid_set: tf.data.Dataset,
     state: TrainingState | None = None,
+    team: Team | None = None,
     *,
     balanced: float | None = None,
 ) -> None:
@@ -46,43 +49,52 @@ def fit(
         train_set: of ``as_dataset``.
         valid_set: chooses the best epoch.
         state: to go on from.
+        team: the devices to train on, in whose scope the model was built; only its chief writes.
         balanced: what ``positive_weight: balanced`` came to.
 
     Raises:
         LandslideError: a loss that is no longer a number, or a state of another model.
     """
-    settings = run.config.training
+    settings, team = run.config.training, team or join("none")
     rows = list(state.history) if state else []
     if is_over(rows, settings.epochs, settings.early_stopping):
         return
-    model.compile(
-        optimizer=get_optimizer(settings, len(train_set)),
-        loss=get_loss(**loss_settings(run.config.loss, balanced)),
-        weighted_metrics=[*landslide_metrics(), BestF1()],
-        jit_compile=settings.jit_compile,
-    )
-    if state:
-        model.optimizer.build(model.trainable_variables)
-        restore(model.variables, state.model, run.state_path)
-        restore(model.optimizer.variables, state.optimizer, run.state_path)
+    with team.strategy.scope():
+        model.compile(
+            optimizer=get_optimizer(settings, len(train_set)),
+            loss=get_loss(**loss_settings(run.config.loss, balanced)),
+            weighted_metrics=[*landslide_metrics(), BestF1()],
+            jit_compile=settings.jit_compile,
+        )
+        if state:
+            model.optimizer.build(model.trainable_variables)
+            restore(model.variables, state.model, run.state_path)
+            restore(model.optimizer.variables, state.optimizer, run.state_path)
+    if team.workers > 1:
+        trains_on_workers(model, team.strategy)
     mining = run.config.data.mining
     errors = PatchErrors(model, _in_order(train_set, run)) if mining.share else None
-    on_terminal = sys.stderr.isatty()
+    on_terminal = sys.stderr.isatty() and team.chief
     averaging = keras.callbacks.SwapEMAWeights() if settings.ema else None
+    stopping = EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None
+    writing = [
+        BestModel(run.model_path, rows, averaging),
+        keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False),
+        None if on_terminal else EpochLines(),
+    ]
     callbacks = [
         RefuseNaN(),
         DrawEpoch(train_set.epochs, errors, mining.after_epochs),
         averaging,
-        HistoryLogger(run.path / formats.HISTORY, rows),
-        BestModel(run.model_path, rows, averaging),
-        keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False),
-        EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None,
-        None if on_terminal else EpochLines(),
-        SaveState(run.state_path, rows),  # last: an epoch counts as done when all the others have written
+        HistoryLogger(run.path / formats.HISTORY if team.chief else None, rows),
+        *(writing if team.chief else []),
+        stopping,
+        # last: an epoch counts as done when all the others have written
+        SaveState(run.state_path, rows) if team.chief else None,
     ]
     model.fit(
-        train_set,
-        validation_data=valid_set,
+        team.shared(train_set),
+        validation_data=team.shared(valid_set),
         initial_epoch=len(rows),
         epochs=settings.epochs,
         callbacks=[callback for callback in callbacks if callback is not None],
