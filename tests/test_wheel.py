@@ -43,7 +43,8 @@ def test_it_holds_what_is_needed_and_nothing_else(installed):
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"tf_landslide", "serving"}
     for name in (
-        *("py.typed", "models/catalogue.json", "runs/model_card.md.jinja", "evaluation/report.md.jinja"),
+        *("py.typed", "models/catalogue.json", "runs/model_card.md.jinja"),
+        *("evaluation/report.md.jinja", "evaluation/report.html.jinja", "evaluation/report.css"),
         *("scenes/viewer.html.jinja", "scenes/viewer.css", "scenes/viewer.js"),
         *("scenes/canvas.html.jinja", "scenes/canvas.css", "scenes/canvas.js"),
         *("page/review/review.html.jinja", "page/review/review.css", "page/review/review.js"),

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,9 +7,11 @@ from PIL import Image
 
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.cli.main import main
+from tf_landslide.core.tables import Table
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.baselines import baselines
-from tf_landslide.evaluation.report import pick_patches
+from tf_landslide.evaluation.document import Document, Panels, Plot, Section
+from tf_landslide.evaluation.sections import pick_patches
 from tf_landslide.figures.pictures import overlay
 from tf_landslide.predict.load import load_predictor
 
@@ -21,14 +24,73 @@ def test_best_median_and_worst_leave_out_patches_with_nothing_to_find():
 def test_report_of_a_run_is_whole(run_folder):
     report = run_folder / "report"
     names = {path.name for path in report.iterdir()}
-    pictures = {"precision_recall.png", "learning_curve.png", "triptych_best.png"}
-    assert {"report.md", "metrics.json", *pictures} <= names
+    pictures = {
+        "precision_recall.png",
+        "over_threshold.png",
+        "reliability.png",
+        "learning_curve.png",
+        "triptych_best.png",
+    }
+    assert {"report.md", "report.html", "metrics.json", *pictures} <= names
     text = (report / "report.md").read_text()
-    for name in names - {"report.md", "metrics.json"}:
+    for name in names - {"report.md", "report.html", "metrics.json"}:
         assert f"]({name})" in text
         assert min(Image.open(report / name).size) > 200
     assert "chosen on validation" in text
     assert json.loads((report / "metrics.json").read_text()).keys() == {"test"}
+
+
+def test_the_page_is_one_file_that_states_what_it_counts(run_folder):
+    page = (run_folder / "report" / "report.html").read_text()
+    scores = json.loads((run_folder / "metrics.json").read_text())["test"]
+    sources = re.findall(r'(?:src|href|url|action|data)\s*[=(]\s*["\']?([^"\'\s>)]{1,30})', page)
+    assert len(sources) == 4 + 3 * 4 and all(re.match(r"data:image/(png|svg\+xml);base64,", s) for s in sources)
+    assert "<script" not in page and "default-src &#39;none&#39;" in page and "SYNTHETIC" in page
+    total = 5 * 128 * 128
+    assert scores["pixels"] == scores["tp"] + scores["fp"] + scores["fn"] + scores["tn"] == total
+    assert f"sum to {total:,}, all of them" in page and f"{scores['tp']:,}" in page
+    assert f"{scores['threshold']:.3f}, chosen on validation" in page
+    for word in ("slope", "NDVI", "ECE", "RMS-CE", "Brier", "found", "missed", "invented"):
+        assert word in page
+
+
+def test_the_page_escapes_everything():
+    from matplotlib.figure import Figure
+
+    bad = "<img src=x onerror=alert(1)>\"'&$\\frac{"
+    figure = Figure(figsize=(1, 1))
+    figure.suptitle(bad, parse_math=False)
+    panels = Panels("p", bad, [(bad, np.zeros((2, 2, 3), np.uint8))], [("#123456", bad)], figure)
+    sections = [Section(bad, [bad, Table((bad, bad), [(bad, bad)]), Plot("q", bad, figure), panels])]
+    page = Document(bad, bad, [(bad, bad)], [bad], sections, [(bad, bad, bad)]).html()
+    assert "<img src=x" not in page and page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;$") == 22
+
+
+def test_a_section_without_anything_is_left_out():
+    document = Document("t", "l", [], [], [Section("empty", [Table(("a",), []), ""]), Section("full", ["words"])])
+    for text in (document.html(), document.markdown()):
+        assert "empty" not in text and "full" in text and "words" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
+def test_a_browser_shows_the_page_and_asks_nobody(browser, run_folder, width, scheme):
+    context = browser.new_context(
+        java_script_enabled=True, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    page, asked, said = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto((run_folder / "report" / "report.html").as_uri())
+    assert not said and [url for url in asked if not url.startswith("data:")] == [page.url]
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 20)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ink, ground = page.evaluate(
+        "['color', 'backgroundColor'].map(k => getComputedStyle(document.body)[k].match(/\\d+/g).slice(0, 3)"
+        ".reduce((sum, n) => sum + Number(n), 0) / 3)"
+    )
+    assert (ground - ink > 150) if scheme == "light" else (ink - ground > 150)
+    context.close()
 
 
 @pytest.mark.slow

@@ -1,8 +1,31 @@
-"""Tables as plain text, for a terminal, and as Markdown."""
+"""Tables as plain text, for a terminal, as Markdown, HTML and CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells; false where it has no row."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def markdown(self) -> str:
+        return markdown_table(self.header, self.rows)
+
+    def csv(self) -> str:
+        """Comma-separated, CRLF at line ends (RFC 4180)."""
+        text = io.StringIO()
+        csv.writer(text).writerows([self.header, *self.rows])
+        return text.getvalue()
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

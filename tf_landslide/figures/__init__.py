@@ -1,1 +1,1 @@
-"""Pictures as arrays (``pictures``) and figures with axes, by Matplotlib (``plots``)."""
+"""Pictures as arrays (``pictures``) and figures with axes, by Matplotlib (``plots``, ``curves``)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from tf_landslide.bands.layouts import BandLayout
@@ -50,3 +53,32 @@ def overlay(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.45) -> np.
     result[mask] += opacity * (OVERLAY_COLOUR - result[mask])
     result[mask & ~binary_erosion(mask)] = OVERLAY_COLOUR
     return result.round().astype(np.uint8)
+
+
+FOUND, MISSED, INVENTED = "#009e73", "#e69f00", "#cc79a7"  # apart for the colour-blind (Okabe & Ito 2008)
+
+
+def errors(picture: np.ndarray, marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A picture in grey, with what was found, missed and invented in their colours, (H, W, 3) uint8.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        marked: (H, W) bool.
+        mask: (H, W) 0 and 1; what is neither shows the picture alone.
+    """
+    result = np.repeat(picture.mean(-1, keepdims=True), 3, -1) * 0.8
+    for colour, where in (
+        (FOUND, marked & (mask == 1)),
+        (MISSED, ~marked & (mask == 1)),
+        (INVENTED, marked & (mask == 0)),
+    ):
+        tint = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        result[where] = 0.3 * result[where] + 0.7 * tint
+    return result.round().astype(np.uint8)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A (H, W, 3) uint8 picture as a PNG file's bytes."""
+    written = io.BytesIO()
+    Image.fromarray(picture).save(written, "PNG", optimize=True)
+    return written.getvalue()

@@ -12,11 +12,10 @@ from pydantic import TypeAdapter
 from tf_landslide.bands.layouts import BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.tables import markdown_table
 from tf_landslide.core.templates import render
-from tf_landslide.metrics import SCORES
 from tf_landslide.runs.checked import checked, checked_scores
 from tf_landslide.runs.formats import CONVERTED
+from tf_landslide.runs.score_tables import scores_table
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 _JSON_NAMES = {"channel_names": "channels", "training": "recipe"}  # as cards have always been written
@@ -125,80 +124,5 @@ class ModelCard:
         """The card for people."""
         network = " + ".join(filter(None, (self.architecture, self.encoder)))
         network += f", {self.parameters:,} parameters" if self.parameters else ""
-        scores = scores_table(self.scores) if self.scores else "None."
+        scores = scores_table(self.scores).markdown() if self.scores else "None."
         return render(_TEMPLATE, card=self, network=network, layout=self.layout, scores=scores)
-
-
-def scores_table(metrics: dict[str, Any]) -> str:
-    """A Markdown table of the scores of each split, with 95 % intervals over patches."""
-    rows = []
-    for split, row in metrics.items():
-        cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
-        made = "a share of" if "share_of_train" in row else "groups of" if "groups_of_train" in row else ""
-        label = f"{split} ({made} train)" if made else split
-        rows.append((label, row["patches"], *cells, f"{row['threshold']:.3f}"))
-    return markdown_table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)
-
-
-def calibration_table(metrics: dict[str, Any]) -> str:
-    """A Markdown table of the errors of calibration of each split; empty for scores without them."""
-    rows = []
-    for split, row in metrics.items():
-        told = row.get("calibration", {})
-        if told.get("ece") is None:
-            continue
-        low, high = told["interval"]["ece"]
-        errors = (f"{told[name]:.4f}" for name in ("ece_mass", "rms_ce", "mce", "brier"))
-        shares = (percent(told[name]) for name in ("mean_probability", "share"))
-        rows.append((split, f"{told['ece']:.4f} ({low:.3f}-{high:.3f})", *errors, *shares))
-    header = ("split", "ECE", "ECE, equal mass", "RMS-CE", "MCE", "Brier", "mean probability", "landslide")
-    return markdown_table(header, rows) if rows else ""
-
-
-def objects_table(metrics: dict[str, Any]) -> str:
-    """A Markdown table of landslides as objects, a row for each split and IoU level; empty for scores without them."""
-    rows = []
-    for split, row in metrics.items():
-        for level, at in row.get("objects", {}).get("at", {}).items():
-            low, high = at["interval"]
-            shares = (at[key] for key in ("omission", "commission", "omission_area", "commission_area"))
-            rows.append((split, level, f"{at['f1']:.4f} ({low:.3f}-{high:.3f})", *map(percent, shares)))
-    header = ("split", "IoU", "F1 of objects", "missed", "invented", "missed, by area", "invented, by area")
-    return markdown_table(header, rows) if rows else ""
-
-
-def sizes_table(objects: dict[str, Any], level: str = "0.3") -> str:
-    """A Markdown table of what is missed and invented by class of size, at an IoU level."""
-    rows = [
-        (
-            f"{row['pixels']:,} and more",
-            *(row["truth"], percent(row["omission"][level])),
-            *(row["found"], percent(row["commission"][level])),
-        )
-        for row in objects["classes"]
-    ]
-    return markdown_table(("pixels", "true objects", "missed", "found objects", "invented"), rows)
-
-
-def refined_table(scores: dict[str, Any]) -> str:
-    """A Markdown table of a split as the network marks it, refined, and the difference; empty for scores without it."""
-    if "refined" not in scores:
-        return ""
-    refined = scores["refined"]
-    difference = refined["difference"]
-    rows = [(name, scores[name], refined[name], difference[name]) for name in SCORES]
-    for level, at in refined["objects"]["at"].items():
-        of_network = scores["objects"]["at"][level]["f1"]
-        rows.append((f"objects, IoU {level}: f1", of_network, at["f1"], difference["objects"][level]))
-    header = ("", "network", "refined", "difference (paired)")
-    return markdown_table(header, [(name, f"{a:.4f}", f"{b:.4f}", _signed(d)) for name, a, b, d in rows])
-
-
-def _signed(difference: dict[str, Any]) -> str:
-    low, high = difference["interval"]
-    return f"{difference['value']:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def percent(share: float | None) -> str:
-    """A share in words; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.1f} %"

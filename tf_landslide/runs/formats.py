@@ -26,6 +26,7 @@ FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score togethe
 SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
+REPORT_PAGE = "report.html"  # the same in one file, pictures inside
 
 SAVED_MODEL = "saved_model.pb"
 VARIABLES = "variables"
@@ -90,6 +91,6 @@ def check_model_name(name: str) -> None:
 
 __all__ = [
     *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "LOGS", "METRICS", "MODEL"),
-    *("REFERENCE", "REPORT", "REPORT_FILE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES", "WARMUP"),
+    *("REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES", "WARMUP"),
     *("check_model_name", "export_digest", "export_version", "is_export", "is_finished_run", "is_run", "next_version"),
 ]

@@ -1,0 +1,94 @@
+"""Curves that a report shows, each as a Matplotlib figure; ``plots`` writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tf_landslide.metrics.calibration import Reliability
+
+_CHOSEN = "C3"
+
+
+def precision_recall(curve: dict[str, np.ndarray], scores: dict[str, Any], title: str) -> Figure:
+    """Precision against recall over all thresholds, with the chosen one marked and lines of equal F1."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axis = figure.subplots()
+    x = np.linspace(0.01, 1, 200)
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = f1 * x / (2 * x - f1)
+        shown = (y > 0) & (y <= 1)
+        axis.plot(x[shown], y[shown], color="0.7", linewidth=0.8, zorder=0)
+        axis.annotate(f"F1 {f1}", (1, f1 / (2 - f1)), fontsize=7, color="0.5", ha="right", va="bottom")
+    marked = (curve["recall"] > 0) | (curve["precision"] > 0)
+    axis.plot(curve["recall"][marked], curve["precision"][marked])
+    axis.plot(scores["recall"], scores["precision"], "o", color=_CHOSEN)
+    low = scores["precision"] < 0.5  # then the words stand above the point
+    axis.annotate(
+        f"threshold {scores['threshold']:.3f}\nF1 {scores['f1']:.3f}",
+        (scores["recall"], scores["precision"]),
+        xytext=(-8, 8 if low else -8),
+        textcoords="offset points",
+        ha="right" if scores["recall"] > 0.3 else "left",
+        va="bottom" if low else "top",
+        fontsize=9,
+    )
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axis.set_title(title, parse_math=False)
+    return figure
+
+
+def over_threshold(curve: dict[str, np.ndarray], band: np.ndarray, threshold: float, title: str) -> Figure:
+    """F1 with its band, precision and recall over all thresholds; the chosen one as a line.
+
+    Args:
+        curve: of ``metrics.counts.curve``.
+        band: (2, thresholds) low and high of F1 at each.
+        threshold: the chosen one.
+        title: above the figure.
+    """
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axis = figure.subplots()
+    axis.fill_between(curve["threshold"], *band, alpha=0.2, color="C0", linewidth=0, label="95 % of F1")
+    axis.plot(curve["threshold"], curve["f1"], color="C0", label="F1")
+    axis.plot(curve["threshold"], curve["precision"], color="C1", linewidth=1, linestyle="--", label="precision")
+    axis.plot(curve["threshold"], curve["recall"], color="C2", linewidth=1, linestyle=":", label="recall")
+    axis.axvline(threshold, color=_CHOSEN, linewidth=1, label=f"chosen, {threshold:.3f}")
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold", ylabel="score")
+    axis.set_title(title, parse_math=False)
+    axis.legend(fontsize=8, loc="lower center")
+    return figure
+
+
+def reliability(curves: dict[str, Reliability], title: str) -> Figure:
+    """Frequency against predicted probability, a line for each way of binning, above the pixels of each bin."""
+    figure = Figure(figsize=(5, 5.2), layout="constrained")
+    axis, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    axis.plot((0, 1), (0, 1), color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    axis.annotate("calibrated", (0.04, 0.06), fontsize=7, color="0.5", rotation=38, rotation_mode="anchor")
+    for (label, curve), marker in zip(curves.items(), "os", strict=False):
+        axis.plot(curve.probability, curve.frequency, marker=marker, markersize=4, linewidth=1.2, label=label)
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is landslide")
+    axis.set_title(title, parse_math=False)
+    axis.legend(fontsize=8, loc="lower right")
+    wide = next(iter(curves.values()))
+    below.bar(wide.low, wide.pixels, wide.high - wide.low, align="edge", color="C0", alpha=0.5, edgecolor="C0")
+    below.set(yscale="log", xlabel="predicted probability", ylabel="pixels")
+    return figure
+
+
+def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
+    """Loss and F1 of training and validation by epoch."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    epochs = [row["epoch"] + 1 for row in history]
+    for axis, key in zip(figure.subplots(1, 2), ("loss", "f1"), strict=True):
+        axis.plot(epochs, [row[key] for row in history], label="train (augmented)")
+        axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation")
+        axis.set(xlabel="epoch", ylabel={"loss": "loss", "f1": "F1 at threshold 0.5"}[key])
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
