@@ -19,6 +19,7 @@ COMMANDS = [
     "patches",
     "train",
     "evaluate",
+    "compare",
     "convert",
     "objects",
     "predict",

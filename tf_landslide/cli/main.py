@@ -12,6 +12,7 @@ from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import (
     annotate,
+    compare,
     convert,
     demo,
     download,
@@ -41,6 +42,7 @@ COMMANDS = (
     patches,
     train,
     evaluate,
+    compare,
     convert,
     objects,
     predict,

@@ -92,3 +92,28 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
         axis.legend(fontsize=8)
     figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
+
+
+def ranking(rows: list[dict[str, Any]], unit: str) -> Figure:
+    """F1 of models, the best above: a point and its interval over ``unit`` each, their runs as rings."""
+    figure = Figure(figsize=(8, 1.3 + 0.42 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    for place, row in enumerate(rows):
+        low, high = row["interval"]
+        axis.plot((low, high), (place, place), color="C0", linewidth=2, solid_capstyle="butt")
+        if row["over_seeds"] is not None:
+            ends = (row["f1"] - row["over_seeds"], row["f1"] + row["over_seeds"])
+            axis.plot(ends, (place + 0.18,) * 2, color="C1", linewidth=2, solid_capstyle="butt")
+        axis.plot(row["f1"], place, "o", color="C0")
+        if len(row["members"]) > 1:
+            runs = [member["f1"] for member in row["members"]]
+            axis.plot(runs, [place + 0.18] * len(runs), "o", markersize=4, color="C1", fillstyle="none")
+    axis.plot([], [], color="C0", marker="o", label=f"95 % over {unit}")
+    if any(row["over_seeds"] is not None for row in rows):
+        axis.plot([], [], color="C1", marker="o", fillstyle="none", label="runs, 95 % of their mean over seeds")
+    axis.axvline(rows[0]["f1"], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    axis.set_yticks(range(len(rows)), [row["model"] for row in rows], parse_math=False)
+    axis.set(ylim=(len(rows) - 0.5, -0.6), xlabel="F1")
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(fontsize=8, loc="outside lower right", ncols=2, frameon=False)
+    return figure

@@ -16,6 +16,7 @@ from tf_landslide.core.locks import locked
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
+from tf_landslide.evaluation.keeping import judged_of
 from tf_landslide.evaluation.report import write_report
 from tf_landslide.models import STRIDE
 from tf_landslide.models.build import build_model
@@ -104,12 +105,14 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
 
 
 def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
-    """Judge every split with the threshold chosen on validation, and write ``metrics.json`` and ``report/``."""
+    """Judge every split with the threshold chosen on validation: ``metrics.json``, ``judged/`` and ``report/``."""
     predictor = predictor_of(run, threshold=0.5)
     groups = groups_of(run.config, sources)
     judgements = judge_splits(predictor, sources, groups)
     metrics = with_share(run.config, {split: judged.scores for split, judged in judgements.items()}, groups)
     write_json(run.path / formats.METRICS, metrics)
+    for split, judgement in judgements.items():
+        judged_of(run, judgement).save(formats.judged_file(run.path, split))
     shown = judgements.get("test", judgements["valid"])
     write_report(run, predictor, shown, metrics, run.path / formats.REPORT)
 

@@ -24,6 +24,7 @@ STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
 SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
+JUDGED = "judged"  # SPLIT.npz: the counts of each patch
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
 REPORT_PAGE = "report.html"  # the same in one file, pictures inside
@@ -51,6 +52,16 @@ def is_finished_run(path: Path) -> bool:
 def _is_converted(path: Path) -> bool:
     said = path / ENVIRONMENT
     return said.is_file() and f'"{CONVERTED}"' in read_text(said)
+
+
+def judged_file(run: Path, split: str) -> Path:
+    """Where a run keeps the counts of a split that training ended with."""
+    return run / JUDGED / f"{split}.npz"
+
+
+def evaluated_file(report: Path) -> Path:
+    """Where the report of an evaluation keeps them."""
+    return report / f"{JUDGED}.npz"
 
 
 def is_export(path: Path) -> bool:
@@ -90,7 +101,8 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "LOGS", "METRICS", "MODEL"),
-    *("REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES", "WARMUP"),
-    *("check_model_name", "export_digest", "export_version", "is_export", "is_finished_run", "is_run", "next_version"),
+    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED", "LOGS", "METRICS"),
+    *("MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES"),
+    *("WARMUP", "check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
+    *("is_finished_run", "is_run", "judged_file", "next_version"),
 ]

@@ -72,6 +72,11 @@ def data_fingerprint(data_dir: Path) -> dict[str, dict[str, Any]]:
     return {split: {"patches": len(found), "sha256": _digest(found)} for split, found in patches.items()}
 
 
+def split_fingerprint(data_dir: Path, split: str) -> str:
+    """The digest of one split's files, as ``data_fingerprint`` has it."""
+    return _digest(find_patches(data_dir, split, problems=[]))
+
+
 def _digest(patches: Sequence[Patch]) -> str:
     digest = hashlib.sha256()
     for patch in patches:

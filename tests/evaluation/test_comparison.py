@@ -1,0 +1,284 @@
+"""Comparing runs: against scikit-learn, SciPy and every toss of the coins, on runs that are made of raw arrays."""
+
+import csv
+import itertools
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score, precision_score
+
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.jobs.compare import compare_runs
+from tf_landslide.metrics import IGNORED
+from tf_landslide.metrics.counts import Histograms, judge
+from tf_landslide.runs.judged import About, Judged, file_digest
+from tf_landslide.runs.sections import Config
+
+N, SIDE = 6, 12
+GROUPS = ["a", "a", "b", "c", "c", "d"]
+
+
+def truth(seed=0):
+    rng = np.random.default_rng(seed)
+    masks = (rng.random((N, SIDE, SIDE)) < 0.3).astype(np.uint8)
+    masks[0, 0, :5] = IGNORED
+    return masks
+
+
+def probabilities(seed, noise):
+    rng = np.random.default_rng(seed)
+    return np.clip((truth() == 1) * 0.5 + 0.2 + rng.normal(0, noise, (N, SIDE, SIDE)), 0, 1)
+
+
+def make_run(folder, noise, *, seed=0, name="model", masks=None, split="test", groups=None, files="f" * 64, **about):
+    """A run folder as judging leaves it, of random probabilities."""
+    masks = truth() if masks is None else masks
+    probability = probabilities(seed + round(1000 * noise), noise)
+    folder.mkdir(parents=True)
+    config = Config(name=name).model_dump() | {"training": Config().training.model_dump() | {"seed": seed}}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    (folder / "model.keras").write_bytes(f"{name} {seed} {noise}".encode())
+    histograms = Histograms.of(zip(probability, masks, strict=True))
+    threshold = 0.4
+    (folder / "metrics.json").write_text(
+        json.dumps({part: judge(histograms, threshold, resamples=2) for part in {split, "valid"}})
+    )
+    told = {
+        "split": split,
+        "threshold": threshold,
+        "threshold_from": "chosen on validation",
+        "data": "somewhere",
+        "model": file_digest(folder / "model.keras"),
+        "files": files,
+        "masks": str(masks.sum()),
+        "groups": groups,
+        "names": [f"image_{i}.h5" for i in range(N)],
+        **about,
+    }
+    ignored = (masks == IGNORED).sum((1, 2))
+    Judged(About(**told), histograms, np.full(N, SIDE * SIDE), ignored).save(folder / "judged" / f"{split}.npz")
+    known = masks != IGNORED
+    return folder, (probability[known] >= np.float32(threshold), masks[known] == 1)
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Three seeds of one model and one run of a worse one, with what each marks."""
+    runs = {f"good/{s}": make_run(tmp_path / "good" / str(s), 0.2, seed=s, name="good") for s in range(3)}
+    return runs | {"poor": make_run(tmp_path / "poor", 0.4, name="poor")}
+
+
+def test_scores_are_scikit_learns_and_the_spread_is_students(models):
+    compared = compare_runs([path for path, _ in models.values()], "test")
+    good, poor = compared["rows"]
+    assert [good["model"], poor["model"]] == ["good", "poor"] and good["seeds"] == [0, 1, 2]
+    f1 = [f1_score(t, m) for m, t in (marks for path, marks in models.values())]
+    assert [member["f1"] for member in good["members"]] == pytest.approx(f1[:3])
+    assert good["f1"] == pytest.approx(np.mean(f1[:3])) and poor["f1"] == pytest.approx(f1[3])
+    assert poor["precision"] == pytest.approx(precision_score(models["poor"][1][1], models["poor"][1][0]))
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(f1[:3]), scale=stats.sem(f1[:3]))
+    assert good["over_seeds"] == pytest.approx((high - low) / 2) and poor["over_seeds"] is None
+    assert (compared["pixels"], compared["ignored"], compared["patches"]) == (N * SIDE**2, 5, N)
+    for row in compared["rows"]:
+        for member in row["members"]:
+            assert sum(member[key] for key in ("tp", "fp", "fn", "tn")) == N * SIDE**2 - 5
+    assert good["difference"] is None and good["differs"] == poor["differs"] == {}
+
+
+def patch_counts(folder):
+    judged = Judged.load(folder / "judged" / "test.npz")
+    return judged.histograms.counts(0.4)[:, :3]
+
+
+def f1_of(counts):
+    tp, fp, fn = counts
+    return 2 * tp / (2 * tp + fp + fn)
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_the_difference_from_the_best_is_tested_by_every_toss(tmp_path, groups):
+    good = [make_run(tmp_path / f"g{s}", 0.22, seed=s, name="good", groups=groups)[0] for s in range(2)]
+    poor = make_run(tmp_path / "p", 0.26, name="poor", groups=groups)[0]
+    compared = compare_runs([*good, poor], "test")
+    told = compared["rows"][1]["difference"]
+    one = sum(patch_counts(folder) for folder in good) / 2
+    two = patch_counts(poor).astype(float)
+    value = f1_of(two.sum(0)) - f1_of(one.sum(0))
+    names = groups or list(range(N))
+    units = sorted(set(names))
+    as_much = []
+    for toss in itertools.product((False, True), repeat=len(units)):
+        swap = np.array([toss[units.index(name)] for name in names])[:, None]
+        a, b = np.where(swap, two, one), np.where(swap, one, two)
+        as_much.append(abs(f1_of(b.sum(0)) - f1_of(a.sum(0))) >= abs(value) - 1e-12)
+    assert told["value"] == pytest.approx(value) and told["p_permutation"] == pytest.approx(np.mean(as_much))
+    assert (compared["unit"], compared["units"]) == (("patches", N) if groups is None else ("groups", 4))
+    assert told["p"] == told["p_permutation"] and told["p_seeds"] is None  # one is compared, of one run
+
+
+def test_seeds_are_compared_by_welch(tmp_path):
+    noises = {"a": 0.2, "b": 0.3}
+    runs = [
+        make_run(tmp_path / f"{name}{seed}", noise, seed=seed, name=name)[0]
+        for name, noise in noises.items()
+        for seed in range(3)
+    ]
+    one, two = compare_runs(runs, "test")["rows"]
+    f1 = [[member["f1"] for member in row["members"]] for row in (one, two)]
+    assert two["difference"]["p_seeds"] == pytest.approx(stats.ttest_ind(*f1, equal_var=False).pvalue)
+    assert two["difference"]["mark"] in ("*", "**", "***", "≈")
+
+
+@pytest.mark.usefixtures("models")
+def test_what_is_written_says_the_same_in_every_form(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["compare", str(tmp_path / "good"), str(tmp_path / "poor"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        *("compare.md", "compare.csv", "compare.html", "compare.json", "comparison.png")
+    }
+    told = json.loads((out / "compare.json").read_text())
+    rows = list(csv.DictReader((out / "compare.csv").open(newline="")))
+    for row, written in zip(told["rows"], rows, strict=True):
+        assert written["model"] == row["model"] and float(written["f1"]) == row["f1"]
+        assert int(written["pixels"]) == N * SIDE**2 and written["split"] == "test"
+    assert rows[0]["difference"] == "" and float(rows[1]["p_holm"]) == told["rows"][1]["difference"]["p"]
+    page, text = (out / "compare.html").read_text(), (out / "compare.md").read_text()
+    for form in (page, text, printed):
+        assert f"{told['rows'][0]['f1']:.4f} ± {told['rows'][0]['over_seeds']:.4f}" in form
+        assert "chosen on validation" in form
+    for form in (page, text):
+        assert "864; " not in form and "864 less 5 that masks leave out; the counts of every run sum to 859" in form
+    assert "859 pixels" in printed and "<script" not in page and "http" not in page.split("</style>")[1]
+
+
+def test_the_keys_that_differ_are_told(tmp_path):
+    one, _ = make_run(tmp_path / "one", 0.2)
+    two, _ = make_run(tmp_path / "two", 0.3)
+    config = json.loads((two / "config.yaml").read_text())
+    config["loss"]["alpha"] = 0.3
+    (two / "config.yaml").write_text(json.dumps(config))
+    rows = compare_runs([one, two], "test")["rows"]
+    assert {row["model"]: row["differs"]["loss.alpha"] for row in rows} == {"model (one)": 0.5, "model (two)": 0.3}
+    assert all(set(row["differs"]) == {"loss.alpha"} for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"files": "e" * 64}, "files differ"),
+        ({"masks": truth(1)}, "masks differ"),
+        ({"share": 0.2}, "shares of train differ"),
+        ({"names": [f"image_{i}.h5" for i in range(1, N + 1)]}, "patches differ"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_data_are_refused(tmp_path, about, said):
+    one, _ = make_run(tmp_path / "one", 0.2)
+    two, _ = make_run(tmp_path / "two", 0.2, **about)
+    with pytest.raises(LandslideError, match=f"one and two: were judged on different data: their {said}"):
+        compare_runs([one, two], "test")
+
+
+def rewritten(path, **changed):
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files} | changed
+    np.savez_compressed(path, **arrays)
+
+
+def test_counts_that_do_not_sum_to_the_pixels_are_refused(tmp_path, capsys):
+    one, _ = make_run(tmp_path / "one", 0.2)
+    two, _ = make_run(tmp_path / "two", 0.2, seed=1)
+    metrics = json.loads((two / "metrics.json").read_text())
+    metrics["test"]["tn"] *= 6
+    (two / "metrics.json").write_text(json.dumps(metrics))
+    assert main(["compare", str(one), str(two)]) == 2
+    error = capsys.readouterr().err
+    assert "two/metrics.json: counts of test sum to" in error and f"the split has {N * SIDE**2 - 5:,} pixels" in error
+    with np.load(one / "judged" / "test.npz") as file:
+        other = file["other"].astype(np.int64)
+    other[3, 0] += 1
+    rewritten(one / "judged" / "test.npz", other=other.astype(np.uint16))
+    with pytest.raises(
+        LandslideError, match=r"one/judged/test.npz: counts of image_3.h5 sum to 145, its pixels are 144"
+    ):
+        compare_runs([one], "test")
+
+
+def test_what_is_not_there_or_of_another_split_or_model_is_refused(tmp_path):
+    one, _ = make_run(tmp_path / "one", 0.2)
+    with pytest.raises(
+        LandslideError, match=r"keeps no counts of split 'valid' \(it has those of test\); judge it on .* --data"
+    ):
+        compare_runs([one], "valid")
+    shutil.copy(one / "judged" / "test.npz", one / "judged" / "valid.npz")
+    with pytest.raises(LandslideError, match=r"valid.npz: holds counts of split 'test', expected 'valid'"):
+        compare_runs([one], "valid")
+    with pytest.raises(LandslideError, match="named twice"):
+        compare_runs([one, one], "test")
+    with pytest.raises(LandslideError, match="unknown split 'tset'"):
+        compare_runs([one], "tset")
+    with pytest.raises(LandslideError, match="is not a run folder"):
+        compare_runs([tmp_path / "none"], "test")
+    (one / "model.keras").write_bytes(b"trained on")
+    with pytest.raises(LandslideError, match=r"is of another model than model\.keras is now"):
+        compare_runs([one], "test")
+
+
+def test_files_that_nobody_vouches_for(tmp_path):
+    one, _ = make_run(tmp_path / "one", 0.2)
+    path = one / "judged" / "test.npz"
+    whole = path.read_bytes()
+    for changed in (
+        {"landslide": np.zeros((N, 5), np.uint8)},
+        {"landslide": np.full((N, 1001), -1)},
+        {"other": np.array([object()])},
+        {"about": np.frombuffer(b"{}", np.uint8)},
+        {"about": np.frombuffer(b'{"format": 1, "split": 3}', np.uint8)},
+    ):
+        path.write_bytes(whole)
+        rewritten(path, **changed)
+        with pytest.raises(LandslideError, match=r"test.npz: "):
+            compare_runs([one], "test")
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LandslideError, match="is damaged"):
+        compare_runs([one], "test")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("about.npy", bytes(2**20))
+        file.filelist[0].file_size = 2**31  # what it claims to be
+    with pytest.raises(LandslideError, match=r"its arrays have more than 1,073,741,824 bytes"):
+        compare_runs([one], "test")
+
+
+def test_a_run_keeps_the_counts_of_its_judging(run_folder, tmp_path, capsys):
+    """What training kept are the counts of ``metrics.json``, and small."""
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    for split in ("train", "valid", "test"):
+        path = run_folder / "judged" / f"{split}.npz"
+        judged = Judged.load(path)
+        assert path.stat().st_size < 5_000 * len(judged.histograms)
+        counts = judged.histograms.counts(metrics[split]["threshold"]).sum(0)
+        assert [metrics[split][name] for name in ("tp", "fp", "fn", "tn")] == list(counts)
+    copied = shutil.copytree(run_folder, tmp_path / "copied")
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(text.replace("seed: 3", "seed: 4"))
+    assert main(["compare", str(run_folder), str(copied), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["seeds"] == [3, 4] and row["over_seeds"] == 0 and row["f1"] == pytest.approx(metrics["test"]["f1"])
+
+
+@pytest.mark.slow
+def test_a_run_of_before_is_judged_on_its_data(run_folder, sample, tmp_path):
+    kept = compare_runs([run_folder], "test")
+    old = shutil.copytree(run_folder, tmp_path / "old")
+    shutil.rmtree(old / "judged")
+    with pytest.raises(LandslideError, match=r"runs of before kept none\); judge it on its data with --data DIR"):
+        compare_runs([old], "test")
+    told = compare_runs([old, run_folder], "test", data_dir=sample)
+    for row in told["rows"]:
+        assert [member["tp"] for member in row["members"]] == [kept["rows"][0]["members"][0]["tp"]] * 2

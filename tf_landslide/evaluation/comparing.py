@@ -1,0 +1,122 @@
+"""A comparison as people read it: the table, the page, the figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tf_landslide.core.tables import Table
+from tf_landslide.evaluation.comparison import ALIKE, LEVELS
+from tf_landslide.evaluation.document import Document, Plot, Section
+from tf_landslide.figures.curves import ranking
+from tf_landslide.metrics import SCORES
+
+_MARKS = ", ".join(f"{mark} p < {level:g}" for level, mark in reversed(LEVELS))
+
+
+def comparison_table(compared: dict[str, Any]) -> Table:
+    """A row for each model, the best first."""
+    rows = []
+    for row in compared["rows"]:
+        ece = "–" if row["ece"] is None else f"{row['ece']:.4f}"
+        told = (f"{row[name]:.4f}" for name in ("precision", "recall", "iou"))
+        rows.append((row["model"], _f1(row), *told, ece, _thresholds(row), *_difference(row["difference"])))
+    header = ("model", "F1", "precision", "recall", "IoU", "ECE", "threshold", "from the best", "p", "")
+    return Table(header, rows)
+
+
+def comparison_values(compared: dict[str, Any]) -> Table:
+    """The same as plain numbers, for a spreadsheet: a row for each model, nothing where there is none."""
+    header = (
+        *("model", "network", "differs", "runs", "seeds", "split", "patches", "pixels", "thresholds", "threshold_from"),
+        *(*SCORES, "ece", "f1_low", "f1_high", "f1_half_width_over_seeds"),
+        *("difference", "difference_low", "difference_high", "p_bootstrap", "p_permutation", "p_holm", "p_seeds"),
+    )
+    rows = []
+    for row in compared["rows"]:
+        difference = row["difference"] or {}
+        low, high = difference.get("interval", (None, None))
+        values = (
+            *(row["model"], row["network"], _told(row["differs"]), " ".join(row["runs"])),
+            *(" ".join(map(str, row["seeds"])), compared["split"], compared["patches"], compared["pixels"]),
+            *(" ".join(f"{t:g}" for t in row["thresholds"]), "; ".join(row["threshold_from"])),
+            *(row[name] for name in (*SCORES, "ece")),
+            *(*row["interval"], row["over_seeds"]),
+            *(difference.get("value"), low, high),
+            *(difference.get(name) for name in ("p_bootstrap", "p_permutation", "p", "p_seeds")),
+        )
+        rows.append(tuple("" if value is None else value for value in values))
+    return Table(header, rows)
+
+
+def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
+    """The page."""
+    rows = compared["rows"]
+    known = compared["pixels"] - compared["ignored"]
+    left = f" less {compared['ignored']:,} that masks leave out" if compared["ignored"] else ""
+    origin = "; ".join(sorted({source for row in rows for source in row["threshold_from"]}))
+    members = [
+        (
+            m["run"],
+            m["seed"],
+            f"{m['threshold']:.3f}",
+            f"{m['f1']:.4f}",
+            *(f"{m[n]:,}" for n in ("tp", "fp", "fn", "tn")),
+        )
+        for row in rows
+        for m in row["members"]
+    ]
+    differing = [(row["model"], row["network"], _told(row["differs"]) or "–") for row in rows]
+    figure = Plot("comparison", "F1 of each model, its runs as rings", ranking(rows, compared["unit"]), wide=True)
+    return Document(
+        title=f"{len(rows)} models on {compared['split']}",
+        lead="The same patches judged by every model, each at its own threshold; counts summed over all pixels, then "
+        "divided once.",
+        facts=(
+            ("split", f"{compared['split']}, {compared['patches']:,} patches"),
+            ("pixels", f"{compared['pixels']:,}{left}; the counts of every run sum to {known:,}"),
+            ("landslide", f"{compared['landslide'] / max(known, 1):.2%} of them"),
+            ("thresholds", origin),
+            ("data", compared["data"]),
+        ),
+        notes=notes,
+        sections=(
+            Section("Models", [comparison_table(compared), _words(compared), figure]),
+            Section("How they differ", [Table(("model", "network", "config"), differing)]),
+            Section("Runs", [Table(("run", "seed", "threshold", "F1", "TP", "FP", "FN", "TN"), members)]),
+        ),
+    )
+
+
+def _words(compared: dict[str, Any]) -> str:
+    unit, seeds = compared["unit"], any(row["over_seeds"] is not None for row in compared["rows"])
+    over = " Of several runs scores are means, and ± is Student's 95 % interval over seeds." if seeds else ""
+    return (
+        f"In brackets 95 % intervals over {compared['units']:,} {unit} (bootstrap).{over} Differences from the best "
+        f"are paired: the same {unit} of both, the counts of a model's runs taken together. p is that of the "
+        f"permutation test, adjusted for the number of models (Holm): {_MARKS}, {ALIKE} not told apart. It speaks of "
+        "these very runs on other patches; whether another seed would turn the order over, only several runs of each "
+        "can say (p over seeds, Welch's t test, where there are). The best was picked on this split, which flatters it."
+    )
+
+
+def _f1(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    spread = "" if row["over_seeds"] is None else f" ± {row['over_seeds']:.4f}"
+    return f"{row['f1']:.4f}{spread} ({low:.3f}-{high:.3f})"
+
+
+def _thresholds(row: dict[str, Any]) -> str:
+    low, high = min(row["thresholds"]), max(row["thresholds"])
+    return f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
+
+
+def _difference(told: dict[str, Any] | None) -> tuple[str, str, str]:
+    if told is None:
+        return ("best", "", "")
+    low, high = told["interval"]
+    seeds = "" if told["p_seeds"] is None else f"; {told['p_seeds']:.2g} over seeds"
+    return (f"{told['value']:+.4f} ({low:+.3f} to {high:+.3f})", f"{told['p']:.2g}{seeds}", told["mark"])
+
+
+def _told(differs: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in differs.items())

@@ -1,0 +1,226 @@
+"""Models beside each other on the same patches: Table 2 of the paper, for runs of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.metrics import SCORES
+from tf_landslide.metrics.calibration import calibration
+from tf_landslide.metrics.counts import scores
+from tf_landslide.metrics.resampling import bootstrap, interval
+from tf_landslide.metrics.significance import holm, paired_significance
+from tf_landslide.runs.judged import Judged
+from tf_landslide.runs.sections import Config
+
+RESAMPLES = 2000
+LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+ALIKE = "≈"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run that was judged: how it is called, its config and its counts."""
+
+    name: str
+    config: Config
+    judged: Judged
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(n, 4) TP, FP, FN, TN of each patch at the run's own threshold."""
+        return self.judged.histograms.counts(self.judged.about.threshold)
+
+
+def check_comparable(entries: Sequence[Entry]) -> None:
+    """Refuse runs that were not judged on the same pixels.
+
+    Raises:
+        LandslideError: two that differ in split, files, patches, masks, or the pixels that count.
+    """
+    first, *others = entries
+    for other in others:
+        one, two = first.judged.about, other.judged.about
+        for what, a, b, shown in (
+            ("splits", one.split, two.split, f" ({one.split}, {two.split})"),
+            ("shares of train", one.share, two.share, f" ({one.share}, {two.share})"),
+            ("numbers of patches", len(one.names), len(two.names), f" ({len(one.names):,}, {len(two.names):,})"),
+            ("patches", one.names, two.names, ""),
+            ("masks", one.masks, two.masks, ""),
+            ("files", one.files, two.files, f" ({one.data}, {two.data})"),
+        ):
+            if a != b:
+                raise LandslideError(
+                    f"{first.name} and {other.name}: were judged on different data: their {what} differ{shown}; "
+                    "compare runs on one split of one dataset, --data DIR judges them all on it"
+                )
+        same = (first.judged.pixels, first.judged.ignored, first.judged.histograms.landslide.sum(1))
+        theirs = (other.judged.pixels, other.judged.ignored, other.judged.histograms.landslide.sum(1))
+        if not all(np.array_equal(a, b) for a, b in zip(same, theirs, strict=True)):
+            raise LandslideError(f"{first.name} and {other.name}: count different pixels of the same patches")
+
+
+def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Runs of one config together, which differ by their seed alone, in the order of their first."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        training = entry.config.training.model_copy(update={"seed": 0})
+        groups.setdefault(entry.config.model_copy(update={"training": training}).to_yaml(), []).append(entry)
+    return list(groups.values())
+
+
+def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Scores of models on one split, and how each differs from the best.
+
+    Args:
+        entries: judged runs, of which those that differ by their seed only make one model.
+        resamples: bootstrap samples, and tosses of the permutation test.
+        seed: of both.
+
+    Returns:
+        ``split data patches pixels ignored landslide`` (what they were judged on), ``unit`` and ``units`` (what is
+        drawn: patches, or groups where all runs name the same ones), and ``rows``, the best first, as ``_row`` says.
+
+    Raises:
+        LandslideError: as ``check_comparable``.
+    """
+    check_comparable(entries)
+    about = entries[0].judged.about
+    names = [entry.judged.about.groups for entry in entries]
+    groups = names[0] if names[0] and len(set(names[0])) > 1 and all(n == names[0] for n in names) else None
+    draws = bootstrap(len(about.names), resamples, seed, groups)
+    models = grouped(entries)
+    differing = _differences([model[0].config for model in models])
+    rows = [_row(model, differs, draws) for model, differs in zip(models, differing, strict=True)]
+    order = sorted(range(len(rows)), key=lambda i: -rows[i]["f1"])
+    _against(rows, [_pooled(model, models) for model in models], order, groups, resamples, seed)
+    _distinct(rows)
+    judged = entries[0].judged
+    return {
+        "split": about.split,
+        "share_of_train": about.share,
+        "data": about.data,
+        "patches": len(about.names),
+        "pixels": int(judged.pixels.sum()),
+        "ignored": int(judged.ignored.sum()),
+        "landslide": int(judged.histograms.landslide.sum()),
+        "unit": "patches" if groups is None else "groups",
+        "units": len(about.names) if groups is None else len(set(groups)),
+        "rows": [rows[i] for i in order],
+    }
+
+
+def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> dict[str, Any]:
+    """A model: means over its runs of ``f1 precision recall iou ece``; ``interval`` of that F1 over patches or groups;
+    ``over_seeds`` its half-width, Student's t over runs (None of one run); ``members``, a run each; ``model network
+    differs runs seeds thresholds threshold_from``.
+    """
+    config, members, sampled = model[0].config, [], []
+    for entry in model:
+        tp, fp, fn, tn = (int(v) for v in entry.counts.sum(0))
+        told = {name: float(value) for name, value in scores(tp, fp, fn).items()}
+        about = entry.judged.about
+        members.append(
+            {
+                "run": entry.name,
+                "seed": entry.config.training.seed,
+                "threshold": about.threshold,
+                **told,
+                "ece": calibration(entry.judged.histograms, resamples=1)["ece"],
+                "tp": tp,
+                "fp": fp,
+                "fn": fn,
+                "tn": tn,
+            }
+        )
+        sampled.append(scores(*(draws @ entry.counts).T[:3])["f1"])
+    f1 = [member["f1"] for member in members]
+    eces = [member["ece"] for member in members if member["ece"] is not None]
+    return {
+        "model": config.name,
+        "network": " + ".join(filter(None, (config.model.architecture, config.model.encoder))),
+        "differs": differs,
+        **{name: float(np.mean([member[name] for member in members])) for name in SCORES},
+        "ece": float(np.mean(eces)) if eces else None,
+        "interval": interval(np.mean(sampled, axis=0)),
+        "over_seeds": _half_width(f1),
+        "runs": [entry.name for entry in model],
+        "seeds": [member["seed"] for member in members],
+        "thresholds": [member["threshold"] for member in members],
+        "threshold_from": sorted({entry.judged.about.threshold_from for entry in model}),
+        "members": members,
+    }
+
+
+def _against(
+    rows: Sequence[dict[str, Any]],
+    pooled: Sequence[np.ndarray],
+    order: Sequence[int],
+    groups: list[str] | None,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Add to each row its ``difference`` from the best: of ``paired_significance``, ``p`` (of the permutation test, by
+    Holm for as many as are compared), ``p_seeds`` (Welch's t test over runs) and ``mark``; None of the best.
+    """
+    best, *others = order
+    rows[best]["difference"] = None
+    found = [
+        paired_significance(pooled[best], pooled[i], resamples=resamples, seed=seed, groups=groups) for i in others
+    ]
+    for i, told, p in zip(others, found, holm([told["p_permutation"] for told in found]), strict=True):
+        mark = next((mark for level, mark in LEVELS if p < level), ALIKE)
+        seeds = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (best, i)))
+        rows[i]["difference"] = {**told, "p": p, "p_seeds": seeds, "mark": mark}
+
+
+def _pooled(model: Sequence[Entry], models: Sequence[Sequence[Entry]]) -> np.ndarray:
+    """(n, 4) counts of a model's runs together, so weighted that each model counts every pixel as often."""
+    times = math.lcm(*map(len, models)) // len(model)
+    return times * np.sum([entry.counts for entry in model], axis=0)
+
+
+def _half_width(values: Sequence[float]) -> float | None:
+    """Of the 95 % interval of a mean, by Student's t; None of one value."""
+    if len(values) < 2:
+        return None
+    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def _welch(one: Sequence[float], two: Sequence[float]) -> float | None:
+    if min(len(one), len(two)) < 2 or np.ptp(one) + np.ptp(two) == 0:
+        return None
+    return float(stats.ttest_ind(one, two, equal_var=False).pvalue)
+
+
+def _differences(configs: Sequence[Config]) -> list[dict[str, Any]]:
+    """The keys that differ between configs, with the value of each; names, descriptions and seeds apart."""
+    flat = [_flat(config.model_dump(mode="json")) for config in configs]
+    keys = [
+        key
+        for key in dict.fromkeys(key for values in flat for key in values)
+        if key not in ("name", "description", "training.seed")
+        and any(values.get(key) != flat[0].get(key) for values in flat)
+    ]
+    return [{key: values.get(key) for key in keys} for values in flat]
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
+    return flat
+
+
+def _distinct(rows: Sequence[dict[str, Any]]) -> None:
+    """Models of one name get their first run's name behind it."""
+    names = [row["model"] for row in rows]
+    for row, name in zip(rows, names, strict=True):
+        if names.count(name) > 1:
+            row["model"] = f"{name} ({row['runs'][0]})"

@@ -1,0 +1,145 @@
+"""Runs beside each other, on what they kept of their judging or judged anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.files import replacing, require_writable, write_json, write_text
+from tf_landslide.data.folders import SPLITS
+from tf_landslide.evaluation.comparing import comparison_document, comparison_values
+from tf_landslide.evaluation.comparison import Entry, compare
+from tf_landslide.runs import formats
+from tf_landslide.runs.folder import Run
+from tf_landslide.runs.judged import Judged, file_digest
+from tf_landslide.runs.provenance import split_fingerprint
+
+
+def compare_runs(
+    paths: Sequence[str | Path], split: str, out: Path | None = None, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Compare runs on a split, and write ``compare.md``, ``.csv``, ``.html``, ``.json`` and the figure to ``out``.
+
+    Args:
+        paths: run folders, or folders of them.
+        split: ``train``, ``valid`` or ``test``.
+        out: folder to write to; None writes nothing.
+        data_dir: judge on this dataset; None takes what the runs kept.
+
+    Returns:
+        as ``evaluation.comparison.compare``, and ``notes``.
+
+    Raises:
+        LandslideError: no run, one that kept no counts of the split, counts that do not sum to the split's pixels, or
+            runs that were judged on different data.
+    """
+    require_known(split, SPLITS, "split")
+    if out is not None:
+        require_writable(out)
+    runs = {name: Run.open(path) for name, path in _named(paths).items()}
+    entries = [Entry(name, run.config, _judged(run, split, data_dir)) for name, run in runs.items()]
+    compared = compare(entries)
+    compared["notes"] = _notes(runs, compared)
+    if out is not None:
+        _write(compared, out)
+    return compared
+
+
+def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Runs by the shortest end of their path that tells them apart; a folder of runs stands for those in it."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = [] if formats.is_run(path) or not path.is_dir() else sorted(filter(formats.is_run, path.iterdir()))
+        found += inside or [path]
+    whole = [path.resolve() for path in found]
+    if twice := [path for path, at in zip(found, whole, strict=True) if whole.count(at) > 1]:
+        raise LandslideError(f"{twice[0]}: is named twice")
+    longest = max(len(path.parts) for path in whole)
+    parts = next(n for n in range(1, longest + 1) if len({path.parts[-n:] for path in whole}) == len(whole))
+    return {"/".join(path.parts[-parts:]): given for path, given in zip(whole, found, strict=True)}
+
+
+def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
+    """The counts of a run on a split: those that it kept, where they are of this model and these data."""
+    model, kept = file_digest(run.model_path), []
+    files = None if data_dir is None else _fingerprint(run, Path(data_dir), split)
+    report = run.path / f"{formats.REPORT}_{split}"
+    for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):
+        if not path.is_file():
+            continue
+        judged = Judged.load(path)
+        if judged.about.split != split:
+            raise LandslideError(f"{path}: holds counts of split {judged.about.split!r}, expected {split!r}")
+        kept.append(path)
+        if judged.about.model == model and files in (None, judged.about.files):
+            _check_metrics(run, judged, path)
+            return judged
+    if data_dir is not None:
+        return _judged_anew(run, split, data_dir)
+    if kept:
+        raise LandslideError(f"{kept[0]}: is of another model than {run.model_path.name} is now; give --data DIR")
+    there = sorted(path.stem for path in (run.path / formats.JUDGED).glob("*.npz"))
+    hint = f"it has those of {', '.join(there)}" if there else "runs of before kept none"
+    raise LandslideError(
+        f"{run.path}: keeps no counts of split {split!r} ({hint}); judge it on its data with --data DIR"
+    )
+
+
+def _fingerprint(run: Run, data_dir: Path, split: str) -> str:
+    of_train = run.config.data.valid_share is not None and split == "valid"
+    return split_fingerprint(data_dir, "train" if of_train else split)
+
+
+def _judged_anew(run: Run, split: str, data_dir: str | Path) -> Judged:
+    from tf_landslide.jobs.evaluate import counts_on  # TensorFlow
+
+    return counts_on(run, data_dir, split)
+
+
+def _check_metrics(run: Run, judged: Judged, path: Path) -> None:
+    """Refuse a run whose ``metrics.json`` tells other counts than were kept."""
+    if path != formats.judged_file(run.path, judged.about.split):
+        return
+    told = run.metrics().get(judged.about.split, {})
+    names = ("tp", "fp", "fn", "tn")
+    counts = dict(zip(names, map(int, judged.histograms.counts(judged.about.threshold).sum(0)), strict=True))
+    if any(told.get(name) != counts[name] for name in names):
+        summed, pixels = sum(told.get(name, 0) for name in names), int((judged.pixels - judged.ignored).sum())
+        raise LandslideError(
+            f"{run.path / formats.METRICS}: counts of {judged.about.split} sum to {summed:,}, the split has {pixels:,} "
+            f"pixels, counted in {path.name}; they are not of one judging: judge the run again"
+        )
+
+
+def _notes(runs: dict[str, Run], compared: dict[str, Any]) -> list[str]:
+    """What a reader must know before believing the order."""
+    told = []
+    if any(run.environment.get("synthetic") for run in runs.values()):
+        told.append("SYNTHETIC: the sample landscape was made by a program; it says nothing about real landslides.")
+    told += sorted({run.recipe.layout.caveat for run in runs.values() if run.recipe.layout.caveat})
+    if compared["share_of_train"] is not None:
+        told.append(
+            f"Validation is a share ({compared['share_of_train']:g}) of the training split: its scores flatter."
+        )
+    if compared["split"] == "valid":
+        told.append("Epochs and thresholds were chosen on validation: its scores flatter. Quote a test split.")
+    if compared["split"] == "train":
+        told.append("These patches were trained on: the order says what was learned, not what generalises.")
+    if len({source for row in compared["rows"] for source in row["threshold_from"]}) > 1:
+        told.append("Thresholds are of different origin: a model from elsewhere came with its own.")
+    if compared["unit"] == "groups" and compared["units"] < 6:
+        told.append(f"There are but {compared['units']} groups: no test can tell much from so few.")
+    return told
+
+
+def _write(compared: dict[str, Any], out: Path) -> None:
+    document = comparison_document(compared, compared["notes"])
+    out.mkdir(parents=True, exist_ok=True)
+    document.save_pictures(out)
+    write_text(out / "compare.md", document.markdown())
+    write_text(out / "compare.html", document.html())
+    with replacing(out / "compare.csv") as partial:
+        partial.write_bytes(comparison_values(compared).csv().encode())  # its line ends stay
+    write_json(out / "compare.json", compared)
