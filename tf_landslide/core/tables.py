@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of cells; false where it has no row."""
+    """A header and rows of cells, numbers or ``words``; false where it has no row."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
+    words: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.rows)

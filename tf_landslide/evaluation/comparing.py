@@ -66,7 +66,7 @@ def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
         for m in row["members"]
     ]
     differing = [(row["model"], row["network"], _told(row["differs"]) or "–") for row in rows]
-    figure = Plot("comparison", "F1 of each model, its runs as rings", ranking(rows, compared["unit"]), wide=True)
+    figure = Plot("comparison", "F1 of each model", ranking(rows, compared["unit"]), wide=True)
     return Document(
         title=f"{len(rows)} models on {compared['split']}",
         lead="The same patches judged by every model, each at its own threshold; counts summed over all pixels, then "
@@ -81,7 +81,7 @@ def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
         notes=notes,
         sections=(
             Section("Models", [comparison_table(compared), _words(compared), figure]),
-            Section("How they differ", [Table(("model", "network", "config"), differing)]),
+            Section("How they differ", [Table(("model", "network", "config"), differing, words=True)]),
             Section("Runs", [Table(("run", "seed", "threshold", "F1", "TP", "FP", "FN", "TN"), members)]),
         ),
     )

@@ -28,8 +28,8 @@ _CALIBRATION = (
     "landslides are rare, most pixels lie near 0 and make ECE small: look at the curve."
 )
 _STRATA = {
-    "size": "Recall by the size of the landslide that a pixel belongs to ({unit}; what touches, corners included, "
-    "within a patch). What is marked outside landslides belongs to no size.",
+    "size": "Recall by the size, in {unit}, of the landslide that a pixel belongs to: what touches, corners included, "
+    "within a patch. What is marked outside landslides belongs to no size.",
     "slope": "By slope ({unit}), as the model sees it.",
     "ndvi": "By vegetation: NDVI of the pixel, as the model sees it.",
 }

@@ -63,6 +63,7 @@ def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
 
 def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
+    _ = run.threshold  # an unfinished run is refused
     model, kept = file_digest(run.model_path), []
     files = None if data_dir is None else _fingerprint(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"

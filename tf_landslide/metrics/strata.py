@@ -133,7 +133,7 @@ def stratum_scores(strata: Strata, counts: np.ndarray, draws: np.ndarray) -> dic
     Returns:
         ``unit`` and ``classes``, a row for each that holds a pixel: ``label``, ``tp fp fn tn``, ``f1 precision recall
         iou`` and ``interval`` (95 %) of each. Of classes of landslides there are but ``recall`` and its interval, of
-        what lies outside them none: the others are None.
+        what lies outside them none: the others are None, as all are where there is nothing to find and nothing marked.
     """
     rows = []
     for position, label in enumerate(strata.labels):
@@ -141,7 +141,7 @@ def stratum_scores(strata: Strata, counts: np.ndarray, draws: np.ndarray) -> dic
         tp, fp, fn, tn = (int(v) for v in of_class.sum(0))
         if not tp + fp + fn + tn:
             continue
-        told = _told(strata, label)
+        told = _told(strata, label) if tp + fp + fn else ()  # of nothing to find and nothing marked, none
         values, sampled = scores(tp, fp, fn), scores(*(draws @ of_class).T[:3])
         rows.append(
             {
