@@ -173,7 +173,7 @@ def test_the_keys_that_differ_are_told(tmp_path):
     [
         ({"files": "e" * 64}, "files differ"),
         ({"masks": truth(1)}, "masks differ"),
-        ({"share": 0.2}, "shares of train differ"),
+        ({"of_train": True}, "ways to validate differ"),
         ({"names": [f"image_{i}.h5" for i in range(1, N + 1)]}, "patches differ"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -7,8 +7,9 @@ from typing import Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.cli.objects import read_rules
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, positive_whole
 from tf_landslide.cli.printing import change, print_json, scores_table
+from tf_landslide.core.tables import text_table
 
 
 def add(commands: Commands) -> None:
@@ -18,6 +19,17 @@ def add(commands: Commands) -> None:
     parser.add_argument("--split", default="test", help="train, valid or test (default test)")
     parser.add_argument("--out", metavar="REPORT", help="folder for the report (default RUN/report_SPLIT)")
     parser.add_argument("--objects", metavar="RULES", help="judge the map refined by rules too: a name or a YAML file")
+    parser.add_argument("--against", metavar="SPLIT", help="also what is lost from there to here, e.g. valid")
+    parser.add_argument(
+        "--importance",
+        type=positive_whole,
+        nargs="?",
+        const=3,
+        default=0,
+        metavar="N",
+        help="also what each channel is worth: F1 when it is that of other patches, N shuffles (3)",
+    )
+    parser.add_argument("--sensitivity", action="store_true", help="also what faults of the input cost")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -29,10 +41,10 @@ def run(a: Arguments) -> None:
     _ = run.threshold  # an unfinished run is refused before TensorFlow starts
     rules = read_rules(a.objects)
     start_tensorflow()
-    from tf_landslide.jobs.evaluate import evaluate  # TensorFlow
+    from tf_landslide.jobs.evaluate import Asked, evaluate  # TensorFlow
 
     out = Path(a.out or run.path / f"{formats.REPORT}_{a.split}")
-    scores = evaluate(run, a.data, a.split, out, rules)
+    scores = evaluate(run, a.data, a.split, out, Asked(rules, a.against, a.importance, a.sensitivity))
     if a.json:
         print_json(scores)
     else:
@@ -40,7 +52,27 @@ def run(a: Arguments) -> None:
         print(scores_table({a.split: scores} | refined))
         if rules:
             _print_difference(scores["refined"])
+        _print_more(scores, a.split)
         print(f"threshold {scores['threshold']:.3f}, {run.threshold_from}; report: {out / formats.REPORT_FILE}")
+
+
+def _print_more(scores: dict[str, Any], split: str) -> None:
+    if told := scores.get("shift"):
+        for name, row in (("F1", told["f1"]), ("ECE", told["ece"])):
+            if row:
+                moved = change({"value": row["change"], "interval": row["interval"]})
+                print(f"{name}: {row['before']:.4f} on {told['against']}, {row['here']:.4f} here: {moved}")
+        best = told["own_best"]
+        print(
+            f"at the best threshold of {split} itself, {best['threshold']:.3f} (a bound, no score): F1 {best['f1']:.4f}"
+        )
+    if told := scores.get("importance"):
+        rows = [*told["channels"], *told["sources"]]
+        cells = [(row["name"], change({"value": row["drop"], "interval": row["interval"]})) for row in rows]
+        print(text_table(("shuffled", "drop of F1"), cells))
+    if told := scores.get("sensitivity"):
+        cells = [(row["name"], change({"value": row["change"], "interval": row["interval"]})) for row in told["faults"]]
+        print(text_table(("input", "change of F1"), cells) if cells else "no fault is known of these bands")
 
 
 def _print_difference(refined: dict[str, Any]) -> None:

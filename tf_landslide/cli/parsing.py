@@ -96,6 +96,13 @@ def seeds(text: str) -> tuple[int, ...]:
     return found
 
 
+def positive_whole(text: str) -> int:
+    """A whole number greater than 0, as an argument."""
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
 def event_days(a: Arguments) -> tuple[str | None, str | None]:
     """``--event-from`` and ``--event-to`` as ``2018-09-06``. Raises ``LandslideError`` where they are not in order."""
     if a.event_from and a.event_to and a.event_from > a.event_to:

@@ -49,7 +49,7 @@ def check_comparable(entries: Sequence[Entry]) -> None:
         one, two = first.judged.about, other.judged.about
         for what, a, b, shown in (
             ("splits", one.split, two.split, f" ({one.split}, {two.split})"),
-            ("shares of train", one.share, two.share, f" ({one.share}, {two.share})"),
+            ("ways to validate", one.of_train, two.of_train, " (a part of train, a split of its own)"),
             ("numbers of patches", len(one.names), len(two.names), f" ({len(one.names):,}, {len(two.names):,})"),
             ("patches", one.names, two.names, ""),
             ("masks", one.masks, two.masks, ""),
@@ -104,7 +104,7 @@ def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int =
     judged = entries[0].judged
     return {
         "split": about.split,
-        "share_of_train": about.share,
+        "of_train": about.of_train,
         "data": about.data,
         "patches": len(about.names),
         "pixels": int(judged.pixels.sum()),

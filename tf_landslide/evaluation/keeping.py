@@ -10,8 +10,9 @@ from tf_landslide.runs.provenance import split_fingerprint
 
 def judged_of(run: Run, judgement: Judgement) -> Judged:
     """The counts of a judgement, and what they are of."""
-    source, tally, share = judgement.source, judgement.tally, run.config.data.valid_share
-    of_train = share is not None and judgement.split in ("train", "valid")
+    source, tally, data = judgement.source, judgement.tally, run.config.data
+    divided = data.valid_share is not None or data.valid_groups is not None
+    of_train = divided and judgement.split in ("train", "valid")
     about = About(
         split=judgement.split,
         threshold=judgement.scores["threshold"],
@@ -21,7 +22,7 @@ def judged_of(run: Run, judgement: Judgement) -> Judged:
         files=split_fingerprint(source.data_dir, "train" if of_train else judgement.split),
         masks=tally.masks,
         names=[patch.image.name for patch in source.patches if patch.image],
-        share=share if of_train else None,
+        of_train=of_train,
         groups=None if judgement.groups is None else [str(group) for group in judgement.groups],
     )
     return Judged(about, judgement.histograms, tally.pixels, tally.ignored)

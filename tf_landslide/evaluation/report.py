@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.files import replacing, write_json
-from tf_landslide.evaluation import sections
+from tf_landslide.evaluation import robustness, sections
 from tf_landslide.evaluation.document import Document
 from tf_landslide.evaluation.judge import Judgement
 from tf_landslide.metrics import SCORES
@@ -64,6 +64,9 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             sections.counts_section(shown),
             sections.curves_section(run, shown),
             sections.calibration_section(shown, metrics, config.name),
+            robustness.shift_section(scores, shown.split),
+            robustness.importance_section(scores),
+            robustness.sensitivity_section(scores),
             sections.strata_section(scores),
             sections.objects_section(shown, metrics),
             sections.refined_section(scores),

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tf_landslide.metrics.calibration import Reliability
+from tf_landslide.metrics.uncertainty import RiskCoverage
 
 _CHOSEN = "C3"
 
@@ -116,4 +117,31 @@ def ranking(rows: list[dict[str, Any]], unit: str) -> Figure:
     axis.set(ylim=(len(rows) - 0.5, -0.6), xlabel="F1")
     axis.grid(axis="x", alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower right", ncols=2, frameon=False)
+    return figure
+
+
+def bars(rows: list[dict[str, Any]], key: str, label: str) -> Figure:
+    """A value of each row with its interval, as bars in their order."""
+    figure = Figure(figsize=(8, 1.0 + 0.32 * len(rows)), layout="constrained")
+    axis, places = figure.subplots(), range(len(rows))
+    values = np.array([row[key] for row in rows])
+    ends = np.array([row["interval"] for row in rows]).reshape(-1, 2).T
+    spread = np.maximum(np.stack([values - ends[0], ends[1] - values]), 0)
+    axis.barh(places, values, xerr=spread, color="C0", alpha=0.6, ecolor="0.4", capsize=2)
+    axis.set_yticks(places, [row["name"] for row in rows], parse_math=False)
+    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel=label)
+    axis.axvline(0, color="0.4", linewidth=0.8)
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def risk_coverage(curve: RiskCoverage, title: str) -> Figure:
+    """Error and F1 among the surest pixels, by the share that is kept."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(curve.coverage, curve.risk, color="C3", label="wrong")
+    axis.plot(curve.coverage, curve.f1, color="C0", linestyle="--", label="F1")
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of pixels kept, the surest first", ylabel="of those kept")
+    axis.set_title(title, parse_math=False)
+    axis.legend(fontsize=8)
     return figure

@@ -89,8 +89,9 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
 
 
 def _fingerprint(run: Run, data_dir: Path, split: str) -> str:
-    of_train = run.config.data.valid_share is not None and split == "valid"
-    return split_fingerprint(data_dir, "train" if of_train else split)
+    data = run.config.data
+    divided = data.valid_share is not None or data.valid_groups is not None
+    return split_fingerprint(data_dir, "train" if divided and split == "valid" else split)
 
 
 def _judged_anew(run: Run, split: str, data_dir: str | Path) -> Judged:
@@ -120,10 +121,8 @@ def _notes(runs: dict[str, Run], compared: dict[str, Any]) -> list[str]:
     if any(run.environment.get("synthetic") for run in runs.values()):
         told.append("SYNTHETIC: the sample landscape was made by a program; it says nothing about real landslides.")
     told += sorted({run.recipe.layout.caveat for run in runs.values() if run.recipe.layout.caveat})
-    if compared["share_of_train"] is not None:
-        told.append(
-            f"Validation is a share ({compared['share_of_train']:g}) of the training split: its scores flatter."
-        )
+    if compared["of_train"] and compared["split"] == "valid":
+        told.append("Validation is a part of the training split: where it was drawn by chance, its scores flatter.")
     if compared["split"] == "valid":
         told.append("Epochs and thresholds were chosen on validation: its scores flatter. Quote a test split.")
     if compared["split"] == "train":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,90 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.source import PatchSource
+from tf_landslide.evaluation.importance import permutation_importance
 from tf_landslide.evaluation.judge import judge_split
 from tf_landslide.evaluation.keeping import judged_of
 from tf_landslide.evaluation.report import write_report
+from tf_landslide.evaluation.sensitivity import sensitivity
+from tf_landslide.metrics.counts import Histograms
+from tf_landslide.metrics.shift import shift
 from tf_landslide.objects.judging import Comparison, Refiner
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.judged import Judged
+from tf_landslide.runs.judged import Judged, file_digest
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 
 
-def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, rules: Rules | None = None) -> dict[str, Any]:
-    """Judge one split with the run's own threshold, and write a report to ``out``.
+@dataclass(frozen=True)
+class Asked:
+    """What an evaluation is to say beside the scores.
 
-    With rules the same map refined by them is judged beside it: ``refined`` of the scores, see
-    ``objects.judging.Comparison``.
+    Attributes:
+        rules: the same map refined by them, see ``objects.judging.Comparison``.
+        against: a split whose counts the run kept: what F1 and calibration lose from there to here.
+        importance: shuffles of each channel; 0 for none.
+        sensitivity: what faults of the input cost.
+    """
+
+    rules: Rules | None = None
+    against: str | None = None
+    importance: int = 0
+    sensitivity: bool = False
+
+
+def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked | None = None) -> dict[str, Any]:
+    """Judge one split with the run's own threshold, and write a report to ``out``.
 
     The run's ``metrics.json`` stays what training judged, on the data it trained with.
 
     Returns:
-        the scores of the split.
+        the scores of the split, with ``refined``, ``shift``, ``importance`` and ``sensitivity`` as they are asked for.
 
     Raises:
         LandslideError: an unfinished run, a split that is not there, or a fault in its files.
     """
+    asked = asked or Asked()
     threshold = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")
+    before = None if asked.against is None else _kept(run, asked.against)
     source, groups = _opened(run, data_dir, split)
     predictor = predictor_of(run)
-    comparison = Comparison(Refiner(predictor.card, rules, threshold)) if rules else None
+    comparison = Comparison(Refiner(predictor.card, asked.rules, threshold)) if asked.rules else None
     look = comparison.look if comparison else None
-    judgement = judge_split(predictor, source, split, threshold, look, groups.get(split))
-    if comparison:
-        judgement = replace(judgement, scores=judgement.scores | {"refined": comparison.scores()})
+    of_patches = groups.get(split)
+    judgement = judge_split(predictor, source, split, threshold, look, of_patches)
+    drawn = of_patches if of_patches is not None and len(np.unique(of_patches)) > 1 else None
+    more: dict[str, Any] = {"refined": comparison.scores()} if comparison else {}
+    if before:
+        more["shift"] = {"against": asked.against, **shift(before, judgement.histograms, threshold)}
+    if asked.importance:
+        repeats = asked.importance
+        more["importance"] = permutation_importance(predictor, source, threshold, repeats=repeats, groups=drawn)
+    if asked.sensitivity:
+        missing = run.config.data.allow_missing
+        more["sensitivity"] = sensitivity(predictor, source, threshold, allow_missing=missing, groups=drawn)
+    judgement = replace(judgement, scores=judgement.scores | more)
     metrics = with_share(run.config, {split: judgement.scores}, groups)
     write_report(run, predictor, judgement, metrics, out)
     judged_of(run, judgement).save(formats.evaluated_file(out))
     return metrics[split]
+
+
+def _kept(run: Run, split: str) -> Histograms:
+    """The counts that a run kept of a split when it was judged."""
+    path = formats.judged_file(run.path, split)
+    try:
+        judged = Judged.load(path)
+    except FileNotFoundError:
+        raise LandslideError(
+            f"{path}: is not there: runs of before kept no counts; train anew, or leave it out"
+        ) from None
+    if judged.about.split != split or judged.about.model != file_digest(run.model_path):
+        raise LandslideError(f"{path}: is of another split, or of another model than {run.model_path.name} is now")
+    return judged.histograms
 
 
 def counts_on(run: Run, data_dir: str | Path, split: str) -> Judged:

@@ -124,7 +124,7 @@ def calibration(
     )
     draws = bootstrap(len(histograms), resamples, seed, groups)
     sampled = {
-        "ece": _errors(*(draws @ part for part in _binned(histograms.landslide, histograms.other, starts)))["ece"],
+        "ece": sampled_ece(histograms, draws, bins),
         "brier": _sampled_brier(histograms, draws),
     }
     return {
@@ -132,6 +132,18 @@ def calibration(
         "interval": {name: interval(of_draws[np.isfinite(of_draws)]) for name, of_draws in sampled.items()},
         "bins": reliability(histograms, starts).rows(),
     }
+
+
+def sampled_ece(histograms: Histograms, draws: np.ndarray, bins: int = RELIABILITY_BINS) -> np.ndarray:
+    """(resamples,) ECE, bins of equal width, of samples of patches; NaN of one without a pixel.
+
+    Args:
+        histograms: of n patches.
+        draws: (resamples, n) of ``resampling.bootstrap``.
+        bins: of the reliability curve.
+    """
+    parts = _binned(histograms.landslide, histograms.other, equal_width(bins))
+    return _errors(*(draws @ part for part in parts))["ece"]
 
 
 def _binned(landslide: np.ndarray, other: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -40,7 +40,7 @@ class About:
         data: the folder of patches.
         files: SHA-256 that tells the split's files from others, see ``provenance.split_fingerprint``.
         masks: SHA-256 of the masks as they were judged, in order.
-        share: of the training split, where the split is such.
+        of_train: whether the split is a part of the training split.
         names: of the patches' images.
         groups: of each patch, where the run's config names groups.
     """
@@ -53,7 +53,7 @@ class About:
     files: str
     masks: str
     names: list[str]
-    share: float | None = None
+    of_train: bool = False
     groups: list[str] | None = None
 
 

@@ -1,0 +1,22 @@
+"""Where a channel comes from: what a satellite's camera sees, or the terrain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TERRAIN = ("slope", "dem")
+_OTHER = {"thermal_inertia": "thermal"}
+
+
+def source_of(name: str) -> str:
+    """``optical``, ``terrain`` or ``thermal``, by the name of a band or channel."""
+    band = name.removesuffix("_stored").removesuffix("_ratio")
+    return "terrain" if band in TERRAIN else _OTHER.get(band, "optical")
+
+
+def by_source(names: Sequence[str]) -> dict[str, list[str]]:
+    """Channels by source, in their order."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(source_of(name), []).append(name)
+    return found
