@@ -5,8 +5,9 @@ import tensorflow as tf
 from scipy.ndimage import median_filter
 
 from tf_landslide.bands.features import Features
+from tf_landslide.bands.filters import nanmedian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
-from tf_landslide.bands.recipes import channel_recipe, nanmedian_filter
+from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.hdf5 import read_image
 

@@ -160,6 +160,17 @@ def test_the_resolved_config_reads_back_the_same(write):
     assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
 
 
+def test_augmentation_is_off_unless_asked_for_and_strengths_are_those_of_the_pipeline(write):
+    from tf_landslide.data.augment.settings import PARTS, Augmentation
+
+    settings = load_config(write("{}")).data.augmentation.settings
+    assert settings == Augmentation() and not settings.on
+    path = write("data: {augmentation: {haze: {probability: 0.3}, dropout: {probability: 1, strength: 2}}}")
+    settings = load_config(path, ["data.augmentation.haze.strength=0.01"]).data.augmentation.settings
+    assert settings.on == ("haze", "dropout") and settings.haze.strength == 0.01 and settings.dropout.strength == 2
+    assert len(PARTS) == 11
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "said"),
     [
@@ -217,6 +228,23 @@ def test_the_resolved_config_reads_back_the_same(write):
         ("training: {epochs: 3, warmup_epochs: 4}", [], "warmup_epochs 4 is longer than the run, of 3 epochs"),
         ("data: {median: {size: 4}}", [], "data.median.size: a median filter's window has an odd side, found 4"),
         ("data: {median: {size: 3, bands: []}}", [], "data.median.bands: list should have at least 1 item"),
+        (
+            "data: {augmentation: {haze: {strenth: 1}}}",
+            [],
+            "unknown key in data.augmentation.haze 'strenth'; did you mean 'strength'",
+        ),
+        ("data: {augmentation: {fog: {}}}", [], "unknown key in data.augmentation 'fog'"),
+        (
+            "data: {augmentation: {mixup: {probability: 2}}}",
+            [],
+            "mixup.probability: input should be less than or equal",
+        ),
+        (
+            "data: {augmentation: {elastic: {strength: 5}}}",
+            [],
+            "data.augmentation.elastic: strength 5 folds the ground",
+        ),
+        ("data: {augmentation: {radar: {probability: 1}}}", [], "data: augmentation.radar: none of the bands that the"),
         ("data: {valid_share: 1.0}", [], "data.valid_share: input should be less than 1"),
         ("training: {precision: float16}", [], "training.precision: input should be 'float32', 'mixed_float16' or"),
         ("description: 2024-02-30", [], "day is out of range"),

@@ -14,6 +14,9 @@ from typing import Any
 from tf_landslide.core.errors import LandslideError, require_known
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+OPTICAL = "optical"
+KINDS = (OPTICAL, "sar", "elevation", "slope", "direction", "other")
+"""What a band may measure; ``direction``: aspect, or anything else that turns with the ground."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Band:
         nodata: the stored value that means missing, as NaN always does.
         unit: of the physical values.
         range: the least and the greatest physical value that are to be expected; None where nobody knows.
+        kind: what it measures, one of ``KINDS``; None leaves it to its name and unit (``bands.kinds``).
+        wavelength: centre of an optical band in nm; None leaves it to its name.
     """
 
     name: str
@@ -34,6 +39,8 @@ class Band:
     nodata: float | None = None
     unit: str = "reflectance"
     range: tuple[float, float] | None = None
+    kind: str | None = None
+    wavelength: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ class BandLayout:
 
         Args:
             values: ``name`` and ``bands`` (a list of names, or of mappings with ``name`` and, where they differ from
-                the default, ``scale``, ``offset``, ``nodata``, ``unit`` and ``range: [low, high]``), and optionally
+                the default, ``scale``, ``offset``, ``nodata``, ``unit``, ``range: [low, high]``, ``kind`` and
+                ``wavelength``), and optionally
                 ``title``, ``pixel_size``, ``reference`` and ``caveat``.
 
         Raises:
@@ -123,6 +131,11 @@ def parse_band(values: Any, where: str) -> Band:
     if scale == 0:
         raise LandslideError(f"{where}: scale: must not be 0")
     nodata, unit = values.get("nodata"), _text(values.get("unit", "reflectance"), f"{where}: unit")
+    kind, wavelength = values.get("kind"), values.get("wavelength")
+    if kind is not None:
+        require_known(_text(kind, f"{where}: kind"), KINDS, f"kind of band in {where}")
+    if wavelength is not None and _number(wavelength, f"{where}: wavelength") <= 0:
+        raise LandslideError(f"{where}: wavelength: expected nanometres above 0, found {_short(wavelength)}")
     return Band(
         name,
         scale,
@@ -130,6 +143,8 @@ def parse_band(values: Any, where: str) -> Band:
         None if nodata is None else _number(nodata, f"{where}: nodata"),
         unit,
         None if values.get("range") is None else _range(values["range"], f"{where}: range"),
+        kind,
+        None if wavelength is None else float(wavelength),
     )
 
 

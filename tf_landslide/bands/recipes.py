@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_landslide.bands.filters import is_missing, nanmedian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout, get_layout
 from tf_landslide.core.errors import LandslideError, lookup, unknown
 
@@ -100,18 +101,35 @@ class ChannelRecipe:
 
     def planes(self, stored: Any, xp: Any) -> list[Any]:
         """The channels of (N, H, W, B) float32, (N, H, W) each; ``xp`` is NumPy or ``keras.ops``."""
-        self.check_size(*stored.shape[1:3])
         if self.channel_names == LEGACY_RATIO_CHANNELS:
+            self.check_size(*stored.shape[1:3])
             return _legacy_ratio(self._filtered(stored, xp), xp)
+        return self.of_bands(self.physical(stored, xp), xp)
+
+    def physical(self, stored: Any, xp: Any = np) -> dict[str, Any]:
+        """Each of ``bands`` in its unit, by name, after the noise filters.
+
+        Args:
+            stored: (N, H, W, B) float32.
+            xp: NumPy or ``keras.ops``.
+
+        Returns:
+            (N, H, W) each, NaN where missing; ``of_bands`` makes channels of them.
+        """
+        self.check_size(*stored.shape[1:3])
         planes = xp.moveaxis(stored, -1, 0)  # whole planes are quicker to compute with than every 14th number
-        physical = {band.name: _physical(planes[self.layout.index(band.name)], band, xp) for band in self.bands}
+        bands = {band.name: _physical(planes[self.layout.index(band.name)], band, xp) for band in self.bands}
+        return self._smoothed(bands, xp)
+
+    def of_bands(self, physical: Mapping[str, Any], xp: Any = np) -> list[Any]:
+        """The channels of a patch's ``physical`` bands, in their shape."""
         return [
-            xp.where(_is_missing(plane, xp), STORED_MISSING, plane) if name.endswith(STORED) else plane
-            for name, plane in zip(self.channel_names, self._computed(physical, xp), strict=True)
+            xp.where(is_missing(plane, xp), STORED_MISSING, plane) if name.endswith(STORED) else plane
+            for name, plane in ((name, self._channel(physical, name, xp)) for name in self.channel_names)
         ]
 
     def of_physical(self, physical: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute the channels of bands that are in physical units already, as a scene's are.
+        """Compute the channels of a scene's bands, which are in physical units already.
 
         Args:
             physical: (H, W) float32 of each of ``bands`` by name, NaN where missing.
@@ -125,25 +143,22 @@ class ChannelRecipe:
         if self.channel_names == LEGACY_RATIO_CHANNELS:
             raise LandslideError("recipe 'legacy_ratio' divides by a patch's own maxima; it has no meaning on a scene")
         with np.errstate(divide="ignore", invalid="ignore"):
-            planes = self._computed({name: values[None] for name, values in physical.items()}, np)
+            bands = self._smoothed({name: values[None] for name, values in physical.items()}, np)
+            planes = [self._channel(bands, name, np) for name in self.channel_names]
         return np.stack(planes, axis=-1)[0].astype(np.float32, copy=False)
 
-    def _computed(self, physical: Mapping[str, Any], xp: Any) -> list[Any]:
-        """The channels of physical bands, (N, H, W) each."""
+    def _smoothed(self, physical: dict[str, Any], xp: Any) -> dict[str, Any]:
+        """Physical bands, (N, H, W) each, after the noise filters."""
         if self.median_size > 1:
-            physical = {name: self._smoothed(values, name, xp) for name, values in physical.items()}
-        return [self._channel(physical, name, xp) for name in self.channel_names]
+            chosen = [name for name in physical if name in self.median_bands]
+            physical |= {n: nanmedian_filter(physical[n][..., None], self.median_size, xp)[..., 0] for n in chosen}
+        return physical
 
     def _channel(self, physical: Mapping[str, Any], name: str, xp: Any) -> Any:
         if not name.endswith(STORED):
             return channel(physical, name, xp)
         band = self.layout.bands[self.layout.index(name.removesuffix(STORED))]
         return (physical[band.name] - band.offset) / band.scale
-
-    def _smoothed(self, values: Any, band: str, xp: Any) -> Any:
-        return (
-            nanmedian_filter(values[..., None], self.median_size, xp)[..., 0] if band in self.median_bands else values
-        )
 
     def _filtered(self, stored: Any, xp: Any) -> Any:
         if self.median_size <= 1:
@@ -235,37 +250,6 @@ def channel(physical: Mapping[str, Any], name: str, xp: Any = np) -> Any:
     a, b = physical[INDICES[name].a], physical[INDICES[name].b]
     total = a + b
     return xp.where(xp.equal(total, 0.0), float("nan"), (a - b) / total)
-
-
-def _is_missing(x: Any, xp: Any) -> Any:
-    return xp.logical_not(xp.isfinite(x))
-
-
-def nanmedian_filter(x: Any, size: int, xp: Any = np) -> Any:
-    """Median of each pixel's ``size`` x ``size`` neighbourhood, band by band, skipping missing values.
-
-    Edges are mirrored (``d c b a | a b c d``), as in ``scipy.ndimage.median_filter(mode="reflect")``. A missing pixel
-    stays missing, so that the filter neither spreads nor invents values; an even number of valid neighbours gives the
-    mean of the middle two.
-
-    Args:
-        x: (N, H, W, B) float array or tensor.
-        size: odd window side, in pixels.
-        xp: NumPy, or ``keras.ops`` for a tensor.
-    """
-    radius = size // 2
-    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
-    padded = xp.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
-    window = xp.stack(
-        [padded[:, row : row + height, column : column + width, :] for row in range(size) for column in range(size)],
-        axis=-1,
-    )
-    missing = _is_missing(window, xp)
-    ordered = xp.sort(xp.where(missing, float("inf"), window), axis=-1)
-    valid = xp.sum(xp.where(missing, 0, 1), axis=-1, keepdims=True)
-    lower = xp.take_along_axis(ordered, xp.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
-    upper = xp.take_along_axis(ordered, xp.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
-    return xp.where(_is_missing(x, xp), float("nan"), (lower + upper) / 2)
 
 
 def _legacy_ratio(stored: Any, xp: Any) -> list[Any]:

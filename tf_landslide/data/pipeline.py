@@ -8,7 +8,7 @@ the batches it would have seen. ``Epochs`` says which epoch comes next.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_landslide.bands.kinds import refuse_directions
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.augment.augmenter import Augmenter, augmenter_of, check
+from tf_landslide.data.augment.draws import epoch_draws
+from tf_landslide.data.augment.settings import Augmentation
 from tf_landslide.data.checks import DuplicateFinder, detect_layout
 from tf_landslide.data.source import PatchSource
 from tf_landslide.metrics import IGNORED
@@ -36,6 +40,7 @@ def load_dataset(
     batch_size: int = 16,
     shuffle: bool = False,
     augment: bool = False,
+    augmentation: Augmentation | None = None,
     positive_fraction: float | None = None,
     seed: int = 0,
     cache: str = "memory",
@@ -59,9 +64,10 @@ def load_dataset(
         batch_size: patches a batch. A shuffled dataset drops what does not fill the last batch.
         shuffle: draw the patches in a new order every epoch.
         augment: turn each patch into one of its eight flips and rotations, anew every epoch.
+        augmentation: what else happens to patches, anew every epoch; needs ``shuffle``. With mix-up masks are soft.
         positive_fraction: share of an epoch's patches that hold a landslide, 0..1 (oversampling; needs ``shuffle``);
             None draws every patch once.
-        seed: of order, oversampling and flips.
+        seed: of order, oversampling, flips and augmentation.
         cache: ``memory``, ``disk`` (in ``cache_dir``) or ``none``.
         cache_dir: folder for ``cache="disk"``.
         allow_missing: take NaN as a missing value rather than as a fault.
@@ -82,19 +88,31 @@ def load_dataset(
         >>> train = load_dataset("sample", "train", batch_size=16, shuffle=True, augment=True, seed=1)
         >>> channels, mask = next(iter(train))
     """
+    recipe = channel_recipe(layout or detect_layout(data_dir), channels, median_size, median_bands)
+    augments = augmentation is not None and bool(augmentation.on)
+    if augmentation is not None:
+        check(augmentation, recipe)
     source = PatchSource.open(
         data_dir,
         split,
-        channel_recipe(layout or detect_layout(data_dir), channels, median_size, median_bands),
+        recipe,
         cache=cache,
         cache_dir=cache_dir,
         allow_missing=allow_missing,
         strict=strict,
         ignore=ignore,
         duplicates=None if allow_duplicates else DuplicateFinder(),
+        keep_bands=augments,
     )
     return as_dataset(
-        source, batch_size, shuffle=shuffle, augment=augment, positive_fraction=positive_fraction, seed=seed, pad=pad
+        source,
+        batch_size,
+        shuffle=shuffle,
+        augment=augment,
+        augmentation=augmentation,
+        positive_fraction=positive_fraction,
+        seed=seed,
+        pad=pad,
     )
 
 
@@ -125,6 +143,7 @@ def as_dataset(
     *,
     shuffle: bool = False,
     augment: bool = False,
+    augmentation: Augmentation | None = None,
     positive_fraction: float | None = None,
     hard_share: float = 0,
     seed: int = 0,
@@ -137,12 +156,8 @@ def as_dataset(
     """
     if batch_size < 1:
         raise LandslideError(f"batch_size must be at least 1, got {batch_size}")
-    height, width, channels = source.shape
-    below, right = (-height % STRIDE, -width % STRIDE) if pad else (0, 0)
-    if augment and height != width:
-        raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
-    # TensorFlow never lets go of a function that it calls: that one refers weakly, and the dataset holds the source
-    size, weak, epochs, ignores = len(source), weakref.ref(source), Epochs(), source.ignores
+    augmenter = augmenter_of(source, augmentation, seed, shuffle=shuffle)
+    size, epochs, ignores = len(source), Epochs(), source.ignores
     plan_of = partial(
         epoch_plan,
         positive=source.positive,
@@ -152,29 +167,29 @@ def as_dataset(
         positive_fraction=positive_fraction,
         hard_share=hard_share,
     )
+    _check_turns(source, augment)
     plan_of(0)  # what cannot be drawn is refused here, not inside a running pipeline
+    fetch, shape = _fetcher(source, augmenter, pad)
 
     def next_plan():
         epoch = epochs.next
-        return *plan_of(epoch, errors=epochs.errors), np.full(size, epoch)
+        drawn = plan_of(epoch, errors=epochs.errors)
+        return *([epoch_draws(*drawn, seed, epoch)] if augmenter else drawn), np.full(size, epoch)
 
     def plan(_):
-        columns = tf.numpy_function(next_plan, [], (tf.int64, tf.int64, tf.int64))
-        for column in columns:
-            column.set_shape([size])
+        shapes = [[size, 2, 3], [size]] if augmenter else [[size], [size], [size]]
+        columns = tf.numpy_function(next_plan, [], [tf.int64] * len(shapes))
+        for column, known in zip(columns, shapes, strict=True):
+            column.set_shape(known)
         return tf.data.Dataset.from_tensor_slices(tuple(columns))
 
-    def fetch(positions, symmetries):
-        batch = weak().fetch(positions, symmetries, np.float32)
-        # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
-        edges = ((0, 0), (0, below), (0, right), (0, 0))
-        return [np.pad(part, edges, mode="symmetric") for part in batch] if below or right else batch
-
-    def load(positions, symmetries, epoch):
-        x, y = tf.numpy_function(fetch, [positions, symmetries], (tf.float32, tf.float32))
-        x.set_shape([None, height + below, width + right, channels])
-        y.set_shape([None, height + below, width + right, 1])
-        return _weighted(x, y) if ignores else (x, y), epoch[0]
+    def load(*columns):
+        epoch = columns[-1][0]
+        drawn = [columns[0], epoch] if augmenter else columns[:-1]
+        x, y = tf.numpy_function(fetch, drawn, (tf.float32, tf.float32))
+        x.set_shape([None, *shape])
+        y.set_shape([None, *shape[:2], 1])
+        return _weighted(x, y) if ignores else (x, y), epoch
 
     drop = shuffle and size >= batch_size  # a short last batch costs a compilation and a poor batch norm
     batches = size // batch_size if drop else -(-size // batch_size)
@@ -197,6 +212,31 @@ def as_dataset(
     dataset.source = source  # every dataset and iterator made from this one refers to it
     dataset.epochs = epochs
     return dataset
+
+
+def _check_turns(source: PatchSource, augment: bool) -> None:
+    height, width, _ = source.shape
+    if augment and height != width:
+        raise LandslideError(f"augment turns patches by 90 degrees and needs square ones, got {height} x {width}")
+    if augment and source.recipe is not None:
+        refuse_directions(source.recipe.bands, "data.augment")
+
+
+def _fetcher(
+    source: PatchSource, augmenter: Augmenter | None, pad: bool
+) -> tuple[Callable[..., Sequence[np.ndarray]], tuple[int, int, int]]:
+    """What gives a batch's patches, and the shape of one of them."""
+    height, width, channels = source.shape
+    below, right = (-height % STRIDE, -width % STRIDE) if pad else (0, 0)
+    weak = weakref.ref(source)  # TensorFlow never lets go of a function that it calls; the dataset holds the source
+
+    def fetch(*drawn):
+        batch = augmenter.fetch(weak(), *drawn) if augmenter else weak().fetch(*drawn, np.float32)
+        # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
+        edges = ((0, 0), (0, below), (0, right), (0, 0))
+        return [np.pad(part, edges, mode="symmetric") for part in batch] if below or right else batch
+
+    return fetch, (height + below, width + right, channels)
 
 
 def _weighted(channels: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

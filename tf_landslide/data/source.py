@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tf_landslide.bands.layout import BandLayout
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import allocate, beside, telling_a_full_disk
@@ -38,6 +40,9 @@ class PatchSource:
         views: positions -> of each ``((H, W, C) float32 channels, (H, W, 1) uint8 mask)``, in order.
         shape: (H, W, C) of one patch's channels.
         ignores: whether masks may hold ``IGNORED`` beside 0 and 1.
+        bands: positions -> of each ``((K, H, W) float32 bands, (H, W, 1) uint8 mask)``, the K physical bands that the
+            recipe needs, in its order; None where the source was not opened for them.
+        recipe: that makes the channels.
     """
 
     data_dir: Path
@@ -47,6 +52,8 @@ class PatchSource:
     views: Views
     shape: tuple[int, int, int]
     ignores: bool = False
+    bands: Views | None = None
+    recipe: ChannelRecipe | None = None
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -90,12 +97,13 @@ class PatchSource:
 
     def subset(self, positions: np.ndarray) -> PatchSource:
         """The patches at some positions, in that order, as a source of their own; nothing is copied."""
-        positions = np.asarray(positions, int)
+        positions, bands = np.asarray(positions, int), self.bands
         return replace(
             self,
             patches=[self.patches[i] for i in positions],
             pixels=self.pixels[positions],
             views=lambda chosen: self.views(positions[chosen]),
+            bands=None if bands is None else lambda chosen: bands(positions[chosen]),
         )
 
     @classmethod
@@ -111,8 +119,9 @@ class PatchSource:
         strict: bool = False,
         ignore: int | None = None,
         duplicates: DuplicateFinder | None = None,
+        keep_bands: bool = False,
     ) -> PatchSource:
-        """Read a split, check every file of it, and keep its channels where ``cache`` says.
+        """Read a split, check every file of it, and keep its channels, or bands, where ``cache`` says.
 
         Args:
             data_dir: a folder in either published layout.
@@ -125,6 +134,8 @@ class PatchSource:
             strict: refuse values that are not those of the layout, rather than warn.
             ignore: the masks' value of pixels that are left out.
             duplicates: finds an image that occurs twice, among all splits it is shared by; None does not look.
+            keep_bands: keep the physical bands that the recipe needs instead of the channels, which are then computed
+                each time they are asked for; augmentation starts from them.
 
         Raises:
             LandslideError: a split without masks, the first fault found, by file, a recipe that does not fit the
@@ -143,12 +154,16 @@ class PatchSource:
         if usual:
             recipe.check_size(height, width)
         shape = (height, width, len(recipe.channel_names))
-        store = _Store(cache, cache_dir, split, len(patches), shape)
+        kept = (len(recipe.bands), height, width) if keep_bands else shape
+        store = _Store(cache, cache_dir, split, len(patches), kept, (height, width, 1))
 
         def keep(position: int, image: np.ndarray, mask: np.ndarray) -> None:
             pixels[position] = [np.count_nonzero(mask == label) for label in (0, 1)]
             if cache != "none":
-                recipe(image[None], out=store.channels[position : position + 1])
+                if keep_bands:
+                    store.values[position] = physical_bands(recipe, image)
+                else:
+                    recipe(image[None], out=store.values[position : position + 1])
                 store.masks[position] = mask[..., None]
 
         try:
@@ -172,8 +187,34 @@ class PatchSource:
             store.discard()
             raise
         store.keep()
-        views = _file_views(patches, recipe, allow_missing, ignore) if cache == "none" else store.views
-        return cls(Path(data_dir), patches, recipe.channel_names, pixels, views, shape, ignore is not None)
+        make = partial(physical_bands, recipe) if keep_bands else lambda image: recipe(image[None])[0]
+        views = _file_views(patches, layout, make, allow_missing, ignore) if cache == "none" else store.views
+        names, ignores = recipe.channel_names, ignore is not None
+        source = cls(Path(data_dir), patches, names, pixels, views, shape, ignores, recipe=recipe)
+        return _of_bands(source, recipe) if keep_bands else source
+
+
+def physical_bands(recipe: ChannelRecipe, stored: np.ndarray) -> np.ndarray:
+    """(K, H, W) float32: the bands that a recipe needs of a stored (H, W, B) image, physical, noise filters behind."""
+    with np.errstate(over="ignore"):
+        return np.concatenate(list(recipe.physical(stored[None]).values()))
+
+
+def channels_of(recipe: ChannelRecipe, bands: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, C) float32 channels of what ``physical_bands`` gives, bit for bit those of the stored image."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        named = dict(zip((band.name for band in recipe.bands), bands, strict=True))
+        return np.stack(recipe.of_bands(named), axis=-1, out=out)
+
+
+def _of_bands(source: PatchSource, recipe: ChannelRecipe) -> PatchSource:
+    """A source whose views are of bands, as one that gives channels too."""
+    bands = source.views
+
+    def views(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return ((channels_of(recipe, planes), mask) for planes, mask in bands(positions))
+
+    return replace(source, views=views, bands=bands)
 
 
 def turned(x: np.ndarray, symmetry: int) -> np.ndarray:
@@ -193,11 +234,17 @@ def _whole_pixels(x: np.ndarray) -> np.ndarray:
     return x.view(f"V{x.shape[-1] * x.itemsize}")[..., 0]
 
 
-def _file_views(patches: list[Patch], recipe: ChannelRecipe, allow_missing: bool, ignore: int | None) -> Views:
+def _file_views(
+    patches: list[Patch],
+    layout: BandLayout,
+    make: Callable[[np.ndarray], np.ndarray],
+    allow_missing: bool,
+    ignore: int | None,
+) -> Views:
     def read(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
         assert patch.image and patch.mask  # as was checked
-        image = read_image(patch.image, recipe.layout, allow_missing=allow_missing)
-        return recipe(image[None])[0], read_mask(patch.mask, ignore=ignore)[..., None]
+        image = read_image(patch.image, layout, allow_missing=allow_missing)
+        return make(image), read_mask(patch.mask, ignore=ignore)[..., None]
 
     readers = ThreadPoolExecutor(READERS)  # one for all batches: each thread keeps the memory it reads into
     return lambda positions: readers.map(read, [patches[i] for i in positions])
@@ -213,15 +260,17 @@ def _array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 class _Store:
-    """Channels and masks of a split in memory, or in two memory-mapped files that exist only once they are whole."""
+    """Channels (or bands) and masks of a split, in memory or in two memory-mapped files that exist only when whole."""
 
-    def __init__(self, cache: str, cache_dir, split: str, n: int, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, cache: str, cache_dir: str | Path | None, split: str, n: int, kept: tuple[int, ...], mask: tuple[int, ...]
+    ) -> None:
         self._files: list[tuple[Path, Path]] = []
         arrays = []
         with ExitStack() as unfinished:
-            for name, last, dtype in (("channels", shape[2], np.float32), ("masks", 1, np.uint8)):
-                full = (n if cache != "none" else 0, *shape[:2], last)
-                if cache != "disk":
+            for name, shape, dtype in (("channels", kept, np.float32), ("masks", mask, np.uint8)):
+                full = (n if cache != "none" else 0, *shape)
+                if cache != "disk" or cache_dir is None:
                     arrays.append(_array(full, dtype))
                     continue
                 final = Path(cache_dir) / f"{split}_{name}.npy"
@@ -231,15 +280,15 @@ class _Store:
                     allocate(partial)
                 self._files.append((partial, final))
             self._unfinished = unfinished.pop_all()
-        self.channels, self.masks = arrays
+        self.values, self.masks = arrays
 
     def keep(self) -> None:
-        for partial, final in self._files:
-            partial.replace(final)
+        for unfinished, final in self._files:
+            unfinished.replace(final)
         self._unfinished.close()
 
     def discard(self) -> None:
         self._unfinished.close()
 
     def views(self, positions):
-        return ((self.channels[i], self.masks[i]) for i in positions)
+        return ((self.values[i], self.masks[i]) for i in positions)

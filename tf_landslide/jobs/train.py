@@ -82,6 +82,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
         settings.batch_size,
         shuffle=True,
         augment=data.augment,
+        augmentation=data.augmentation.settings,
         positive_fraction=data.positive_fraction,
         hard_share=data.mining.share,
         seed=settings.seed,

@@ -62,6 +62,7 @@ def open_splits(
             strict=data.strict,
             ignore=data.ignore,
             duplicates=duplicates,
+            keep_bands=split == "train" and bool(data.augmentation.settings.on),
         )
         for split in dict.fromkeys(stored)
     }

@@ -10,7 +10,9 @@ from pydantic import Field, PlainSerializer, PlainValidator, field_validator, mo
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.augment.augmenter import check
 from tf_landslide.data.groups import Groups, one_group
+from tf_landslide.runs.sections.augmentation import AugmentationConfig
 from tf_landslide.runs.sections.section import Section
 
 Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(stated)]
@@ -75,6 +77,7 @@ class DataConfig(Section):
     )
     median: MedianConfig = MedianConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
+    augmentation: AugmentationConfig = AugmentationConfig()
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
     mining: MiningConfig = MiningConfig()
     cache: Literal["memory", "disk", "none"] = Field(
@@ -106,6 +109,15 @@ class DataConfig(Section):
             raise ValueError("valid_groups and valid_share both choose what is validated on; leave one out")
         if self.valid_groups and not self.groups.given:
             raise ValueError("valid_groups are names of groups: say with groups.file or groups.pattern whose")
+        return self
+
+    @model_validator(mode="after")
+    def _augmentable(self) -> DataConfig:
+        if self.augmentation.settings.on:
+            try:
+                check(self.augmentation.settings, self.recipe)
+            except LandslideError as error:
+                raise ValueError(str(error).removeprefix("data.")) from None
         return self
 
     @property
