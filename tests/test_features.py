@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import tensorflow as tf
 from scipy.ndimage import median_filter
 
 from tf_landslide.bands.features import Features
-from tf_landslide.bands.filters import nanmedian_filter
+from tf_landslide.bands.filters import Bilateral, bilateral_filter, nanmedian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.core.errors import LandslideError
@@ -142,6 +144,115 @@ def test_median_filters_only_the_chosen_bands(stored):
     np.testing.assert_array_equal(filtered[..., :13], plain[..., :13])
     expected = np.stack([median_filter(x, size=3, mode="reflect") for x in plain[..., 13]])
     np.testing.assert_allclose(filtered[..., 13], expected)
+
+
+def naive_bilateral(x, sigma_space, sigma_value, radius):
+    """Pixel by pixel in float64, of (H, W)."""
+    height, width = x.shape
+    out = np.full(x.shape, np.nan)
+    for i in range(height):
+        for j in range(width):
+            if np.isnan(x[i, j]):
+                continue
+            total = weights = 0.0
+            for y in range(i - radius, i + radius + 1):
+                for z in range(j - radius, j + radius + 1):
+                    row, column = (min(max(a, -1 - a), 2 * n - 1 - a) for a, n in ((y, height), (z, width)))
+                    if np.isnan(x[row, column]):
+                        continue
+                    distance, apart = (y - i) ** 2 + (z - j) ** 2, x[row, column] - x[i, j]
+                    weight = np.exp(-distance / (2 * sigma_space**2)) * np.exp(-(apart**2) / (2 * sigma_value**2))
+                    total, weights = total + weight * x[row, column], weights + weight
+            out[i, j] = total / weights
+    return out
+
+
+@pytest.mark.parametrize("xp", [np, keras.ops], ids=["numpy", "keras"])
+def test_bilateral_filter_equals_a_loop_over_pixels_and_skips_missing_ones(xp):
+    rng = np.random.default_rng(6)
+    x = rng.uniform(0, 0.3, (2, 11, 14, 2)).astype(np.float32)
+    x[..., 1] = 1500 + 300 * x[..., 1]
+    x[0, 3:5, 2:9, 0] = np.nan
+    x[1, 0, 0] = np.nan
+    for sigma_space, sigma_value, radius in ((1.0, 0.05, 2), (1.3, 20.0, 3)):
+        settings = Bilateral(sigma_space, sigma_value)
+        found = np.asarray(bilateral_filter(x if xp is np else keras.ops.convert_to_tensor(x), settings, xp))
+        assert found.dtype == np.float32
+        for image, ours in zip(x, found, strict=True):
+            for band in range(2):
+                expected = naive_bilateral(image[..., band].astype(np.float64), sigma_space, sigma_value, radius)
+                np.testing.assert_allclose(ours[..., band], expected, rtol=3e-6)
+
+
+def test_bilateral_filter_equals_scikit_image(monkeypatch):
+    """With distances as they are: its own table has one row and column too many for an odd window (0.26)."""
+    from skimage.restoration import _denoise, denoise_bilateral
+
+    y, z = np.mgrid[-3:4, -3:4]
+    spatial = np.exp(-(y**2 + z**2) / (2 * 1.5**2)).ravel()
+    monkeypatch.setattr(_denoise, "_compute_spatial_lut", lambda *_, **__: spatial)
+    step = np.where(np.arange(40) < 20, 0.2, 0.6) + np.random.default_rng(7).normal(0, 0.03, (30, 40))
+    x = np.clip(step, 0, 1).astype(np.float32)
+    found = bilateral_filter(x[None, ..., None], Bilateral(1.5, 0.1))[0, ..., 0]
+    expected = denoise_bilateral(
+        x.astype(np.float64), win_size=7, sigma_color=0.1, sigma_spatial=1.5, bins=100_000, mode="symmetric"
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found[:, :18].std() < 0.5 * x[:, :18].std() and found[:, 22:].mean() - found[:, :18].mean() > 0.39
+
+
+def test_bilateral_filter_runs_on_the_chosen_bands_after_the_median(stored):
+    plain = np.asarray(Features("landslide4sense", "fourteen", 3)(stored))
+    settings = Bilateral(1.0, 0.05, ("nir", "red"))
+    recipe = channel_recipe("landslide4sense", ["red", "ndvi", "dem", "green"], 3, None, settings)
+    assert recipe.margin == 3 and recipe.bilateral.bands == ("red", "nir")
+    found = recipe(stored)
+    red, nir = (bilateral_filter(plain[..., i : i + 1], settings)[..., 0] for i in (RED, NIR))
+    np.testing.assert_allclose(found[..., 0], red, rtol=1e-6)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_allclose(found[..., 1], (nir - red) / (nir + red), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[..., 2], plain[..., 13])
+    np.testing.assert_array_equal(found[..., 3], plain[..., 2])
+    layer = Features.of(recipe)
+    np.testing.assert_allclose(np.asarray(layer(stored)), found, rtol=1e-5, atol=1e-6)
+    assert Features.from_config(layer.get_config()).recipe == recipe
+    assert (
+        channel_recipe("landslide4sense", "six", 0, None, Bilateral(1, 0.1)).bilateral.bands
+        == (LANDSLIDE4SENSE.names[:12])
+    )
+
+
+@pytest.mark.parametrize(
+    ("bilateral", "said"),
+    [
+        (Bilateral(0, 0.1), "must be above 0"),
+        (Bilateral(4.5, 0.1), "4 pixels at most, got 4.5"),
+        (Bilateral(1, 0.1, ("red", "dem")), "they are in reflectance and metres"),
+        (Bilateral(1, 0.1, ("rde",)), "did you mean 'red'"),
+    ],
+)
+def test_a_bilateral_filter_that_makes_no_sense_is_refused(bilateral, said):
+    with pytest.raises(LandslideError, match=said):
+        channel_recipe("landslide4sense", "six", 0, None, bilateral)
+
+
+def test_a_bilateral_filter_wider_than_the_patch_is_refused():
+    recipe = channel_recipe("landslide4sense", "six", 0, None, Bilateral(3, 0.1))
+    with pytest.raises(LandslideError, match="a bilateral filter of 13 x 13 pixels is wider than a patch of 12 x 40"):
+        recipe(np.ones((1, 12, 40, 14), np.float32))
+
+
+def test_a_card_carries_its_bilateral_filter_and_one_of_before_has_none():
+    from tf_landslide.bands.recipes import RECIPES
+    from tf_landslide.runs.card import ModelCard
+
+    settings = Bilateral(1.5, 0.02, ("red", "nir"))
+    card = ModelCard("m", "plain_unet", None, "landslide4sense", RECIPES["six"], 0.5, bilateral=settings)
+    again = ModelCard.from_dict(json.loads(json.dumps(card.as_dict())))
+    assert again == card and again.channel_recipe.bilateral == settings
+    assert "bilateral filter: sigma 1.5 pixels and 0.02 in value on red, nir\n" in card.markdown()
+    before = {key: value for key, value in card.as_dict().items() if key != "bilateral"}
+    assert ModelCard.from_dict(before).channel_recipe.bilateral is None
 
 
 @pytest.mark.slow

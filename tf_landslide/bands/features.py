@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import keras
 from keras import ops
 
+from tf_landslide.bands.filters import Bilateral
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 
@@ -21,6 +23,7 @@ class Features(keras.layers.Layer):
         channels: name of a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
+        bilateral: a bilateral filter run after it, or its attributes as a mapping; None for none.
 
     Call with ``(N, H, W, B)`` values as stored, of any float dtype; gives ``(N, H, W, C)`` float32 in physical units
     (reflectance 0..1, indices -1..1, degrees, metres), NaN where a value is missing.
@@ -40,16 +43,19 @@ class Features(keras.layers.Layer):
         channels: str | Sequence[str] = "six",
         median_size: int = 0,
         median_bands: Sequence[str] | None = None,
+        bilateral: Bilateral | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.recipe = channel_recipe(layout, channels, median_size, median_bands)
+        if isinstance(bilateral, Mapping):
+            bilateral = Bilateral(bilateral["sigma_space"], bilateral["sigma_value"], tuple(bilateral["bands"]))
+        self.recipe = channel_recipe(layout, channels, median_size, median_bands, bilateral)
 
     @classmethod
     def of(cls, recipe: ChannelRecipe) -> Features:
         """The layer that computes a recipe."""
-        return cls(recipe.layout, recipe.channel_names, recipe.median_size, recipe.median_bands)
+        return cls(recipe.layout, recipe.channel_names, recipe.median_size, recipe.median_bands, recipe.bilateral)
 
     def call(self, stored: Any) -> Any:
         return ops.moveaxis(ops.stack(self.recipe.planes(ops.cast(stored, "float32"), ops)), 0, -1)
@@ -64,4 +70,5 @@ class Features(keras.layers.Layer):
             "channels": list(self.recipe.channel_names),
             "median_size": self.recipe.median_size,
             "median_bands": list(self.recipe.median_bands),
+            "bilateral": None if self.recipe.bilateral is None else asdict(self.recipe.bilateral),
         }

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from tf_landslide.bands.kinds import kind_of
+from tf_landslide.bands.layout import OPTICAL, BandLayout
+from tf_landslide.core.errors import LandslideError
+
+WIDEST = 4.0  # pixels, a bilateral filter's sigma_space: 17 x 17 pixels, each a step of the exported graph
+
+
+@dataclass(frozen=True)
+class Bilateral:
+    """A bilateral filter, as ``bilateral_filter`` computes it.
+
+    Attributes:
+        sigma_space: in pixels.
+        sigma_value: in the bands' unit.
+        bands: that it filters, all of one unit; none stands for all optical ones until ``channel_recipe`` names them.
+    """
+
+    sigma_space: float
+    sigma_value: float
+    bands: tuple[str, ...] = ()
+
+    @property
+    def radius(self) -> int:
+        """Of its window, which is square, in pixels."""
+        return math.ceil(2 * self.sigma_space)
+
+
+def named_bilateral(settings: Bilateral, layout: BandLayout) -> Bilateral:
+    """A filter whose bands are named, in the layout's order.
+
+    Raises:
+        LandslideError: sigmas out of range, or bands that are not of one unit.
+    """
+    if not (0 < settings.sigma_space <= WIDEST and 0 < settings.sigma_value < math.inf):
+        raise LandslideError(
+            f"a bilateral filter's sigmas must be above 0, and that of space {WIDEST:g} pixels at most, got "
+            f"{settings.sigma_space} and {settings.sigma_value}"
+        )
+    chosen = [layout.bands[layout.index(name)] for name in settings.bands] or [
+        band for band in layout.bands if kind_of(band) == OPTICAL
+    ]
+    units = list(dict.fromkeys(band.unit for band in chosen))
+    if len(units) != 1:
+        found = f"they are in {' and '.join(units)}" if units else "none of the layout is optical"
+        raise LandslideError(f"a bilateral filter's sigma_value is in the bands' unit, and {found}; name its bands")
+    return replace(settings, bands=tuple(band.name for band in layout.bands if band in chosen))
 
 
 def is_missing(x: Any, xp: Any) -> Any:
@@ -36,3 +85,33 @@ def nanmedian_filter(x: Any, size: int, xp: Any = np) -> Any:
     lower = xp.take_along_axis(ordered, xp.maximum(valid - 1, 0) // 2, axis=-1)[..., 0]
     upper = xp.take_along_axis(ordered, xp.minimum(valid // 2, size * size - 1), axis=-1)[..., 0]
     return xp.where(is_missing(x, xp), float("nan"), (lower + upper) / 2)
+
+
+def bilateral_filter(x: Any, settings: Bilateral, xp: Any = np) -> Any:
+    """Mean of each pixel's neighbourhood, band by band, of pixels that are near and alike; edges between areas stay.
+
+    Weights are ``exp(-d^2 / (2 sigma_space^2) - v^2 / (2 sigma_value^2))`` at distance d and difference v (Tomasi &
+    Manduchi 1998), over a square that reaches ``2 sigma_space`` to each side. Edges are mirrored (``d c b a | a b c
+    d``). A missing pixel stays missing and has no weight, so that the filter neither spreads nor invents values.
+
+    Args:
+        x: (N, H, W, B) float array or tensor.
+        settings: the two sigmas; ``bands`` are the caller's.
+        xp: NumPy, or ``keras.ops`` for a tensor.
+    """
+    radius, missing = settings.radius, is_missing(x, xp)
+    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
+    here, known = xp.where(missing, 0.0, x), xp.where(missing, 0.0, xp.ones_like(x))
+    edges = [[0, 0], [radius, radius], [radius, radius], [0, 0]]
+    values, there = (xp.pad(part, edges, mode="symmetric") for part in (here, known))
+    total, weights = xp.zeros_like(x), xp.zeros_like(x)
+    for row in range(2 * radius + 1):
+        for column in range(2 * radius + 1):
+            distance = (row - radius) ** 2 + (column - radius) ** 2
+            window = (slice(None), slice(row, row + height), slice(column, column + width))
+            apart = values[window] - here  # differences are summed, so that an even area stays what it is
+            weight = there[window] * xp.exp(
+                -distance / (2 * settings.sigma_space**2) - xp.square(apart / settings.sigma_value) / 2
+            )
+            total, weights = total + weight * apart, weights + weight
+    return xp.where(missing, float("nan"), here + total / xp.where(missing, 1.0, weights))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.filters import is_missing, nanmedian_filter
+from tf_landslide.bands.filters import Bilateral, bilateral_filter, is_missing, named_bilateral, nanmedian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout, get_layout
 from tf_landslide.core.errors import LandslideError, lookup, unknown
 
@@ -60,6 +60,7 @@ class ChannelRecipe:
         channel_names: the channels, in order.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands that it filters.
+        bilateral: a filter run after it, its bands named; None leaves it out.
         bands: those of the layout that the channels are computed from.
     """
 
@@ -67,6 +68,7 @@ class ChannelRecipe:
     channel_names: tuple[str, ...]
     median_size: int = 0
     median_bands: tuple[str, ...] = ()
+    bilateral: Bilateral | None = None
     bands: tuple[Band, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,13 +93,20 @@ class ChannelRecipe:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.stack(self.planes(np.asarray(stored, np.float32), np), axis=-1, out=out)
 
+    @property
+    def margin(self) -> int:
+        """How far from its own pixel a channel's value may come from, in pixels: what the noise filters reach."""
+        return self.median_size // 2 + (self.bilateral.radius if self.bilateral else 0)
+
     def check_size(self, height: int | None, width: int | None) -> None:
         """Raise ``LandslideError`` for a size in pixels that the recipe cannot be computed on; None is any."""
-        if any(side is not None and side < self.median_size for side in (height, width)):
-            raise LandslideError(
-                f"a median filter of {self.median_size} x {self.median_size} pixels is wider than a patch of "
-                f"{height} x {width}; take a smaller one"
-            )
+        widths = {"median": self.median_size, "bilateral": 2 * self.bilateral.radius + 1 if self.bilateral else 0}
+        for name, wide in widths.items():
+            if any(side is not None and side < wide for side in (height, width)):
+                raise LandslideError(
+                    f"a {name} filter of {wide} x {wide} pixels is wider than a patch of {height} x {width}; take a "
+                    "smaller one"
+                )
 
     def planes(self, stored: Any, xp: Any) -> list[Any]:
         """The channels of (N, H, W, B) float32, (N, H, W) each; ``xp`` is NumPy or ``keras.ops``."""
@@ -152,6 +161,9 @@ class ChannelRecipe:
         if self.median_size > 1:
             chosen = [name for name in physical if name in self.median_bands]
             physical |= {n: nanmedian_filter(physical[n][..., None], self.median_size, xp)[..., 0] for n in chosen}
+        if self.bilateral and (chosen := [name for name in physical if name in self.bilateral.bands]):
+            smooth = bilateral_filter(xp.stack([physical[name] for name in chosen], axis=-1), self.bilateral, xp)
+            physical |= {name: smooth[..., i] for i, name in enumerate(chosen)}
         return physical
 
     def _channel(self, physical: Mapping[str, Any], name: str, xp: Any) -> Any:
@@ -172,6 +184,7 @@ def channel_recipe(
     channels: str | Sequence[str] = "six",
     median_size: int = 0,
     median_bands: Sequence[str] | None = None,
+    bilateral: Bilateral | None = None,
 ) -> ChannelRecipe:
     """A recipe, checked against the layout it computes from.
 
@@ -180,10 +193,11 @@ def channel_recipe(
         channels: name of a recipe (a key of ``RECIPES``) or a list of band and index names.
         median_size: side of a median filter run on the bands first, in pixels (odd); 0 or 1 leaves it out.
         median_bands: the bands to filter; None for all.
+        bilateral: a filter run after it; without bands, on all optical ones.
 
     Raises:
         LandslideError: an unknown layout, recipe, channel or band, a channel that the layout cannot give, an even
-            filter size, or a filter of no band.
+            filter size, a filter of no band, or of bands in several units.
     """
     layout = get_layout(layout)
     names = _checked_names(channels, layout)
@@ -196,7 +210,10 @@ def channel_recipe(
         layout.index(band)
     if median_size > 1 and not bands:
         raise LandslideError("the median filter names no band; name some, or none at all for every band, or set size 0")
-    return ChannelRecipe(layout, names, int(median_size), bands)
+    if bilateral is not None and names == LEGACY_RATIO_CHANNELS:
+        raise LandslideError("a bilateral filter is of physical values, and recipe 'legacy_ratio' is of stored ones")
+    bilateral = None if bilateral is None else named_bilateral(bilateral, layout)
+    return ChannelRecipe(layout, names, int(median_size), bands, bilateral)
 
 
 def _checked_names(channels: str | Sequence[str], layout: BandLayout) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_landslide.bands.filters import Bilateral
 from tf_landslide.bands.kinds import refuse_directions
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.bands.recipes import channel_recipe
@@ -37,6 +38,7 @@ def load_dataset(
     channels: str | Sequence[str] = "six",
     median_size: int = 0,
     median_bands: Sequence[str] | None = None,
+    bilateral: Bilateral | None = None,
     batch_size: int = 16,
     shuffle: bool = False,
     augment: bool = False,
@@ -61,6 +63,7 @@ def load_dataset(
         channels: a recipe (``six``, ``fourteen``, ``legacy_ratio``) or a list of band and index names.
         median_size: side in pixels of a median filter on the bands before the features; 0 for none.
         median_bands: the bands that it filters; None for all.
+        bilateral: a bilateral filter behind it.
         batch_size: patches a batch. A shuffled dataset drops what does not fill the last batch.
         shuffle: draw the patches in a new order every epoch.
         augment: turn each patch into one of its eight flips and rotations, anew every epoch.
@@ -88,7 +91,7 @@ def load_dataset(
         >>> train = load_dataset("sample", "train", batch_size=16, shuffle=True, augment=True, seed=1)
         >>> channels, mask = next(iter(train))
     """
-    recipe = channel_recipe(layout or detect_layout(data_dir), channels, median_size, median_bands)
+    recipe = channel_recipe(layout or detect_layout(data_dir), channels, median_size, median_bands, bilateral)
     augments = augmentation is not None and bool(augmentation.on)
     if augmentation is not None:
         check(augmentation, recipe)

@@ -77,7 +77,7 @@ def scene_layers(scene: Scene, card: ModelCard) -> dict[str, Layer]:
     A pixel is missing in all of them where any band that the model needs is: nothing was predicted there.
     """
     recipe = card.channel_recipe
-    margin = recipe.median_size // 2
+    margin = recipe.margin
 
     @lru_cache(maxsize=1)  # layer after layer is asked for one window
     def read(window: Window) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from tf_landslide.bands.filters import Bilateral
 from tf_landslide.bands.layouts import BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
@@ -33,6 +34,7 @@ class ModelCard:
         channel_names: the model's channels, in order; ``channels`` in JSON.
         threshold: a pixel is a landslide from this probability on; chosen on validation.
         median_size, median_bands: of the median filter run on the bands first; size 0 for none, no bands for all.
+        bilateral: the bilateral filter run after it; None for none.
         description: one line.
         scores: by split, as in a run's ``metrics.json``.
         parameters: of the network.
@@ -49,6 +51,7 @@ class ModelCard:
     threshold: float
     median_size: int = 0
     median_bands: tuple[str, ...] = ()
+    bilateral: Bilateral | None = None
     description: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
     parameters: int | None = None
@@ -91,7 +94,8 @@ class ModelCard:
     @property
     def channel_recipe(self) -> ChannelRecipe:
         """How stored bands become this model's channels."""
-        return channel_recipe(self.layout, self.channel_names, self.median_size, self.median_bands or None)
+        bands = self.median_bands or None
+        return channel_recipe(self.layout, self.channel_names, self.median_size, bands, self.bilateral)
 
     @property
     def limits(self) -> list[str]:

@@ -115,6 +115,7 @@ class Run:
             threshold=self.threshold if threshold is None else threshold,
             median_size=recipe.median_size,
             median_bands=recipe.median_bands,
+            bilateral=recipe.bilateral,
             description=config.description,
             scores={} if threshold is not None or self.is_converted else self.metrics(),
             training=(
@@ -150,6 +151,12 @@ def _training(config: Config, environment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _part(config: Config, name: str) -> str:
+    """A part of augmentation as a card says it: ``haze 0.3 x 0.02``."""
+    part = getattr(config.data.augmentation, name)
+    return f"{name} {part.probability:g} x {part.strength:g}"
+
+
 def _where_used(config: Config) -> dict[str, Any]:
     """What a card says of a training only where it was used."""
     precision = config.training.precision
@@ -158,4 +165,5 @@ def _where_used(config: Config) -> dict[str, Any]:
         "valid_share": config.data.valid_share,
         "valid_groups": config.data.valid_groups,
         "precision": precision if precision != "float32" else None,
+        "augmentation": ", ".join(_part(config, name) for name in config.data.augmentation.settings.on),
     }

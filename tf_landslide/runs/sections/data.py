@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
+from tf_landslide.bands.filters import WIDEST, Bilateral
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
@@ -31,6 +32,19 @@ class MedianConfig(Section):
         if size and size % 2 == 0:
             raise ValueError(f"a median filter's window has an odd side, found {size}")
         return size
+
+
+class BilateralConfig(Section):
+    """Optional bilateral filter on the bands, after the median filter and before the features."""
+
+    sigma_space: float = Field(0.0, ge=0, le=WIDEST, description="in pixels; 0 turns the filter off")
+    sigma_value: float = Field(0.02, gt=0, description="in the unit of the bands, which must have one")
+    bands: list[str] | None = Field(None, min_length=1, description="the bands to filter; null for all optical ones")
+
+    @property
+    def settings(self) -> Bilateral | None:
+        """As a channel recipe takes it; None for none."""
+        return Bilateral(self.sigma_space, self.sigma_value, tuple(self.bands or ())) if self.sigma_space else None
 
 
 class GroupsConfig(Section):
@@ -76,6 +90,7 @@ class DataConfig(Section):
         "six", description="recipe (six, fourteen, fourteen_stored, legacy_ratio) or list"
     )
     median: MedianConfig = MedianConfig()
+    bilateral: BilateralConfig = BilateralConfig()
     augment: bool = Field(True, description="the eight flips and rotations")
     augmentation: AugmentationConfig = AugmentationConfig()
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
@@ -123,4 +138,5 @@ class DataConfig(Section):
     @property
     def recipe(self) -> ChannelRecipe:
         """How the channels are made. Raises ``LandslideError`` for an unknown channel or band."""
-        return channel_recipe(self.layout, self.channels, self.median.size, self.median.bands)
+        median = self.median
+        return channel_recipe(self.layout, self.channels, median.size, median.bands, self.bilateral.settings)
