@@ -6,9 +6,13 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 
+from tf_landslide.bands.filters import Bilateral
 from tf_landslide.cli.main import main
+from tf_landslide.data.folders import find_patches
+from tf_landslide.data.hdf5 import read_image
 from tf_landslide.jobs.train import train
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
@@ -209,6 +213,29 @@ def test_the_other_published_layout_and_no_test_split_train_too(sample, config_f
     assert main(["train", str(config_file), *settings, "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
     assert list(json.loads((out / "metrics.json").read_text())) == ["train", "valid"]
     assert load_model(out).input_shape[-1] == 14
+
+
+def test_augmented_and_filtered_bands_train_a_model_whose_export_filters_alike(sample, config_file, tmp_path, capsys):
+    out, parts = tmp_path / "run", ("scale", "elastic", "shadow", "haze", "optical", "elevation", "cutmix", "dropout")
+    settings = [f"data.augmentation.{part}.probability=0.5" for part in parts]
+    settings += ["training.epochs=1", "data.median.size=3", "data.bilateral={sigma_space: 1.0, bands: [red, nir]}"]
+    assert main(["train", str(config_file), *settings, "--data", str(sample), "--out", str(out)]) == 0
+    card = Run.open(out).card()
+    assert card.bilateral == Bilateral(1.0, 0.02, ("red", "nir"))
+    assert card.training["augmentation"].startswith("scale 0.5 x 0.25, elastic 0.5 x 1.5, shadow")
+    metrics = json.loads((out / "metrics.json").read_text())
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--data", str(sample), "--split", "train", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["f1"] == metrics["train"]["f1"]  # judged on the patches as they are
+
+    assert main(["export", str(out), "--to", str(tmp_path / "models")]) == 0
+    signatures = tf.saved_model.load(str(tmp_path / "models/tiny/1")).signatures
+    stored = np.stack([read_image(patch.image) for patch in find_patches(sample, "test")])
+    served = signatures["features"](bands=tf.constant(stored))["channels"].numpy()
+    np.testing.assert_allclose(served, card.channel_recipe(stored), rtol=1e-5, atol=1e-6)
+    probability = signatures["from_bands"](bands=tf.constant(stored))["probability"].numpy()
+    np.testing.assert_allclose(probability, load_model(out)(served, training=False), atol=1e-5)
 
 
 def test_a_damaged_run_is_refused_in_one_line(run_folder, sample, tmp_path, capsys):
