@@ -16,7 +16,8 @@ from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.data import hdf5
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import image_layout, image_shape, noted_image, noted_mask, read_image, read_mask
-from tf_landslide.data.pipeline import epoch_plan, load_dataset
+from tf_landslide.data.pipeline import load_dataset
+from tf_landslide.data.plan import epoch_plan
 from tf_landslide.data.safe_hdf5 import _lzf_length
 from tf_landslide.data.source import PatchSource, turned
 from tf_landslide.data.statistics import inspect_data

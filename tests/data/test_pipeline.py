@@ -13,7 +13,8 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.checks import DuplicateFinder
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image, read_mask
-from tf_landslide.data.pipeline import as_dataset, epoch_plan, load_dataset
+from tf_landslide.data.pipeline import as_dataset, load_dataset
+from tf_landslide.data.plan import epoch_plan
 from tf_landslide.data.source import PatchSource, turned
 
 

@@ -29,12 +29,12 @@ from tf_landslide.training.callbacks import RefuseNaN
 
 CONFIG = {
     "data": {
+        "mining": {"share": 0.5, "after_epochs": 1},
         "augmentation": {
             part: {"probability": 0.5} for part in ("scale", "elastic", "shadow", "haze", "optical", "mixup", "dropout")
-        }
+        },
     },
     "model": {"architecture": "segformer", "encoder": "dropping", "options": {"filters": 4, "dropout": 0.3}},
-    "data": {"mining": {"share": 0.5, "after_epochs": 1}},
     "training": {"epochs": 4, "batch_size": 4, "deterministic": True, "ema": 0.9, "early_stopping": 3},
 }
 
