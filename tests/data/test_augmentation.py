@@ -304,7 +304,8 @@ def test_mix_up_blends_bands_and_mask_by_one_share_of_the_beta_distribution():
     shares = []
     for patch in range(400):
         (a, mask_a), (b, mask_b) = pair(0), pair(1)
-        bands, mask = mixing.mixed_up(MixUp(1, 0.5), (a, mask_a), (b, mask_b), Draw(0, 0, patch).stream("mixup"))
+        own = a.copy(), mask_a.copy()
+        bands, mask = mixing.mixed_up(MixUp(1, 0.5), own, (b, mask_b), Draw(0, 0, patch).stream("mixup"))
         share = np.sum((bands - b).astype(np.float64) * (a - b)) / np.sum((a - b).astype(np.float64) ** 2)
         unknown = (mask_a == IGNORED) | (mask_b == IGNORED)
         assert (mask[unknown] == IGNORED).all() and mask[~unknown].max() <= 1
@@ -469,6 +470,31 @@ def test_masks_of_a_split_with_ignored_pixels_keep_weights_of_0_and_1(sample):
         sample, shuffle=True, augmentation=augmentation("mixup", strength=1.0), batch_size=5, ignore=255
     ):
         assert np.min(y) >= 0 and np.max(y) <= 1 and set(np.unique(weight)) <= {0, 1}
+
+
+def test_losses_and_metrics_take_soft_masks():
+    """Cross-entropy is least where the probability is the soft mask; Dice, which is not, still follows its formula."""
+    from tf_landslide.metrics import F1, BestF1
+    from tf_landslide.training.losses import get_loss
+
+    rng = np.random.default_rng(8)
+    truth = rng.choice(np.array([0, 0.3, 0.8, 1], np.float32), (2, 16, 16, 1))
+    p = rng.uniform(0.02, 0.98, truth.shape).astype(np.float32)
+
+    def cross_entropy(q):
+        return -np.mean(truth * np.log(q) + (1 - truth) * np.log(1 - q))
+
+    dice = 1 - 2 * np.sum(truth * p) / np.sum(truth + p)
+    assert float(get_loss("bce")(truth, p)) == pytest.approx(cross_entropy(p), rel=1e-5)
+    assert float(get_loss("bce_dice")(truth, p)) == pytest.approx((cross_entropy(p) + dice) / 2, rel=1e-5)
+    least = np.clip(truth, 1e-6, 1 - 1e-6)
+    for other in (least * 0.9, 0.9 * least + 0.1):
+        assert float(get_loss("bce")(truth, least)) < float(get_loss("bce")(truth, other))
+    scores = {threshold: 2 * np.sum(truth[p >= threshold]) for threshold in np.arange(201) / 200}
+    scores = {t: both / (np.sum(truth) + np.sum(p >= t)) for t, both in scores.items()}
+    for metric, expected in ((F1(0.5), scores[0.5]), (BestF1(), max(scores.values()))):
+        metric.update_state(truth, p)
+        assert float(metric.result()) == pytest.approx(expected, abs=1e-3)
 
 
 # --- what cannot be

@@ -15,7 +15,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def mixed_up(settings: MixUp, patch: Pair, other: Pair, rng: np.random.Generator) -> Pair:
-    """``share * patch + (1 - share) * other``, bands and masks alike, ``share`` of Beta(alpha, alpha).
+    """``share * patch + (1 - share) * other`` in place, bands and masks alike, ``share`` of Beta(alpha, alpha).
 
     (Zhang et al. 2018, mixup: Beyond empirical risk minimization.) Masks become soft. What is missing or ignored in
     either is so in both.
@@ -23,10 +23,14 @@ def mixed_up(settings: MixUp, patch: Pair, other: Pair, rng: np.random.Generator
     share = _share(settings.strength, rng)
     if share == 1:
         return patch
-    bands = share * patch[0] + (1 - share) * other[0]
-    mask = share * patch[1] + (1 - share) * other[1]
-    mask[(patch[1] == IGNORED) | (other[1] == IGNORED)] = IGNORED
-    return bands, mask
+    ignored = (patch[1] == IGNORED) | (other[1] == IGNORED)
+    for kept, given in zip(
+        (*patch[0], patch[1]), (*other[0], other[1]), strict=True
+    ):  # plane by plane, as memory costs
+        kept *= share
+        kept += (1 - share) * given
+    patch[1][ignored] = IGNORED
+    return patch
 
 
 def cut_mixed(settings: CutMix, patch: Pair, other: Pair, rng: np.random.Generator) -> Pair:

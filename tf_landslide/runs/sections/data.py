@@ -96,7 +96,7 @@ class DataConfig(Section):
     positive_fraction: float | None = Field(None, ge=0, le=1, description="share of patches with landslides an epoch")
     mining: MiningConfig = MiningConfig()
     cache: Literal["memory", "disk", "none"] = Field(
-        "memory", description="where the channels are kept: memory, disk (beside the run while it lasts) or none"
+        "memory", description="where channels (or bands) are kept: memory, disk (beside the run while it lasts) or none"
     )
     valid_share: float | None = Field(
         None,
