@@ -131,7 +131,22 @@ def test_seeds_are_compared_by_welch(tmp_path):
     one, two = compare_runs(runs, "test")["rows"]
     f1 = [[member["f1"] for member in row["members"]] for row in (one, two)]
     assert two["difference"]["p_seeds"] == pytest.approx(stats.ttest_ind(*f1, equal_var=False).pvalue)
-    assert two["difference"]["mark"] in ("*", "**", "***", "≈")
+    told = two["difference"]
+    assert told["p"] == max(told["p_permutation"], told["p_seeds"])  # one is compared
+    level = next((mark for level, mark in ((0.001, "***"), (0.01, "**"), (0.05, "*")) if told["p"] < level), "≈")
+    assert told["mark"] == level
+
+
+def test_a_lucky_seed_is_no_better_model(tmp_path):
+    """Six seeds of two models that are alike, one of them lucky: told apart on the patches, not over seeds."""
+    noises = {"a": (0.15, 0.35, 0.36), "b": (0.3, 0.34, 0.37)}
+    runs = [
+        make_run(tmp_path / f"{name}{seed}", noise, seed=seed, name=name)[0]
+        for name, some in noises.items()
+        for seed, noise in enumerate(some)
+    ]
+    told = compare_runs(runs, "test")["rows"][1]["difference"]
+    assert told["p_permutation"] < 0.05 < told["p_seeds"] and told["mark"] == "≈"
 
 
 @pytest.mark.usefixtures("models")

@@ -286,6 +286,7 @@ def test_sensitivity_is_that_of_patches_written_anew(predictor, source, sample, 
     )
 
 
+@pytest.mark.slow
 def test_evaluate_tells_what_is_asked_for(run_folder, sample, tmp_path, capsys):
     words = ["evaluate", str(run_folder), "--data", str(sample), "--out", str(tmp_path / "r")]
     capsys.readouterr()

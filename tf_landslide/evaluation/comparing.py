@@ -20,7 +20,8 @@ def comparison_table(compared: dict[str, Any]) -> Table:
         ece = "–" if row["ece"] is None else f"{row['ece']:.4f}"
         told = (f"{row[name]:.4f}" for name in ("precision", "recall", "iou"))
         rows.append((row["model"], _f1(row), *told, ece, _thresholds(row), *_difference(row["difference"])))
-    header = ("model", "F1", "precision", "recall", "IoU", "ECE", "threshold", "from the best", "p", "")
+    p = f"p, {compared['unit']}"
+    header = ("model", "F1", "precision", "recall", "IoU", "ECE", "threshold", "from the best", p, "p, seeds", "")
     return Table(header, rows)
 
 
@@ -92,10 +93,11 @@ def _words(compared: dict[str, Any]) -> str:
     over = " Of several runs scores are means, and ± is Student's 95 % interval over seeds." if seeds else ""
     return (
         f"In brackets 95 % intervals over {compared['units']:,} {unit} (bootstrap).{over} Differences from the best "
-        f"are paired: the same {unit} of both, the counts of a model's runs taken together. p is that of the "
-        f"permutation test, adjusted for the number of models (Holm): {_MARKS}, {ALIKE} not told apart. It speaks of "
-        "these very runs on other patches; whether another seed would turn the order over, only several runs of each "
-        "can say (p over seeds, Welch's t test, where there are). The best was picked on this split, which flatters it."
+        f"are paired: the same {unit} of both, the counts of a model's runs taken together. p, {unit} (permutation "
+        "test) asks whether these very runs would differ on other patches; p, seeds (Welch's t test, where both have "
+        f"several runs) whether other seeds would. The mark takes the larger one, adjusted for the number of models "
+        f"(Holm): {_MARKS}, {ALIKE} not told apart. A model of one run can only be told apart on its patches. The best "
+        "was picked on this split, which flatters it."
     )
 
 
@@ -110,12 +112,12 @@ def _thresholds(row: dict[str, Any]) -> str:
     return f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
 
 
-def _difference(told: dict[str, Any] | None) -> tuple[str, str, str]:
+def _difference(told: dict[str, Any] | None) -> tuple[str, str, str, str]:
     if told is None:
-        return ("best", "", "")
+        return ("best", "", "", "")
     low, high = told["interval"]
-    seeds = "" if told["p_seeds"] is None else f"; {told['p_seeds']:.2g} over seeds"
-    return (f"{told['value']:+.4f} ({low:+.3f} to {high:+.3f})", f"{told['p']:.2g}{seeds}", told["mark"])
+    seeds = "–" if told["p_seeds"] is None else f"{told['p_seeds']:.2g}"
+    return (f"{told['value']:+.4f} ({low:+.3f} to {high:+.3f})", f"{told['p_permutation']:.2g}", seeds, told["mark"])
 
 
 def _told(differs: dict[str, Any]) -> str:

@@ -166,18 +166,22 @@ def _against(
     resamples: int,
     seed: int,
 ) -> None:
-    """Add to each row its ``difference`` from the best: of ``paired_significance``, ``p`` (of the permutation test, by
-    Holm for as many as are compared), ``p_seeds`` (Welch's t test over runs) and ``mark``; None of the best.
+    """Add to each row its ``difference`` from the best; None of the best itself.
+
+    It is that of ``paired_significance``, ``p_seeds`` (Welch's t test over runs, where both models have several), ``p``
+    (the larger of the permutation test's and that over seeds, by Holm for as many as are compared) and ``mark``.
     """
     best, *others = order
     rows[best]["difference"] = None
-    found = [
-        paired_significance(pooled[best], pooled[i], resamples=resamples, seed=seed, groups=groups) for i in others
-    ]
-    for i, told, p in zip(others, found, holm([told["p_permutation"] for told in found]), strict=True):
+    found = []
+    for i in others:
+        told = paired_significance(pooled[best], pooled[i], resamples=resamples, seed=seed, groups=groups)
+        told["p_seeds"] = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (best, i)))
+        found.append(told)
+    worst = [max(told["p_permutation"], told["p_seeds"] or 0.0) for told in found]
+    for i, told, p in zip(others, found, holm(worst), strict=True):
         mark = next((mark for level, mark in LEVELS if p < level), ALIKE)
-        seeds = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (best, i)))
-        rows[i]["difference"] = {**told, "p": p, "p_seeds": seeds, "mark": mark}
+        rows[i]["difference"] = {**told, "p": p, "mark": mark}
 
 
 def _pooled(model: Sequence[Entry], models: Sequence[Sequence[Entry]]) -> np.ndarray:
