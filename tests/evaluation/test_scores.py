@@ -8,6 +8,7 @@ from tf_landslide.metrics.counts import (
     Histograms,
     best_threshold,
     curve,
+    f1_band,
     judge,
     patch_f1,
     probability_bins,
@@ -77,6 +78,19 @@ def test_curve_equals_scikit_learn(patches, histograms):
     for p, r, t in list(zip(precision, recall, thresholds, strict=False))[::50]:
         k = round(t * BINS)
         assert (ours["precision"][k], ours["recall"][k]) == pytest.approx((p, r), abs=2e-3)
+
+
+def test_the_band_of_f1_is_that_of_a_loop_over_samples(patches, histograms):
+    probability, truth = patches
+    band = f1_band(histograms, resamples=30, seed=2)
+    draws = np.random.default_rng(2).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), size=30)
+    for k in (0, 150, 500, 990):
+        marked = probability >= np.float32(k / BINS)
+        f1 = [
+            f1_score(np.repeat(truth, d, axis=0).ravel(), np.repeat(marked, d, axis=0).ravel(), zero_division=0)
+            for d in draws
+        ]
+        assert list(band[:, k]) == pytest.approx(list(np.quantile(f1, (0.025, 0.975))))
 
 
 def test_scores_are_summed_counts_not_means_of_patches(histograms):
