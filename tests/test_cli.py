@@ -17,12 +17,14 @@ COMMANDS = [
     "download",
     "inspect",
     "patches",
+    "find-rate",
     "train",
     "evaluate",
     "compare",
     "convert",
     "objects",
     "predict",
+    "pseudo-label",
     "map",
     "annotate",
     "review",
@@ -43,7 +45,7 @@ def test_help_names_every_command_and_only_those(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
-    listed = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    listed = re.findall(r"^    ([\w-]+) ", capsys.readouterr().out, re.MULTILINE)
     assert listed == COMMANDS
 
 
@@ -144,6 +146,7 @@ def test_values_may_begin_with_a_minus(arguments, name, value):
         ["inspect", "/nowhere"],
         ["train", "/nowhere.yaml", "--data", "/nowhere", "--out", "/nowhere/run"],
         ["evaluate", "/nowhere", "--data", "/nowhere"],
+        ["pseudo-label", "/nowhere", "--data", "/nowhere", "--out", "/nowhere/out"],
         ["predict", "/nowhere", "a.h5", "--out", "/nowhere/out"],
         ["export", "/nowhere", "--to", "/nowhere/models"],
         ["synth", "/proc/cannot/write"],

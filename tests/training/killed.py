@@ -28,14 +28,16 @@ from tf_landslide.runs.config import check_config
 from tf_landslide.training.callbacks import RefuseNaN
 
 CONFIG = {
+    "model": {"architecture": "segformer", "encoder": "dropping", "options": {"filters": 4, "dropout": 0.3}},
     "data": {
         "mining": {"share": 0.5, "after_epochs": 1},
         "augmentation": {
             part: {"probability": 0.5} for part in ("scale", "elastic", "shadow", "haze", "optical", "mixup", "dropout")
         },
     },
-    "model": {"architecture": "segformer", "encoder": "dropping", "options": {"filters": 4, "dropout": 0.3}},
-    "training": {"epochs": 4, "batch_size": 4, "deterministic": True, "ema": 0.9, "early_stopping": 3},
+    "training": {"epochs": 4, "batch_size": 4, "deterministic": True, "ema": 0.9, "early_stopping": 3}
+    | {"accumulate": 3, "clip_norm": 0.5}  # epochs of two batches: what is accumulated lives on over their ends
+    | {"freeze_encoder": 2, "encoder_learning_rate": 0.3, "layer_decay": 0.9, "learning_rate": 0.01},
 }
 
 

@@ -29,6 +29,7 @@ HOMES = {
     "BestF1": "tf_landslide.metrics.keras",
     "BilinearUpsampling": "tf_landslide.models.layers.resize",
     "Boundary": "tf_landslide.training.losses.boundary",
+    "ByUpdates": "tf_landslide.training.optimizers",
     "Dice": "tf_landslide.training.losses.overlap",
     "EfficientAttention": "tf_landslide.models.encoders.mix_transformer",
     "F1": "tf_landslide.metrics.keras",

@@ -46,6 +46,23 @@ def triptych(picture: np.ndarray, truth: np.ndarray, probability: np.ndarray, ti
     return figure
 
 
+def rate_range(path: Path, found: dict, title: str) -> None:
+    """The loss against the learning rate of a range test, with the suggested rate and what it comes from."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(found["rates"], found["losses"], color="0.8", linewidth=0.8, label="loss of the batch")
+    axis.plot(found["rates"], found["smoothed"], label="smoothed")
+    marks = {"steepest descent": ("steepest", "C2"), "diverges": ("diverges", "C1"), "suggestion": ("suggestion", "C3")}
+    for label, (key, colour) in marks.items():
+        if found[key] is not None:
+            axis.axvline(found[key], color=colour, linestyle="--", label=f"{label}: {found[key]:.2g}")
+    low, high = min(found["smoothed"]), max(found["smoothed"][0], min(found["smoothed"]) * 1.01)
+    axis.set(xscale="log", ylim=(low - 0.1 * (high - low), high + 0.6 * (high - low)))
+    axis.set(xlabel="learning rate", ylabel="loss", title=title)
+    axis.legend(fontsize=8)
+    save(figure, path)
+
+
 def all_bands(path: Path, stored: np.ndarray, mask: np.ndarray | None, layout: BandLayout, title: str) -> None:
     """Every band of a patch in physical units, with the mask's outline in red (the paper's Fig. 6)."""
     columns = 5 if len(layout.bands) > 8 else 4

@@ -18,6 +18,8 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
 from tf_landslide.evaluation.keeping import judged_of
 from tf_landslide.evaluation.report import write_report
+from tf_landslide.figures.shown import ShownPatches
+from tf_landslide.metrics import SCORES
 from tf_landslide.models import STRIDE
 from tf_landslide.models.build import build_model
 from tf_landslide.predict.load import load_model, predictor_of
@@ -28,8 +30,9 @@ from tf_landslide.runs.sections import Config
 from tf_landslide.runs.sections.loss import is_balanced
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 from tf_landslide.runs.state import TrainingState
-from tf_landslide.training.fit import fit
+from tf_landslide.training.fit import Followed, fit
 from tf_landslide.training.team import Team, join, telling_of_a_lost_worker
+from tf_landslide.training.trackers import imported, tracking
 
 
 def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: bool = False) -> Run:
@@ -62,6 +65,7 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
 def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool) -> Run:
     config = run.config
     settings, data = config.training, config.data
+    modules = imported(settings.trackers)
     fingerprint = data_fingerprint(data_dir)
     if team.chief:
         check_same_data(run, data_dir, fingerprint)
@@ -70,15 +74,57 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     with team.strategy.scope():
-        model = _built(run)
-        if config.model.init_from and not state:
-            _start_from(model, Path(config.model.init_from), run)
+        model = begin(run, state)
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
         _check_size(sources[split], split, data.pad)
     balanced = sources["train"].balance if is_balanced(config.loss) else None
-    train_set = as_dataset(
-        sources["train"],
+    train_set = training_set(config, sources["train"])
+    normalise(model, run, sources["train"])
+    valid_set = as_dataset(sources["valid"], settings.batch_size, pad=data.pad)
+    if not team.chief:
+        fit(model, run, train_set, valid_set, state, team, balanced=balanced)
+        return run
+    devices = [device.device_type for device in tf.config.list_physical_devices()]
+    shown = ShownPatches.of(sources["valid"], run.recipe.layout, settings.images) if settings.images else None
+    with _run_folder(run):
+        session = environment(settings.seed, data_dir, devices, fingerprint)
+        session["patch"] = list(sources["train"].shape[:2])
+        if balanced:
+            session["positive_weight"] = balanced
+        record_session(run, session, len(state.history) if state else 0)
+        with tracking(run, modules) as trackers:
+            followed = Followed(trackers, shown)
+            fit(model, run, train_set, valid_set, state, team, balanced=balanced, followed=followed)
+            judge_run(run, sources)
+            trackers.tell("scores", _told(run))
+    return run
+
+
+def _told(run: Run) -> dict[str, float]:
+    """The scores of each split, for trackers."""
+    rows = run.metrics().items()
+    return {f"{split}_{name}_at_threshold": row[name] for split, row in rows for name in SCORES}
+
+
+def begin(run: Run, state: TrainingState | None = None) -> keras.Model:
+    """The model that a run begins with, to be normalised; its folder need not exist.
+
+    Args:
+        run: whose config is looked at.
+        state: that is to be restored, so that weights of another run are not asked for.
+    """
+    model = _built(run)
+    if run.config.model.init_from and not state:
+        _start_from(model, Path(run.config.model.init_from), run)
+    return model
+
+
+def training_set(config: Config, source: PatchSource) -> tf.data.Dataset:
+    """Batches of the training split, as a config asks for them."""
+    data, settings = config.data, config.training
+    return as_dataset(
+        source,
         settings.batch_size,
         shuffle=True,
         augment=data.augment,
@@ -88,21 +134,6 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
         seed=settings.seed,
         pad=data.pad,
     )
-    _normalise(model, run, as_dataset(sources["train"], settings.batch_size))
-    valid_set = as_dataset(sources["valid"], settings.batch_size, pad=data.pad)
-    if not team.chief:
-        fit(model, run, train_set, valid_set, state, team, balanced=balanced)
-        return run
-    devices = [device.device_type for device in tf.config.list_physical_devices()]
-    with _run_folder(run):
-        session = environment(settings.seed, data_dir, devices, fingerprint)
-        session["patch"] = list(sources["train"].shape[:2])
-        if balanced:
-            session["positive_weight"] = balanced
-        record_session(run, session, len(state.history) if state else 0)
-        fit(model, run, train_set, valid_set, state, team, balanced=balanced)
-    judge_run(run, sources)
-    return run
 
 
 def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
@@ -150,12 +181,12 @@ def _start_from(model: keras.Model, path: Path, run: Run) -> None:
     model.set_weights(load_model(path, compile=False).get_weights())
 
 
-def _normalise(model: keras.Model, run: Run, train_set: tf.data.Dataset) -> None:
+def normalise(model: keras.Model, run: Run, source: PatchSource) -> None:
     """Set the model's normalisation from the training split, and warn of a channel that says nothing in it."""
     if not run.config.data.normalise:
         return
     layer = model.get_layer("normalization")
-    layer.adapt(train_set)
+    layer.adapt(as_dataset(source, run.config.training.batch_size))
     constant = [run.recipe.channel_names[i] for i in layer.constant_channels]
     if constant:
         warn(

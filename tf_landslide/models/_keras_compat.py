@@ -5,7 +5,7 @@ A new Keras can break these and nothing else; ``tests/models/test_keras_compat.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -67,5 +67,52 @@ def trains_on_workers(model: keras.Model, strategy: Any) -> None:
 
 def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
     """The running means of a variable's gradient and of its square, as the optimiser keeps them."""
-    index = optimizer._get_variable_index(variable)
+    index = variable_index(optimizer, variable)
     return optimizer._momentums[index], optimizer._velocities[index]
+
+
+def calls_from_outputs(
+    model: keras.Model,
+) -> Iterator[tuple[keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]]]:
+    """Each call of a layer in a functional model, with its inputs and outputs: what uses an output comes before it."""
+    for _, nodes in sorted(model._nodes_by_depth.items()):
+        for node in nodes:
+            if not node.is_input:
+                yield node.operation, list(node.input_tensors), list(node.outputs)
+
+
+class PacedAdam(keras.optimizers.Adam):
+    """Keras's Adam, where it knows no public way: for weight decay at each variable's own rate, and for an average of
+    the weights that moves when they do, not with every batch whose gradient is accumulated."""
+
+    def rate_factor(self, variable: Any) -> float:
+        """Of the learning rate, for a variable."""
+        return 1.0
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        whole: float | None = getattr(self, "weight_decay", None)
+        if whole is None:
+            return
+        alike: dict[float, list[Any]] = {}
+        for variable in variables:
+            alike.setdefault(self.rate_factor(variable), []).append(variable)
+        try:
+            for factor, group in alike.items():
+                self.weight_decay = whole * factor
+                super()._apply_weight_decay(group)
+        finally:
+            self.weight_decay = whole
+
+    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
+        average = super()._update_model_variables_moving_average
+        accumulated = self.gradient_accumulation_steps
+        if not accumulated:
+            average(trainable_variables)
+            return
+        moved = keras.ops.equal((self._iterations + 1) % accumulated, 0)
+        keras.ops.cond(moved, lambda: average(trainable_variables), lambda: None)
+
+
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """The position of a variable among those that an optimiser was built with."""
+    return optimizer._get_variable_index(variable)

@@ -98,7 +98,7 @@ def predict_files(
         return path, read_image(path, layout, allow_missing=allow_missing)
 
     images = progress(in_order(read, paths), total=len(paths), label="predicting")
-    for batch in _batches(images, predictor):
+    for batch in batches_of_a_shape(images, predictor):
         channels, probability = predictor.from_bands(np.stack([image for _, image in batch]))
         for (path, image), x, y in zip(batch, channels, probability[..., 0], strict=True):
             missing = int((~np.isfinite(x)).sum())
@@ -128,7 +128,7 @@ def _refuse_equal_stems(paths: list[Path]) -> None:
         seen[path.stem] = path
 
 
-def _batches(items: Iterable[tuple[Path, np.ndarray]], predictor: Predictor) -> Iterator[Images]:
+def batches_of_a_shape(items: Iterable[tuple[Path, np.ndarray]], predictor: Predictor) -> Iterator[Images]:
     """Consecutive (path, image) of one shape, so many at a time that neither bands nor channels are too many bytes."""
     for (height, width, bands), group in groupby(items, key=lambda item: item[1].shape):
         size = predictor.batch_of(4 * height * width * max(bands, len(predictor.card.channel_names)))

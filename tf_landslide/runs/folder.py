@@ -159,11 +159,15 @@ def _part(config: Config, name: str) -> str:
 
 def _where_used(config: Config) -> dict[str, Any]:
     """What a card says of a training only where it was used."""
-    precision = config.training.precision
+    training = config.training
+    precision = training.precision
     return {
         "init_from": config.model.init_from,
         "valid_share": config.data.valid_share,
         "valid_groups": config.data.valid_groups,
+        "accumulate": training.accumulate if training.accumulate > 1 else None,
+        **{key: getattr(training, key) for key in ("clip_norm", "freeze_encoder")},
+        **{key: factor for key in ("encoder_learning_rate", "layer_decay") if (factor := getattr(training, key)) != 1},
         "precision": precision if precision != "float32" else None,
         "augmentation": ", ".join(_part(config, name) for name in config.data.augmentation.settings.on),
     }

@@ -23,6 +23,7 @@ CONVERTED = "converted_from"  # in it, where the model was trained elsewhere: th
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
+TRACKERS = "trackers.json"  # what a run is called where it is followed
 SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
 JUDGED = "judged"  # SPLIT.npz: the counts of each patch
 REPORT = "report"  # figures and tables
@@ -102,7 +103,7 @@ def check_model_name(name: str) -> None:
 
 __all__ = [
     *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED", "LOGS", "METRICS"),
-    *("MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "VARIABLES"),
-    *("WARMUP", "check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
+    *("MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "TRACKERS"),
+    *("VARIABLES", "WARMUP", "check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
     *("is_finished_run", "is_run", "judged_file", "next_version"),
 ]

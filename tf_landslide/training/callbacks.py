@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -17,9 +19,35 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
 from tf_landslide.core.progress import meter
 from tf_landslide.data.pipeline import Epochs
+from tf_landslide.models import STRIDE
 from tf_landslide.runs import formats
 from tf_landslide.runs.history import Row, best_epoch, epochs_since_best, write_history
 from tf_landslide.runs.state import TrainingState
+from tf_landslide.training.trackers import Trackers
+
+
+class Shown(Protocol):
+    """Patches that are shown again and again."""
+
+    @property
+    def channels(self) -> np.ndarray:
+        """(n, H, W, C)."""
+        ...
+
+    def drawn(self, probability: np.ndarray) -> dict[str, np.ndarray]:
+        """A picture of each, by name, of (n, H, W) probabilities."""
+        ...
+
+
+@contextmanager
+def averaged(averaging: keras.callbacks.SwapEMAWeights | None) -> Iterator[None]:
+    """Have the model hold the averaged weights, where there are any."""
+    if averaging is None:
+        yield
+        return
+    averaging.on_test_begin()
+    yield
+    averaging.on_test_end()
 
 
 class RefuseNaN(keras.callbacks.Callback):
@@ -52,6 +80,28 @@ class DrawEpoch(keras.callbacks.Callback):
         self.epochs.draw(epoch, self.errors() if self.errors and epoch >= self.after else None)
 
 
+class FreezeEncoder(keras.callbacks.Callback):
+    """Keeps the encoder as it is for the first epochs: no gradient reaches it, its batch norms keep their statistics.
+
+    It is frozen while batches are trained on only, so that what other callbacks save at the end of an epoch is not.
+    """
+
+    def __init__(self, encoder: keras.Model, epochs: int):
+        super().__init__()
+        self.encoder, self.epochs = encoder, epochs
+        self._traced: bool | None = None  # whether frozen, in the graph that is trained by
+
+    def on_epoch_begin(self, epoch, logs=None):
+        frozen = epoch < self.epochs
+        self.encoder.trainable = not frozen
+        if frozen != self._traced:
+            self.model.make_train_function(force=True)
+            self._traced = frozen
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.encoder.trainable = True
+
+
 class HistoryLogger(keras.callbacks.Callback):
     """``history.csv``: one row an epoch; replaced whole each time, so that a killed run leaves no half row.
 
@@ -69,6 +119,45 @@ class HistoryLogger(keras.callbacks.Callback):
         self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate})
         if self.path:
             write_history(self.path, self.rows)
+
+
+class Track(keras.callbacks.Callback):
+    """Tells trackers what each epoch gave."""
+
+    def __init__(self, trackers: Trackers, rows: list[Row]):
+        super().__init__()
+        self.trackers, self.rows = trackers, rows
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.trackers.tell("epoch", epoch, {key: value for key, value in self.rows[-1].items() if key != "epoch"})
+
+
+class Pictures(keras.callbacks.Callback):
+    """Shows trackers what the model makes of a few patches, after the first epoch and every so many.
+
+    Args:
+        trackers: that are shown it.
+        shown: the patches.
+        every: so many epochs.
+        averaging: as of ``BestModel``.
+    """
+
+    def __init__(
+        self, trackers: Trackers, shown: Shown, every: int, averaging: keras.callbacks.SwapEMAWeights | None = None
+    ):
+        super().__init__()
+        self.trackers, self.shown, self.every, self.averaging = trackers, shown, every, averaging
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch % self.every:
+            return
+        height, width = self.shown.channels.shape[1:3]
+        edges = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+        with averaged(self.averaging):
+            # by this process alone: ``predict`` would wait for the others of a team
+            probability = self.model(np.pad(self.shown.channels, edges, mode="symmetric"), training=False)
+        shown = self.shown.drawn(keras.ops.convert_to_numpy(probability)[:, :height, :width, 0])
+        self.trackers.tell("pictures", epoch, shown)
 
 
 class BestModel(keras.callbacks.Callback):
@@ -89,13 +178,9 @@ class BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if best_epoch(self.rows) != len(self.rows) - 1:
             return
-        if self.averaging:
-            self.averaging.on_test_begin()
         self.path.with_name(formats.METRICS).unlink(missing_ok=True)
-        with replacing(self.path) as partial:
+        with averaged(self.averaging), replacing(self.path) as partial:
             self.model.save(partial)
-        if self.averaging:
-            self.averaging.on_test_end()
 
 
 class EarlyStopping(keras.callbacks.Callback):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,9 +12,10 @@ import tensorflow as tf
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.models._keras_compat import trains_on_workers
+from tf_landslide.models.depth import encoder_of
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.history import is_over
+from tf_landslide.runs.history import Row, is_over
 from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.runs.sections.loss import loss_settings
 from tf_landslide.runs.state import TrainingState, restore
@@ -21,14 +24,40 @@ from tf_landslide.training.callbacks import (
     DrawEpoch,
     EarlyStopping,
     EpochLines,
+    FreezeEncoder,
     HistoryLogger,
+    Pictures,
     RefuseNaN,
     SaveState,
+    Shown,
+    Track,
 )
 from tf_landslide.training.losses import get_loss
 from tf_landslide.training.mining import PatchErrors
-from tf_landslide.training.optimizers import FusedAdam
+from tf_landslide.training.optimizers import ByUpdates, FusedAdam
+from tf_landslide.training.pace import pace_of
 from tf_landslide.training.team import Team, join
+from tf_landslide.training.trackers import Trackers
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Who follows a run.
+
+    Attributes:
+        trackers: told what each epoch gives.
+        shown: patches that they are shown; None for none.
+    """
+
+    trackers: Trackers
+    shown: Shown | None = None
+
+    def callbacks(
+        self, rows: list[Row], every: int, averaging: keras.callbacks.SwapEMAWeights | None
+    ) -> list[keras.callbacks.Callback]:
+        """What tells them, of the rows of the epochs, and shows them, every so many epochs."""
+        shows = [Pictures(self.trackers, self.shown, every, averaging)] if self.shown else []
+        return [Track(self.trackers, rows), *shows]
 
 
 def fit(
@@ -40,6 +69,7 @@ def fit(
     team: Team | None = None,
     *,
     balanced: float | None = None,
+    followed: Followed | None = None,
 ) -> None:
     """Train a model into its run folder.
 
@@ -51,6 +81,7 @@ def fit(
         state: to go on from.
         team: the devices to train on, in whose scope the model was built; only its chief writes.
         balanced: what ``positive_weight: balanced`` came to.
+        followed: who follows the run; None for nobody.
 
     Raises:
         LandslideError: a loss that is no longer a number, or a state of another model.
@@ -60,16 +91,10 @@ def fit(
     if is_over(rows, settings.epochs, settings.early_stopping):
         return
     with team.strategy.scope():
-        model.compile(
-            optimizer=get_optimizer(settings, len(train_set)),
-            loss=get_loss(**loss_settings(run.config.loss, balanced)),
-            weighted_metrics=[*landslide_metrics(), BestF1()],
-            jit_compile=settings.jit_compile,
-        )
+        optimizer = compiled(model, run, len(train_set), balanced, [*landslide_metrics(), BestF1()])
         if state:
-            model.optimizer.build(model.trainable_variables)
             restore(model.variables, state.model, run.state_path)
-            restore(model.optimizer.variables, state.optimizer, run.state_path)
+            restore(optimizer.variables, state.optimizer, run.state_path)
     if team.workers > 1:
         trains_on_workers(model, team.strategy)
     mining = run.config.data.mining
@@ -79,12 +104,16 @@ def fit(
     stopping = EarlyStopping(settings.early_stopping, rows) if settings.early_stopping else None
     writing = [
         BestModel(run.model_path, rows, averaging),
-        keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False),
+        keras.callbacks.TensorBoard(run.path / formats.LOGS, write_graph=False)
+        if "tensorboard" in settings.trackers
+        else None,
+        *(followed.callbacks(rows, settings.images_every, averaging) if followed else []),
         None if on_terminal else EpochLines(),
     ]
     callbacks = [
         RefuseNaN(),
         DrawEpoch(train_set.epochs, errors, mining.after_epochs),
+        FreezeEncoder(encoder_of(model), settings.freeze_encoder) if settings.freeze_encoder else None,
         averaging,
         HistoryLogger(run.path / formats.HISTORY if team.chief else None, rows),
         *(writing if team.chief else []),
@@ -108,27 +137,78 @@ def _in_order(train_set: tf.data.Dataset, run: Run) -> tf.data.Dataset:
     return as_dataset(train_set.source, run.config.training.batch_size, pad=run.config.data.pad)
 
 
-def get_optimizer(settings: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser that a config asks for, ``steps`` being those of an epoch.
+def compiled(
+    model: keras.Model,
+    run: Run,
+    steps: int,
+    balanced: float | None = None,
+    metrics: list[keras.Metric] | None = None,
+) -> keras.optimizers.Optimizer:
+    """Compile a model as a run trains it.
+
+    Args:
+        model: as built.
+        run: whose config is looked at.
+        steps: batches of an epoch.
+        balanced: what ``positive_weight: balanced`` came to.
+        metrics: beside the loss.
+
+    Returns:
+        its optimiser, built on all variables.
+    """
+    settings = run.config.training
+    optimizer = get_optimizer(settings, steps, model)
+    model.compile(
+        optimizer=optimizer,
+        loss=get_loss(**loss_settings(run.config.loss, balanced)),
+        weighted_metrics=metrics,
+        jit_compile=settings.jit_compile,
+    )
+    optimizer.build(model.trainable_variables)  # while the encoder is among them
+    return optimizer
+
+
+def get_optimizer(settings: TrainingConfig, steps: int, model: keras.Model | None = None) -> keras.optimizers.Optimizer:
+    """The optimiser that a config asks for.
 
     Half-precision floats underflow below 6e-8, so that with ``mixed_float16`` the loss is scaled, by as much as fits.
+
+    Args:
+        settings: of the config.
+        steps: batches of an epoch.
+        model: that is trained, for layers with a rate of their own.
     """
-    rate = settings.learning_rate
-    warmup = round(settings.warmup_epochs * steps)
+    more: dict[str, Any] = pace_of(model, settings, steps) if model else {}
+    if settings.ema:
+        more |= {"use_ema": True, "ema_momentum": settings.ema}
+    optimizer = FusedAdam(
+        _learning_rate(settings, steps),
+        weight_decay=settings.weight_decay or None,
+        global_clipnorm=settings.clip_norm,
+        gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
+        **more,
+    )
+    return keras.optimizers.LossScaleOptimizer(optimizer) if settings.precision == "mixed_float16" else optimizer
+
+
+def _learning_rate(settings: TrainingConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The rate of each update, ``steps`` being the batches of an epoch; some of these may make one update."""
+    rate, k = settings.learning_rate, settings.accumulate
+    warmup = round(settings.warmup_epochs * steps / k)
     if settings.schedule == "step":
         falls = range(settings.step_epochs, settings.epochs, settings.step_epochs)
-        rates = [rate * settings.step_factor**k for k in range(len(falls) + 1)]
-        rate = (
-            keras.optimizers.schedules.PiecewiseConstantDecay([e * steps - 1 for e in falls], rates) if falls else rate
-        )
+        if not falls:
+            return rate
+        rates = [rate * settings.step_factor**i for i in range(len(falls) + 1)]
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([e * steps // k - 1 for e in falls], rates)
     elif settings.schedule == "cosine" or warmup:
-        rate = keras.optimizers.schedules.CosineDecay(
+        schedule = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate,
-            max(1, settings.epochs * steps - warmup),
+            max(1, settings.epochs * steps // k - warmup),
             alpha=0.0 if settings.schedule == "cosine" else 1.0,  # of the highest rate, at the end
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
-    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
-    optimizer = FusedAdam(rate, weight_decay=settings.weight_decay or None, **ema)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if settings.precision == "mixed_float16" else optimizer
+    else:
+        return rate
+    return ByUpdates(schedule, k) if k > 1 else schedule

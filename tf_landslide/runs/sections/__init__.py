@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tf_landslide.runs.sections.data import DataConfig
 from tf_landslide.runs.sections.loss import BCEDiceConfig, LossConfig
@@ -24,6 +24,15 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = BCEDiceConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _has_an_encoder(self) -> Config:
+        training = self.training
+        used = {"freeze_encoder": training.freeze_encoder, "encoder_learning_rate": training.encoder_learning_rate != 1}
+        if self.model.encoder is None and (keys := [key for key, value in used.items() if value]):
+            none = f"{self.model.architecture!r} has none; leave it out"
+            raise ValueError(f"training.{keys[0]} is for a model with an encoder, and {none}")
+        return self
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
