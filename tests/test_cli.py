@@ -22,6 +22,8 @@ COMMANDS = [
     "evaluate",
     "compare",
     "convert",
+    "combine",
+    "adapt",
     "objects",
     "predict",
     "pseudo-label",

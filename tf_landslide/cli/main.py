@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from serving.flags import spelt_out
 from tf_landslide import __version__
 from tf_landslide.cli import (
+    adapt,
     annotate,
+    combine,
     compare,
     convert,
     demo,
@@ -47,6 +49,8 @@ COMMANDS = (
     evaluate,
     compare,
     convert,
+    combine,
+    adapt,
     objects,
     predict,
     pseudo_label,

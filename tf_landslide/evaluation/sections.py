@@ -54,7 +54,7 @@ def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
         )
     if shown.split == "train":
         told.append("These patches were trained on: the scores say what the model has learned, not what it can do.")
-    if shown.split == "valid" and not run.is_converted:
+    if shown.split == "valid" and not run.came_with_threshold:
         told.append("The epoch and the threshold were chosen on validation: its scores flatter. Quote a test split.")
     return told
 
@@ -62,11 +62,13 @@ def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
 def scores_section(run: Run, shown: Judgement, metrics: dict[str, Any]) -> Section:
     scores = shown.scores
     origin = (
-        "The threshold came with the model, which was trained elsewhere: on which patches, these scores do not know."
-        if run.is_converted
-        else "The threshold was chosen on validation, so validation's own scores are slightly flattering; test is the "
+        "The threshold was chosen on validation, so validation's own scores are slightly flattering; test is the "
         "split to quote."
     )
+    if run.is_converted:
+        origin = "The threshold came with the model, which was trained elsewhere: on which patches, these scores do not know."
+    elif run.came_with_threshold:
+        origin = f"The threshold was not chosen for this model: it is {run.threshold_from}."
     text = (
         f"Counts are summed over all pixels of a split, then divided once. {origin} Intervals are 95 %, from a "
         f"bootstrap over patches. At threshold 0.5, {shown.split} scores F1 {scores['at_0.5']['f1']:.4f}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing, write_json
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.models.build import build_model
+from tf_landslide.models.layers.norm import input_normalization
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
+from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
 from tf_landslide.runs.sections import Config
@@ -78,14 +79,12 @@ def convert(checkpoint: Path, config: Config, out: Path, source: str | None = No
 
 
 def _provenance(checkpoint: Path, source: str | None, tensors: int, left_out: list[str]) -> dict[str, Any]:
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **machine([device.device_type for device in tf.config.list_physical_devices()]),
         formats.CONVERTED: {
             "file": source or str(checkpoint.absolute()),
             "bytes": checkpoint.stat().st_size,
-            "sha256": digest,
+            "sha256": digest_of(checkpoint),
             "tensors": tensors,
             "left_out": left_out,
         },
@@ -111,8 +110,12 @@ def to_torch(run: Run, out: Path) -> Path:
     """
     if out.exists():
         raise LandslideError(f"{out}: already exists; name another file")
+    if run.derived and not run.derived.same_network:
+        raise LandslideError(
+            f"{run.path}: is a combined model, which PyTorch has no network for; write its members' weights"
+        )
     model = load_model(run.path, compile=False)
-    layer = model.get_layer("normalization")
+    layer = input_normalization(model)
     mean, variance = (keras.ops.convert_to_numpy(weight).tolist() for weight in (layer.mean, layer.variance))
     write_tensors(out, state_dict_of(model, run.config.model.architecture))
     said = {

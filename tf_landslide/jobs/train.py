@@ -176,6 +176,8 @@ def _start_from(model: keras.Model, path: Path, run: Run) -> None:
         return f"{', '.join(filter(None, parts))}, channels {', '.join(run.recipe.channel_names)}"
 
     given = Run.open(path)
+    if given.derived and not given.derived.same_network:
+        raise LandslideError(f"model.init_from: {path} is a combined model; name one of the runs that it is made of")
     if what(given) != what(run):
         raise LandslideError(f"model.init_from: {path} is of {what(given)}; this run is of {what(run)}")
     model.set_weights(load_model(path, compile=False).get_weights())
@@ -219,7 +221,10 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     if resume and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
         raise LandslideError(f"{path}: is not a run folder, there is nothing to go on with; leave out --resume")
     if resume:
-        earlier = Run.open(path).config
+        run = Run.open(path)
+        if run.is_converted or run.derived:
+            raise LandslideError(f"{path}: was not trained here; start from it with model.init_from={path}")
+        earlier = run.config
         epochs = max(earlier.training.epochs, config.training.epochs)
         longer = earlier.model_copy(update={"training": earlier.training.model_copy(update={"epochs": epochs})})
         if longer != config:

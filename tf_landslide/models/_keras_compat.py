@@ -32,9 +32,23 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
     return tensor._keras_history.operation
 
 
-def walk(model: keras.Model, inputs: list[keras.KerasTensor], visit: Callable[[Any], Callable[..., Any]]) -> None:
-    """Go through a functional model in order: ``visit(layer)`` is called with what the layer is called with."""
-    model._run_through_graph(inputs, visit)
+def walk(model: keras.Model, inputs: list[Any], visit: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Go through a functional model in order: ``visit(layer)`` is called with what the layer is called with.
+
+    Returns:
+        the model's output, of what those calls gave.
+    """
+    return model._run_through_graph(inputs, visit)
+
+
+def takes_training(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is called with ``training``."""
+    return bool(getattr(layer, "_call_has_training_arg", False))
+
+
+def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Every layer of a model, those inside other layers too."""
+    return model._flatten_layers(include_self=False, recursive=True)
 
 
 def trains_on_workers(model: keras.Model, strategy: Any) -> None:

@@ -16,6 +16,7 @@ from serving.protos import PredictionLog, TensorProto
 from tf_landslide.bands.features import Features
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, telling_a_full_disk, write_text
+from tf_landslide.models.layers.norm import input_normalization
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 
@@ -192,7 +193,7 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def _samples(model: keras.Model, card: ModelCard) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Random channels around those the model was trained on, and random stored bands."""
-    normalization = model.get_layer("normalization")
+    normalization = input_normalization(model)
     mean, std = (keras.ops.convert_to_numpy(v) for v in (normalization.mean, normalization.variance**0.5))
     rng = np.random.default_rng(0)
     for shape in ((2, 64, 96), (1, 128, 128)):

@@ -70,8 +70,11 @@ class Predictor:
         return self.backend.batch_size
 
     def batch_of(self, nbytes: int) -> int:
-        """How many images of so many bytes are taken at a time: neither too many, nor too many bytes together."""
-        return min(self.backend.batch_size, max(1, self.backend.max_bytes // max(1, nbytes)))
+        """How many images of so many bytes are taken at a time: neither too many, nor too many bytes together, those
+        that the model turns its own included.
+        """
+        size = max(1, self.backend.batch_size // self.card.copies)
+        return min(size, max(1, self.backend.max_bytes // max(1, nbytes * self.card.copies)))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """Probabilities of channels.
@@ -94,9 +97,7 @@ class Predictor:
                 f"got {channels.shape}"
             )
         height, width = channels.shape[1:3]
-        padding = [(0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
-        if any(after for _, after in padding):
-            channels = np.pad(channels, padding, mode="symmetric")
+        channels = padded(channels)
         parts = self._computed(self._batches(channels))
         return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, 1), np.float32)
 
@@ -138,3 +139,10 @@ class Predictor:
         """Channels and probabilities of stored bands (N, H, W, B)."""
         channels = self.channels(stored)
         return channels, self(channels)
+
+
+def padded(channels: np.ndarray) -> np.ndarray:
+    """(N, H, W, C) mirrored at the bottom and right to heights and widths that are multiples of ``STRIDE``."""
+    height, width = channels.shape[1:3]
+    padding = [(0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
+    return np.pad(channels, padding, mode="symmetric") if any(after for _, after in padding) else channels

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tf_landslide.bands.filters import Bilateral
 from tf_landslide.bands.layouts import BandLayout, get_layout, stated
@@ -41,6 +41,7 @@ class ModelCard:
         training: how it was trained: loss, epochs, seed and so on; ``recipe`` in JSON.
         versions: of what it was trained with.
         synthetic: whether its data were the sample landscape.
+        copies: of an image that the network is given at a time, where it averages over flips and rotations.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     synthetic: bool = False
+    copies: Annotated[int, Field(ge=1)] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", get_layout(self.layout))
@@ -100,13 +102,12 @@ class ModelCard:
     @property
     def limits(self) -> list[str]:
         """What the scores do not say."""
-        converted = CONVERTED in self.training
-        origin = (
-            "came with the model, which was trained elsewhere," if converted else "was chosen on the validation split"
-        )
+        calibrated = "temperature" in self.training
         limits = [
-            f"The threshold {origin} and is calibrated for nothing else.",
-            "Probabilities are the network's own; they were not calibrated to frequencies.",
+            f"The threshold {self._threshold_origin} and is calibrated for nothing else.",
+            "Probabilities were scaled by one temperature, fitted on validation: elsewhere they may be off again."
+            if calibrated
+            else "Probabilities are the network's own; they were not calibrated to frequencies.",
             "Scores are of patches from the dataset it was trained on: other regions, seasons and sensors were not "
             "measured.",
         ]
@@ -123,6 +124,14 @@ class ModelCard:
         if self.synthetic:
             limits.insert(0, "Trained on the SYNTHETIC sample landscape: it says nothing about real landslides.")
         return limits
+
+    @property
+    def _threshold_origin(self) -> str:
+        if CONVERTED in self.training:
+            return "came with the model, which was trained elsewhere,"
+        if not self.scores and (origin := self.training.get("threshold_from")):
+            return f"was not chosen for this model (it is {origin})"
+        return "was chosen on the validation split"
 
     def markdown(self) -> str:
         """The card for people."""

@@ -14,6 +14,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.checked import checked_scores
 from tf_landslide.runs.config import check_config
+from tf_landslide.runs.derived import Derived
 from tf_landslide.runs.history import Row, is_over, read_history
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.sections.loss import loss_text
@@ -74,8 +75,8 @@ class Run:
 
     @property
     def threshold(self) -> float:
-        """The threshold chosen on validation; of a model that came from elsewhere, the one it came with."""
-        if self.is_converted and self.config.threshold is not None:
+        """The threshold chosen on validation; of a model that was made of others, the one it came with."""
+        if self.came_with_threshold and self.config.threshold is not None:
             return self.config.threshold
         metrics = self.metrics()
         if "valid" not in metrics:
@@ -85,12 +86,25 @@ class Run:
     @property
     def threshold_from(self) -> str:
         """Where the threshold comes from, in words."""
-        return "given with the model" if self.is_converted else "chosen on validation"
+        if not self.came_with_threshold:
+            return "chosen on validation"
+        derived = self.derived
+        return derived.threshold_from if derived else "given with the model"
 
     @property
     def is_converted(self) -> bool:
         """Whether the model came from elsewhere with a threshold, and was not judged here."""
         return formats.CONVERTED in self.environment
+
+    @property
+    def derived(self) -> Derived | None:
+        """Of a run that was made of others: of which, and how; else None."""
+        return Derived.of(self.environment, self.path / formats.ENVIRONMENT)
+
+    @property
+    def came_with_threshold(self) -> bool:
+        """Whether no threshold was chosen for this model, which was made of another one that had one."""
+        return self.config.threshold is not None and (self.is_converted or self.derived is not None)
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -105,11 +119,12 @@ class Run:
 
     def card(self, threshold: float | None = None) -> ModelCard:
         """The model card; ``threshold`` stands in where the run was not judged yet."""
-        config, recipe = self.config, self.recipe
+        config, recipe, derived = self.config, self.recipe, self.derived
+        architecture, encoder = derived.network if derived else (config.model.architecture, config.model.encoder)
         return ModelCard(
             name=config.name,
-            architecture=config.model.architecture,
-            encoder=config.model.encoder,
+            architecture=architecture,
+            encoder=encoder,
             layout=recipe.layout,
             channel_names=recipe.channel_names,
             threshold=self.threshold if threshold is None else threshold,
@@ -117,15 +132,20 @@ class Run:
             median_bands=recipe.median_bands,
             bilateral=recipe.bilateral,
             description=config.description,
-            scores={} if threshold is not None or self.is_converted else self.metrics(),
-            training=(
-                _converted(self.environment[formats.CONVERTED])
-                if self.is_converted
-                else _training(config, self.environment) | _patch(self.environment)
-            ),
+            scores={} if threshold is not None or self.came_with_threshold else self.metrics(),
+            training=self._training(),
             versions=self.environment.get("packages", {}),
             synthetic=self.environment.get("synthetic", False),
+            copies=derived.copies if derived else 1,
         )
+
+    def _training(self) -> dict[str, Any]:
+        """How the model came to be, for its card."""
+        if self.is_converted:
+            return _converted(self.environment[formats.CONVERTED])
+        if derived := self.derived:
+            return derived.said() | _patch(self.environment)
+        return _training(self.config, self.environment) | _patch(self.environment)
 
 
 def _patch(environment: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ HISTORY = "history.csv"  # one row an epoch
 METRICS = "metrics.json"  # scores of each split at the threshold chosen on validation
 ENVIRONMENT = "environment.json"  # versions, seed, git revision
 CONVERTED = "converted_from"  # in it, where the model was trained elsewhere: the checkpoint
+COMBINED = "combined_from"  # in it, where a model was made of other runs: which, and how
+ADAPTED = "adapted_from"  # in it, where a run's statistics were computed anew: of which run, from what
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
@@ -46,13 +48,14 @@ def is_run(path: Path) -> bool:
 
 
 def is_finished_run(path: Path) -> bool:
-    """Whether a folder is a run that training went through with, or that holds a model that was trained elsewhere."""
-    return is_run(path) and ((path / METRICS).is_file() or _is_converted(path))
+    """Whether a folder is a run that training went through with, or that holds a model made of another one."""
+    return is_run(path) and ((path / METRICS).is_file() or _is_made_of_others(path))
 
 
-def _is_converted(path: Path) -> bool:
+def _is_made_of_others(path: Path) -> bool:
     said = path / ENVIRONMENT
-    return said.is_file() and f'"{CONVERTED}"' in read_text(said)
+    text = read_text(said) if said.is_file() else ""
+    return any(f'"{key}"' in text for key in (CONVERTED, COMBINED, ADAPTED))
 
 
 def judged_file(run: Path, split: str) -> Path:
@@ -102,8 +105,9 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("CARD", "CARD_TEXT", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED", "LOGS", "METRICS"),
-    *("MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE", "TRACKERS"),
-    *("VARIABLES", "WARMUP", "check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
+    *("ADAPTED", "CARD", "CARD_TEXT", "COMBINED", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED"),
+    *("LOGS", "METRICS", "MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE"),
+    *("TRACKERS", "VARIABLES", "WARMUP"),
+    *("check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
     *("is_finished_run", "is_run", "judged_file", "next_version"),
 ]

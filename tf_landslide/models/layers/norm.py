@@ -138,6 +138,18 @@ def fuse_batch_norm(model: keras.Model, momentum: float) -> None:
             layer.momentum = momentum
 
 
+def input_normalization(model: keras.Model) -> ChannelNormalization:
+    """The layer that normalises a model's channels; of a combined model, its first member's.
+
+    Raises:
+        LandslideError: it has none.
+    """
+    found = next((layer for layer in all_layers(model) if isinstance(layer, ChannelNormalization)), None)
+    if found is None:
+        raise LandslideError(f"model {model.name!r} does not normalise its channels; it is no model of ours")
+    return found
+
+
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models in it."""
     for layer in model.layers:
