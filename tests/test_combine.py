@@ -7,6 +7,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from scipy.special import entr
 
 from tests.scenes.test_map import command, scene  # noqa: F401  (a fixture)
 from tf_landslide.cli.main import main
@@ -17,6 +18,7 @@ from tf_landslide.jobs.combine import Recipe, combine
 from tf_landslide.models.batch_statistics import recompute
 from tf_landslide.models.build import build_model
 from tf_landslide.models.combine import SYMMETRIES, average_weights, combined
+from tf_landslide.models.uncertainty import PASSES, of_votes, uncertainty
 from tf_landslide.predict.load import load_model, load_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -30,14 +32,19 @@ def answer(model, x):
 
 
 def over_symmetries(model, x, which):
-    """The mean over turned images, by NumPy's own rotations and flips."""
+    """The mean over turned images."""
+    return np.mean(of_symmetries(model, x, which), axis=0)
+
+
+def of_symmetries(model, x, which):
+    """The answers for turned images, turned back, by NumPy's own rotations and flips."""
     answers = []
     for turns in range(4) if which == "eight" else (0, 2):
         for flip in (False, True):
             y = np.rot90(x, turns, (1, 2))
             p = answer(model, (y[:, :, ::-1] if flip else y).copy())
             answers.append(np.rot90(p[:, :, ::-1] if flip else p, -turns, (1, 2)))
-    return np.mean(answers, axis=0)
+    return answers
 
 
 def cooled(p, temperature):
@@ -250,6 +257,63 @@ def test_it_predicts_what_its_members_say_together(runs, made, sample, tmp_path)
     np.testing.assert_allclose(found, wanted[..., 0], atol=1e-5)
 
 
+def spread(votes):
+    """Standard deviation and mutual information of (V, N, H, W, 1) answers, in float64."""
+    votes = np.asarray(votes, np.float64)
+
+    def entropy(p):
+        return entr(p) + entr(1 - p)
+
+    return votes.std(0), entropy(votes.mean(0)) - entropy(votes).mean(0)
+
+
+def test_members_that_disagree_are_unsure(networks):
+    models, x = networks
+    deviation, information = spread([answer(model, x) for model in models])
+    found = answer(of_votes(combined(models, temperature=2.0)), x)
+    np.testing.assert_allclose(found[..., :1], answer(combined(models, temperature=2.0), x), atol=1e-6)
+    np.testing.assert_allclose(found[..., 1:2], deviation, atol=1e-5)
+    np.testing.assert_allclose(found[..., 2:], information, atol=1e-5)
+    assert information.max() > 1e-3
+    assert of_votes(models[0]) is None
+    with pytest.raises(LandslideError, match="cannot say how sure it is; combine runs"):
+        uncertainty(models[0])
+
+
+def test_dropout_alone_is_random_and_alike_each_time():
+    """Of one layer: passes keep a channel or drop it, so that the answers are known."""
+    inputs = keras.Input((None, None, 1))
+    norm = keras.layers.BatchNormalization()
+    x = keras.layers.Activation("sigmoid")(keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))(norm(inputs)))
+    model = keras.Model(inputs, x)
+    x = np.full((64, 4, 4, 1), 2.0, np.float32)
+    compute = uncertainty(model)
+    found = compute(x).numpy()
+    np.testing.assert_array_equal(compute(x).numpy(), found)
+    z = 2 / np.sqrt(1 + norm.epsilon)
+    low, high = 1 / (1 + np.exp(-np.array([0, 2 * z])))  # dropped, or kept and doubled
+    np.testing.assert_allclose(found[..., 0], 1 / (1 + np.exp(-z)), rtol=1e-5)
+    shares = np.arange(PASSES + 1) / PASSES  # how many of the passes kept it
+    possible = (high - low) * np.sqrt(shares * (1 - shares))
+    assert np.abs(found[..., 1:2] - possible).min(-1).max() < 1e-5
+    assert found[..., 1].mean() == pytest.approx((high - low) / 2, rel=0.1)
+    assert norm.moving_mean.numpy() == 0
+
+
+@pytest.mark.slow
+def test_predict_writes_how_sure_it_is(runs, made, sample, tmp_path, capsys):
+    patch = find_patches(sample, "test")[0]
+    assert main(["predict", str(made), str(patch.image), "--uncertainty", "--out", str(tmp_path), "--json"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    channels = load_predictor(made).channels(read_image(patch.image)[None])
+    models = [load_model(path, compile=False) for path in runs]
+    deviation, information = spread([p for model in models for p in of_symmetries(model, channels, "eight")])
+    np.testing.assert_allclose(np.load(said["deviation"]), deviation[0, ..., 0], atol=1e-5)
+    np.testing.assert_allclose(np.load(said["mutual_information"]), information[0, ..., 0], atol=1e-5)
+    assert main(["predict", str(runs[0]), str(patch.image), "--uncertainty", "--out", str(tmp_path / "no")]) == 2
+    assert "cannot say how sure it is" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_it_is_exported_and_every_runtime_gives_the_same(runs, made, sample, tmp_path):
     assert main(["export", str(made), "--to", str(tmp_path / "models")]) == 0
@@ -261,6 +325,13 @@ def test_it_is_exported_and_every_runtime_gives_the_same(runs, made, sample, tmp
         predictor = load_predictor(tmp_path / "models" / "tiny", runtime=runtime)
         assert predictor.card.copies == 4
         np.testing.assert_allclose(predictor(channels), wanted, atol=1e-4)
+        if runtime == "openvino":
+            with pytest.raises(LandslideError, match="OpenVINO computes probabilities alone"):
+                predictor.uncertainty(channels)
+        else:
+            ours, theirs = load_predictor(made).uncertainty(channels), predictor.uncertainty(channels)
+            for name in ("probability", "deviation", "mutual_information"):
+                np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -42,6 +42,11 @@ def add(commands: Commands) -> None:
     for name, help in _TLS.items():
         parser.add_argument(f"--tls-{name}", metavar="PEM", help=f"{help}, for TLS")
     parser.add_argument("--objects", metavar="RULES", help="refine masks by their objects: landslide, or a YAML file")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="write too how far apart answers are: of combined runs, or by dropout",
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
@@ -61,7 +66,14 @@ def run(a: Arguments) -> None:
 
     inputs = split_images(a.data, a.split) if a.data else a.inputs
     predictions = predict_files(
-        predictor, inputs, a.out, threshold=a.threshold, allow_missing=a.allow_missing, strict=a.strict, refine=refine
+        predictor,
+        inputs,
+        a.out,
+        threshold=a.threshold,
+        allow_missing=a.allow_missing,
+        strict=a.strict,
+        refine=refine,
+        unsure=a.uncertainty,
     )
     if a.json:
         print_json([prediction.as_dict() for prediction in predictions])

@@ -46,6 +46,11 @@ def takes_training(layer: keras.layers.Layer) -> bool:
     return bool(getattr(layer, "_call_has_training_arg", False))
 
 
+def reseed(layer: keras.layers.Dropout, seed: int) -> None:
+    """Begin a dropout's random numbers anew, from a seed."""
+    layer.seed_generator.state.assign([seed, 0])
+
+
 def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
     """Every layer of a model, those inside other layers too."""
     return model._flatten_layers(include_self=False, recursive=True)

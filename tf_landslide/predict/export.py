@@ -17,6 +17,8 @@ from tf_landslide.bands.features import Features
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, telling_a_full_disk, write_text
 from tf_landslide.models.layers.norm import input_normalization
+from tf_landslide.models.uncertainty import of_votes
+from tf_landslide.predict.predictor import UNCERTAINTY
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 
@@ -74,6 +76,8 @@ def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
     from_bands         bands (N, H, W, B) float32, as stored          probability
     segment            channels                                       probability, mask (N, H, W, 1) uint8, 0 or 1
     features           bands                                          channels
+    uncertainty        channels                                       probability, deviation and mutual_information
+                                                                      (N, H, W, 1); of combined models only
     describe           nothing                                        card, a string of JSON
     ================== ============================================== ==========================================
     """
@@ -84,7 +88,7 @@ def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
     write_text(path / formats.CARD, card.as_json() + "\n")
     write_text(path / formats.CARD_TEXT, card.markdown())
-    _write_warmup(card, path)
+    _write_warmup(card, path, unsure=of_votes(model) is not None)
     _write_reference(model, card, path)
 
 
@@ -110,6 +114,12 @@ def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple[Callable[
     def compute_features(bands: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"channels": features(bands)}
 
+    answers = of_votes(model)
+
+    def uncertainty(channels: tf.Tensor) -> dict[str, tf.Tensor]:
+        assert answers  # else there is no such signature
+        return dict(zip(UNCERTAINTY, tf.split(answers(channels, training=False), 3, axis=-1), strict=True))
+
     def describe() -> dict[str, tf.Tensor]:
         return {"card": tf.constant(text)}
 
@@ -118,11 +128,12 @@ def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple[Callable[
         "from_bands": (from_bands, [bands]),
         "segment": (segment, [channels]),
         "features": (compute_features, [bands]),
+        **({"uncertainty": (uncertainty, [channels])} if answers else {}),
         "describe": (describe, []),
     }
 
 
-def _write_warmup(card: ModelCard, path: Path) -> None:
+def _write_warmup(card: ModelCard, path: Path, unsure: bool) -> None:
     """One request for each signature with inputs, which a server replays before it serves the version.
 
     Not for ``describe``: with batching on, TensorFlow Serving refuses requests without inputs, and so would not load
@@ -130,6 +141,7 @@ def _write_warmup(card: ModelCard, path: Path) -> None:
     """
     sizes = {"channels": len(card.channel_names), "bands": len(card.layout.bands)}
     inputs = {"serving_default": "channels", "from_bands": "bands", "segment": "channels", "features": "bands"}
+    inputs |= {"uncertainty": "channels"} if unsure else {}
     with tf.io.TFRecordWriter(str(path / formats.WARMUP)) as writer:
         for signature, name in inputs.items():
             image = TensorProto(dtype=tf.float32.as_datatype_enum, float_val=[0.5])  # one value stands for all
@@ -174,6 +186,10 @@ def verify(model: keras.Model, card: ModelCard, path: Path) -> float:
             (segmented["probability"], live),
         ]
         pairs.append((exported["features"](bands=tf.constant(bands))["channels"], features(bands).numpy()))
+        if answers := of_votes(model):
+            unsure = exported["uncertainty"](channels=tf.constant(channels))
+            found = tf.concat([unsure[name] for name in UNCERTAINTY], axis=-1)
+            pairs.append((found, _graph_of(answers)(channels).numpy()))
         worst = np.max([worst, *(_difference(found.numpy(), expected) for found, expected in pairs)])  # keeps a NaN
         marked = segmented["probability"].numpy() >= np.float32(card.threshold)
         if not np.array_equal(segmented["mask"].numpy(), marked):

@@ -43,6 +43,8 @@ class Prediction:
         channels: minimum, mean and maximum of each channel (missing values skipped), to check the input by.
         missing: number of missing channel values.
         mask_pixels: path of the network's own mask, where rules refined the other one.
+        deviation, mutual_information: paths of the (H, W) float32 arrays that say how sure the model is, where they
+            were asked for; see ``predict.predictor.Uncertain``.
     """
 
     input: str
@@ -56,6 +58,8 @@ class Prediction:
     channels: dict[str, dict[str, float]]
     missing: int
     mask_pixels: str | None = None
+    deviation: str | None = None
+    mutual_information: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,6 +74,7 @@ def predict_files(
     allow_missing: bool = False,
     strict: bool = False,
     refine: Refine | None = None,
+    unsure: bool = False,
 ) -> list[Prediction]:
     """Predict HDF5 patches of any size. Every input is read and checked before anything is written.
 
@@ -80,6 +85,7 @@ def predict_files(
         threshold: marks a pixel from this probability on; None takes the model's own.
         allow_missing: take NaN as a missing value rather than as a fault.
         strict: refuse values that are not those of the layout, rather than warn.
+        unsure: write how sure the model is of each pixel too.
         refine: gives the refined mask of a patch, of its channels (H, W, C), its probability (H, W) and the threshold.
 
     Raises:
@@ -99,12 +105,13 @@ def predict_files(
 
     images = progress(in_order(read, paths), total=len(paths), label="predicting")
     for batch in batches_of_a_shape(images, predictor):
-        channels, probability = predictor.from_bands(np.stack([image for _, image in batch]))
-        for (path, image), x, y in zip(batch, channels, probability[..., 0], strict=True):
+        channels, probability, spread = _predicted(predictor, np.stack([image for _, image in batch]), unsure)
+        for i, ((path, image), x, y) in enumerate(zip(batch, channels, probability[..., 0], strict=True)):
             missing = int((~np.isfinite(x)).sum())
             refined = refine(x, y, threshold) if refine else None
             result = Result(path.name, predictor.card, y, threshold, layout.pixel_size, missing, refined=refined)
-            written = result.write(out, path.stem, rgb(image, layout))
+            maps = {name: values[i, ..., 0] for name, values in spread.items()}
+            written = result.write(out, path.stem, rgb(image, layout), maps)
             predictions.append(
                 Prediction(
                     input=str(path),
@@ -115,9 +122,22 @@ def predict_files(
                     channels=channel_ranges(x, predictor.card.channel_names),
                     missing=missing,
                     mask_pixels=str(written["mask_pixels"]) if refine else None,
+                    deviation=str(written["deviation"]) if unsure else None,
+                    mutual_information=str(written["mutual_information"]) if unsure else None,
                 )
             )
     return predictions
+
+
+def _predicted(
+    predictor: Predictor, bands: np.ndarray, unsure: bool
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Channels, probabilities (N, H, W, 1), and what says how sure the model is, where that is asked for."""
+    if not unsure:
+        return *predictor.from_bands(bands), {}
+    channels = predictor.channels(bands)
+    found = predictor.uncertainty(channels)
+    return channels, found.probability, {"deviation": found.deviation, "mutual_information": found.mutual_information}
 
 
 def _refuse_equal_stems(paths: list[Path]) -> None:

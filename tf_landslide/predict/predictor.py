@@ -6,7 +6,9 @@ know whether a run, a SavedModel or a server answers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +19,8 @@ from tf_landslide.runs.card import ModelCard
 
 BATCH_SIZE = 16
 MAX_BYTES = 2**28
+UNCERTAINTY = ("probability", "deviation", "mutual_information")
+"""What a backend's ``uncertainty`` gives, in order; so are the outputs of the exported signature called."""
 ROUNDING = 1e-5  # the sigmoid of some runtime may end that much beyond 0 or 1
 
 
@@ -46,6 +50,27 @@ class Backend(Protocol):
     def probability(self, channels: np.ndarray) -> np.ndarray:
         """(n, H, W, C) float32 to (n, H, W, 1) float32, for H and W multiples of ``STRIDE``."""
         ...
+
+    def uncertainty(self, channels: np.ndarray) -> np.ndarray:
+        """The same to (n, H, W, 3): probability, deviation, mutual information. Raises ``LandslideError`` where the
+        model, or what computes it, cannot say how sure it is.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """Probabilities, and how sure the model is of each; (N, H, W, 1) float32 each.
+
+    Attributes:
+        probability: as the predictor gives it.
+        deviation: standard deviation of the answers that are averaged, or of passes with dropout.
+        mutual_information: of them, in nats, 0..0.693: what more agreement could still tell.
+    """
+
+    probability: np.ndarray
+    deviation: np.ndarray
+    mutual_information: np.ndarray
 
 
 class Predictor:
@@ -89,6 +114,19 @@ class Predictor:
             LandslideError: not four axes, or another number of channels than the model has; or a model whose answer is
                 no probability of every pixel.
         """
+        return self._over(channels, self._probability, 1)
+
+    def uncertainty(self, channels: np.ndarray) -> Uncertain:
+        """Probabilities of channels (N, H, W, C), and how sure the model is of each.
+
+        Raises:
+            LandslideError: as for probabilities; or a model, or what computes it, that cannot say how sure it is.
+        """
+        found = self._over(channels, self._uncertainty, 3)
+        return Uncertain(*(found[..., i : i + 1] for i in range(3)))
+
+    def _over(self, channels: np.ndarray, compute: Callable[[np.ndarray], np.ndarray], maps: int) -> np.ndarray:
+        """(N, H, W, maps) of channels of any size, computed a batch at a time."""
         names = self.card.channel_names
         channels = np.asarray(channels, np.float32)
         if channels.ndim != 4 or channels.shape[-1] != len(names):
@@ -98,23 +136,35 @@ class Predictor:
             )
         height, width = channels.shape[1:3]
         channels = padded(channels)
-        parts = self._computed(self._batches(channels))
-        return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, 1), np.float32)
+        parts = self._computed(self._batches(channels), compute)
+        return np.concatenate(parts)[:, :height, :width] if parts else np.empty((0, height, width, maps), np.float32)
 
     def _batches(self, images: np.ndarray) -> list[np.ndarray]:
         """Consecutive images, so many that a batch has neither too many nor too many bytes."""
         size = self.batch_of(images[:1].nbytes)
         return [images[i : i + size] for i in range(0, len(images), size)]
 
-    def _computed(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+    def _computed(self, batches: list[np.ndarray], compute: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
         if self.backend.in_flight == 1 or len(batches) == 1:
-            return [self._probability(batch) for batch in batches]
+            return [compute(batch) for batch in batches]
         with ThreadPoolExecutor(self.backend.in_flight) as pool:
-            return list(pool.map(self._probability, batches))
+            return list(pool.map(compute, batches))
+
+    def _uncertainty(self, batch: np.ndarray) -> np.ndarray:
+        """What the backend computes, its probabilities checked as ever."""
+        found, expected = self.backend.uncertainty(batch), (*batch.shape[:3], 3)
+        if found.shape != expected:
+            raise LandslideError(f"model {self.card.name!r} gives {found.shape} for uncertainty, expected {expected}")
+        self._checked(batch, found[..., :1])
+        return found
 
     def _probability(self, batch: np.ndarray) -> np.ndarray:
         """What the backend computes. Raises ``LandslideError`` where that is no probability of every pixel."""
-        found, expected = self.backend.probability(batch), (*batch.shape[:3], 1)
+        return self._checked(batch, self.backend.probability(batch))
+
+    def _checked(self, batch: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Probabilities, if they are some. Raises ``LandslideError`` where they are none of every pixel."""
+        expected = (*batch.shape[:3], 1)
         if found.shape != expected:
             raise LandslideError(
                 f"model {self.card.name!r} gives {found.shape} for channels {batch.shape}, expected {expected}: one "

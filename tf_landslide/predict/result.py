@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,9 @@ class Result:
             "fn": int((~mask & true).sum()),
         }
 
-    def write(self, folder: Path, stem: str, picture: np.ndarray) -> dict[str, Path]:
+    def write(
+        self, folder: Path, stem: str, picture: np.ndarray, maps: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Path]:
         """Write ``STEM_probability.npy`` (float32), ``STEM_mask.png`` (255 on landslide) and ``STEM_overlay.png``.
 
         Of a refined result the network's own mask too, ``STEM_mask_pixels.png``.
@@ -92,14 +94,18 @@ class Result:
             folder: to write to; each file appears whole or not at all.
             stem: of their names.
             picture: (H, W, 3) uint8, to lay the mask over.
+            maps: (H, W) float32 arrays by name, each written as ``STEM_NAME.npy``.
 
         Returns:
             the paths by kind, as in ``FILES``; ``mask_pixels`` too of a refined one.
         """
         mask = self.mask()
         paths = {kind: folder / f"{stem}_{ending}" for kind, ending in FILES.items()}
-        with replacing(paths["probability"]) as partial:
-            np.save(partial, self.probability.astype(np.float32))
+        arrays = {"probability": self.probability, **(maps or {})}
+        paths |= {name: folder / f"{stem}_{name}.npy" for name in arrays}
+        for name, array in arrays.items():
+            with replacing(paths[name]) as partial:
+                np.save(partial, array.astype(np.float32))
         pictures = {"mask": mask.astype(np.uint8) * 255, "overlay": overlay(picture, mask)}
         if self.refined is not None:
             paths["mask_pixels"] = folder / f"{stem}_mask_pixels.png"

@@ -87,6 +87,8 @@ class ModelCard:
 
     def as_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = asdict(self) | {"layout": stated(self.layout)}
+        if self.copies == 1:  # as cards have always been written
+            del values["copies"]
         return {_JSON_NAMES.get(name, name): value for name, value in values.items()}
 
     def as_json(self) -> str:

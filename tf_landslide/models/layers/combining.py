@@ -108,3 +108,30 @@ class Temperature(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="tf_landslide")
+class Spread(layers.Layer):
+    """How far answers are apart: their standard deviation, and the mutual information of answer and answerer, in nats.
+
+    Mutual information is the entropy of the mean less the mean entropy (Houlsby et al. 2011, arXiv:1112.5745): high
+    where each is sure and they disagree, near zero where all are unsure alike.
+
+    Call with (N, H, W, V) probabilities; gives (N, H, W, 2).
+    """
+
+    def call(self, x):
+        x = ops.cast(x, "float32")
+        mean = ops.mean(x, axis=-1, keepdims=True)
+        deviation = ops.sqrt(ops.mean((x - mean) ** 2, axis=-1, keepdims=True))
+        information = _entropy(mean) - ops.mean(_entropy(x), axis=-1, keepdims=True)
+        return ops.concatenate([deviation, ops.maximum(information, 0.0)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2)
+
+
+def _entropy(p):
+    """Of yes and no, in nats; 0 where either is certain."""
+    tiny = 1e-30
+    return -p * ops.log(ops.maximum(p, tiny)) - (1 - p) * ops.log(ops.maximum(1 - p, tiny))

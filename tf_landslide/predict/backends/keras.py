@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.models.uncertainty import uncertainty
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
 
 
@@ -28,6 +30,7 @@ class KerasBackend:
 
     def __init__(self, model: keras.Model, batch_size: int = BATCH_SIZE):
         self.batch_size, self._model = batch_size, model
+        self._uncertainty: Callable[[np.ndarray], tf.Tensor] | None = None  # built where it is asked for
         signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="channels")]
         self._graph = tf.function(lambda channels: model(channels, training=False), input_signature=signature)
 
@@ -41,6 +44,11 @@ class KerasBackend:
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         return self._graph(channels).numpy()
+
+    def uncertainty(self, channels: np.ndarray) -> np.ndarray:
+        if self._uncertainty is None:
+            self._uncertainty = uncertainty(self._model)
+        return self._uncertainty(channels).numpy()
 
 
 def load_keras_model(path: str | Path, *, compile: bool = False) -> keras.Model:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.core.errors import first_line
+from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
 from tf_landslide.runs import formats
 
@@ -75,6 +75,9 @@ class OpenVINOBackend:
         for request in requests:
             request.wait()
         return np.concatenate([request.output_tensors[0].data for request in requests])
+
+    def uncertainty(self, channels: np.ndarray) -> np.ndarray:
+        raise LandslideError(f"{self._path}: OpenVINO computes probabilities alone; take --runtime tensorflow")
 
     def _requests(self, hint: str) -> list[Any]:
         """The calling thread's own, since a request answers one caller at a time."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, first_line
-from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
+from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES, UNCERTAINTY
 from tf_landslide.runs import formats
 
 
@@ -46,3 +46,12 @@ class SavedModelBackend:
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         return self._signature(channels=tf.constant(channels))["probability"].numpy()
+
+    def uncertainty(self, channels: np.ndarray) -> np.ndarray:
+        if "uncertainty" not in self._model.signatures:
+            raise LandslideError(
+                f"{self._path}: averages no answers, so that it cannot say how sure it is; an export of a combined run "
+                "can, and a run with dropout before it is exported"
+            )
+        outputs = self._model.signatures["uncertainty"](channels=tf.constant(channels))
+        return np.concatenate([outputs[name].numpy() for name in UNCERTAINTY], axis=-1)

@@ -16,7 +16,7 @@ from serving.client import Client
 from serving.status import ServingError, UsageError
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import TEXT_BYTES, parse_json
-from tf_landslide.predict.predictor import BATCH_SIZE, Predictor
+from tf_landslide.predict.predictor import BATCH_SIZE, UNCERTAINTY, Predictor
 from tf_landslide.runs.card import ModelCard
 
 _SILENT = 2.0  # seconds of waiting before it is said
@@ -47,6 +47,11 @@ class ServerBackend:
         if "probability" not in outputs:
             raise LandslideError(f"{self.client.url}: the model gives {', '.join(outputs)}, expected 'probability'")
         return outputs["probability"]
+
+    def uncertainty(self, channels: np.ndarray) -> np.ndarray:
+        with _told():
+            outputs = self.client.predict({"channels": channels}, "uncertainty")
+        return np.concatenate([outputs[name] for name in UNCERTAINTY], axis=-1)
 
 
 def connect(
