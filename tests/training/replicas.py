@@ -16,6 +16,7 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.models.build import build_model
 from tf_landslide.training.callbacks import DrawEpoch
 from tf_landslide.training.losses import LOSSES, BCEDice, get_loss
+from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import FusedAdam
 
 
@@ -51,12 +52,13 @@ def outcome(strategy, loss, batches):
 
 def training(strategy, source):
     keras.utils.set_random_seed(0)
-    dataset = as_dataset(source, 4, shuffle=True, augment=True, seed=1)
+    dataset = as_dataset(source, 4, shuffle=True, augment=True, hard_share=0.5, seed=1)
     with strategy.scope():
         model = build_model("plain_unet", channels=6, width=2, depth=1)
         model.compile(FusedAdam(1e-3), BCEDice(0.5, 2.0), jit_compile=False)
     model.get_layer("normalization").adapt([source.fetch(np.arange(len(source)))[0]])
-    history = model.fit(dataset, epochs=3, verbose=0, callbacks=[DrawEpoch(dataset.epochs)], shuffle=False)
+    drawing = DrawEpoch(dataset.epochs, PatchErrors(model, as_dataset(source, 4)), after=1)
+    history = model.fit(dataset, epochs=3, verbose=0, callbacks=[drawing], shuffle=False)
     return {"losses": history.history["loss"], "weights": [w.tolist() for w in model.get_weights()]}
 
 

@@ -37,7 +37,8 @@ def test_loss_and_gradients_are_those_of_one_device(told, case):
 
 
 def test_training_sees_the_same_epochs_and_ends_with_the_same_weights(told):
-    """Keras looks at a batch before the first epoch where a strategy shares them out; that is none of them."""
+    """Hard patches among them. Keras looks at a batch before the first epoch where a strategy shares them out; that is
+    none of them."""
     one, two = told["fit"]
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
     for found, expected in zip(two["weights"], one["weights"], strict=True):
