@@ -66,7 +66,10 @@ def scores_section(run: Run, shown: Judgement, metrics: dict[str, Any]) -> Secti
         "split to quote."
     )
     if run.is_converted:
-        origin = "The threshold came with the model, which was trained elsewhere: on which patches, these scores do not know."
+        origin = (
+            "The threshold came with the model, which was trained elsewhere: on which patches, these scores do not "
+            "know."
+        )
     elif run.came_with_threshold:
         origin = f"The threshold was not chosen for this model: it is {run.threshold_from}."
     text = (
