@@ -243,6 +243,11 @@ def test_augmentation_is_off_unless_asked_for_and_strengths_are_those_of_the_pip
             [],
             "unknown key in data.augmentation.haze 'strenth'; did you mean 'strength'",
         ),
+        (
+            "data: {augmentation: {mixup: {probability: 1}}}\nloss: {name: sum, terms: [{name: bce}, {name: lovasz}]}",
+            [],
+            "data.augmentation.mixup makes soft masks, and loss 'lovasz' is of masks of 0 and 1; take cutmix",
+        ),
         ("data: {augmentation: {fog: {}}}", [], "unknown key in data.augmentation 'fog'"),
         (
             "data: {augmentation: {mixup: {probability: 2}}}",

@@ -27,10 +27,10 @@ WAVELENGTHS: dict[str, float] = {
 """Centre in nm of the bands that go by these names: ESA's nominal ones of Sentinel-2; grey: a panchromatic camera's."""
 
 _BY_NAME = (
+    ("direction", re.compile("aspect|northness|eastness|hill_?shade|illumination|flow_direction|azimuth")),
     ("sar", re.compile(r"(^|_)(vv|vh|hv|hh)(_|$)|^sar|^sigma0|^gamma0|^backscatter")),
     ("elevation", re.compile(r"^(dem|dsm|dtm|elevation|altitude|height)(_|$)")),
     ("slope", re.compile(r"^slope(_|$)")),
-    ("direction", re.compile(r"^(aspect|northness|eastness|hillshade|flow_direction)(_|$)")),
 )
 _SOURCES = {"elevation": "terrain", "slope": "terrain", "direction": "terrain"}
 
@@ -48,14 +48,18 @@ def kind_of(band: Band) -> str:
     return OPTICAL if band.name in WAVELENGTHS or band.unit == "reflectance" else "other"
 
 
+def directions(bands: Iterable[Band]) -> list[str]:
+    """The bands that are measured against north or the sun: a map of them that is turned is none of turned ground."""
+    return [band.name for band in bands if kind_of(band) == "direction"]
+
+
 def refuse_directions(bands: Iterable[Band], what: str) -> None:
-    """Raise ``LandslideError`` for a band that tells a direction on the ground, which does not turn with its pixels."""
-    for band in bands:
-        if kind_of(band) == "direction":
-            raise LandslideError(
-                f"{what} moves pixels, and band {band.name!r} tells a direction, which would have to turn with them; "
-                f"leave the band out, or {what} off"
-            )
+    """Raise ``LandslideError`` for a band that tells a direction, which does not turn with its pixels."""
+    for name in directions(bands):
+        raise LandslideError(
+            f"{what} moves pixels, and band {name!r} tells a direction, which would have to turn with them; leave the "
+            f"band out, or {what} off"
+        )
 
 
 def source_of(band: Band) -> str:

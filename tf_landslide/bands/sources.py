@@ -1,17 +1,20 @@
-"""Where a channel comes from: what a satellite's camera sees, or the terrain."""
+"""Where a channel comes from: what a satellite's camera sees, radar, or the terrain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from tf_landslide.bands import kinds
+from tf_landslide.bands.layout import Band
 
 TERRAIN = ("slope", "dem")
 _OTHER = {"thermal_inertia": "thermal"}
 
 
 def source_of(name: str) -> str:
-    """``optical``, ``terrain`` or ``thermal``, by the name of a band or channel."""
+    """``optical``, ``terrain``, ``sar`` or ``thermal``, by the name of a band or channel."""
     band = name.removesuffix("_stored").removesuffix("_ratio")
-    return "terrain" if band in TERRAIN else _OTHER.get(band, "optical")
+    return _OTHER.get(band) or kinds.source_of(Band(band))
 
 
 def by_source(names: Sequence[str]) -> dict[str, list[str]]:

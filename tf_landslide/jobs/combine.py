@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_landslide.bands.directional import directional
+from tf_landslide.bands.kinds import directions
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import read_json, replacing, write_json
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
@@ -115,7 +115,7 @@ def _check(runs: Sequence[Run], recipe: Recipe, data_dir: str | Path | None, out
             raise LandslideError(f"{first.path} and {run.path} cannot be combined: {problem}")
     if len(runs) == 1 and recipe.symmetries == "none" and not recipe.temperature:
         raise LandslideError("one run alone is combined over symmetries or calibrated: give --tta or --temperature")
-    if turned := directional(first.recipe.channel_names) if recipe.symmetries != "none" else []:
+    if turned := directions(first.recipe.bands) if recipe.symmetries != "none" else []:
         raise LandslideError(
             f"{first.path}: {', '.join(turned)} would have to turn with the image, so that it cannot be averaged over "
             "its symmetries; leave out --tta"

@@ -6,7 +6,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from tf_landslide.runs.sections.data import DataConfig
-from tf_landslide.runs.sections.loss import BCEDiceConfig, LossConfig
+from tf_landslide.runs.sections.loss import BCEDiceConfig, LossConfig, of_hard_masks
 from tf_landslide.runs.sections.model import ModelConfig
 from tf_landslide.runs.sections.section import Section
 from tf_landslide.runs.sections.training import TrainingConfig
@@ -32,6 +32,15 @@ class Config(Section):
         if self.model.encoder is None and (keys := [key for key, value in used.items() if value]):
             none = f"{self.model.architecture!r} has none; leave it out"
             raise ValueError(f"training.{keys[0]} is for a model with an encoder, and {none}")
+        return self
+
+    @model_validator(mode="after")
+    def _takes_soft_masks(self) -> Config:
+        if self.data.augmentation.mixup.probability and (hard := of_hard_masks(self.loss)):
+            raise ValueError(
+                f"data.augmentation.mixup makes soft masks, and loss {hard[0]!r} is of masks of 0 and 1; take cutmix, "
+                "or another loss"
+            )
         return self
 
     def to_yaml(self) -> str:

@@ -172,6 +172,12 @@ LOSS_CONFIGS: dict[str, type[Section]] = {loss.model_fields["name"].default: los
 """The class of each, by name."""
 
 
+def of_hard_masks(loss: LossUnion) -> list[str]:
+    """The losses among one's parts that are defined on masks of 0 and 1 only: of sorted errors, of outlines."""
+    parts = loss.terms if isinstance(loss, SumConfig) else [loss]
+    return [part.name for part in parts if part.name in ("lovasz", "boundary")]
+
+
 def is_balanced(loss: LossUnion) -> bool:
     """Whether a loss takes a weight from the data."""
     parts = loss.terms if isinstance(loss, SumConfig) else [loss]
