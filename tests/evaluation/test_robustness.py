@@ -18,6 +18,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.importance import other_patches, permutation_importance
 from tf_landslide.evaluation.sensitivity import faults_of, sensitivity, with_fault
+from tf_landslide.evaluation.unsure import closeness, unsureness
 from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms
 from tf_landslide.metrics.shift import shift
@@ -207,6 +208,26 @@ def test_risk_without_errors_with_nothing_else_and_with_nothing():
         risk_coverage(ones, ones * np.nan, ones, 0.5)
 
 
+def test_a_split_is_as_unsure_as_its_pixels(predictor, source):
+    channels, masks = source.fetch(np.arange(len(source)))
+    probability, mask = rule(channels), masks[..., 0]
+
+    def measures(some):
+        return rule(some), {"a": np.abs(some[..., 5] - 1000), "b": -rule(some)}
+
+    for batch in (2, 16):
+        told = unsureness(measures, source, 0.4, batch)
+        for name, unsure in measures(channels)[1].items():
+            whole = risk_coverage(probability, unsure, mask, 0.4)
+            assert (told[name]["aurc"], told[name]["excess"]) == (whole.aurc, whole.excess)
+            for row in told[name]["curve"]:
+                level = np.quantile(unsure, row["coverage"], method="inverted_cdf")
+                kept = unsure <= level
+                assert row["risk"] == pytest.approx(((probability >= np.float32(0.4)) != (mask == 1))[kept].mean())
+    (near,) = unsureness(closeness(predictor, 0.4), source, 0.4).values()
+    assert near["aurc"] == risk_coverage(probability, -np.abs(probability - np.float32(0.4)), mask, 0.4).aurc
+
+
 def test_faults_are_those_that_a_models_bands_can_have():
     def names(layout, channels):
         return " ".join(fault.name for fault in faults_of(channel_recipe(layout, channels)))
@@ -290,7 +311,7 @@ def test_sensitivity_is_that_of_patches_written_anew(predictor, source, sample, 
 def test_evaluate_tells_what_is_asked_for(run_folder, sample, tmp_path, capsys):
     words = ["evaluate", str(run_folder), "--data", str(sample), "--out", str(tmp_path / "r")]
     capsys.readouterr()
-    assert main([*words, "--against", "valid", "--importance", "1", "--sensitivity"]) == 0
+    assert main([*words, "--against", "valid", "--importance", "1", "--sensitivity", "--uncertainty"]) == 0
     printed = capsys.readouterr().out
     scores = json.loads((tmp_path / "r" / "metrics.json").read_text())["test"]
     before = json.loads((run_folder / "metrics.json").read_text())
@@ -298,6 +319,6 @@ def test_evaluate_tells_what_is_asked_for(run_folder, sample, tmp_path, capsys):
     assert scores["shift"]["f1"]["here"] == pytest.approx(before["test"]["f1"])
     assert scores["importance"]["f1"] == scores["sensitivity"]["f1"] == pytest.approx(scores["f1"])
     for text in (printed, (tmp_path / "r" / "report.md").read_text(), (tmp_path / "r" / "report.html").read_text()):
-        assert "terrain" in text and "elevation -30 m" in text and "a bound" in text
+        assert "AURC" in text and "terrain" in text and "elevation -30 m" in text and "a bound" in text
     assert main([*words, "--against", "elsewhere"]) == 2
     assert "elsewhere.npz: is not there" in capsys.readouterr().err

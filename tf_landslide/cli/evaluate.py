@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
         help="also what each channel is worth: F1 when it is that of other patches, N shuffles (3)",
     )
     parser.add_argument("--sensitivity", action="store_true", help="also what faults of the input cost")
+    parser.add_argument("--uncertainty", action="store_true", help="also whether it is unsure where it is wrong")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -44,7 +45,7 @@ def run(a: Arguments) -> None:
     from tf_landslide.jobs.evaluate import Asked, evaluate  # TensorFlow
 
     out = Path(a.out or run.path / f"{formats.REPORT}_{a.split}")
-    scores = evaluate(run, a.data, a.split, out, Asked(rules, a.against, a.importance, a.sensitivity))
+    scores = evaluate(run, a.data, a.split, out, Asked(rules, a.against, a.importance, a.sensitivity, a.uncertainty))
     if a.json:
         print_json(scores)
     else:
@@ -70,6 +71,9 @@ def _print_more(scores: dict[str, Any], split: str) -> None:
         rows = [*told["channels"], *told["sources"]]
         cells = [(row["name"], change({"value": row["drop"], "interval": row["interval"]})) for row in rows]
         print(text_table(("shuffled", "drop of F1"), cells))
+    for name, measure in scores.get("uncertainty", {}).items():
+        if measure["curve"]:
+            print(f"unsure by {name}: AURC {measure['aurc']:.4f}, {measure['excess']:.4f} above the best order")
     if told := scores.get("sensitivity"):
         cells = [(row["name"], change({"value": row["change"], "interval": row["interval"]})) for row in told["faults"]]
         print(text_table(("input", "change of F1"), cells) if cells else "no fault is known of these bands")

@@ -67,6 +67,7 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             robustness.shift_section(scores, shown.split),
             robustness.importance_section(scores),
             robustness.sensitivity_section(scores),
+            robustness.unsure_section(scores),
             sections.strata_section(scores),
             sections.objects_section(shown, metrics),
             sections.refined_section(scores),

@@ -6,7 +6,7 @@ from typing import Any
 
 from tf_landslide.core.tables import Table
 from tf_landslide.evaluation.document import Plot, Section
-from tf_landslide.figures.curves import bars
+from tf_landslide.figures.curves import bars, risk_coverage
 
 
 def shift_section(scores: dict[str, Any], split: str) -> Section:
@@ -66,6 +66,26 @@ def sensitivity_section(scores: dict[str, Any]) -> Section:
     )
     first = ("as it is", f"{told['f1']:.4f}", "", _number(told["ece"]))
     return Section("Faults of the input", [Table(("input", "F1", "change of F1", "ECE"), [first, *rows]), text])
+
+
+def unsure_section(scores: dict[str, Any]) -> Section:
+    """Whether the model is unsure where it is wrong; empty where it was not asked for."""
+    measures = {name: told for name, told in scores.get("uncertainty", {}).items() if told["curve"]}
+    if not measures:
+        return Section("Uncertainty", [])
+    rows = []
+    for name, told in measures.items():
+        half, whole = (next(row for row in told["curve"] if row["coverage"] == share) for share in (0.5, 1))
+        errors = (f"{row[key]:.4f}" for key in ("risk", "f1") for row in (whole, half))
+        rows.append((name, _number(told["aurc"]), _number(told["excess"]), *errors))
+    text = (
+        "Pixels are kept from the surest on. AURC is the mean share of wrong ones over every number kept (less is "
+        "better), the excess what it lies above the best order there is, in which all errors come last. Where "
+        "landslides are rare, the surest half may hold none: then its F1 says nothing."
+    )
+    header = ("unsure by", "AURC", "excess", "wrong, of all", "of the surest half", "F1 of all", "of the surest half")
+    figure = Plot("risk_coverage", "Errors and F1 among the surest pixels", risk_coverage(measures), wide=True)
+    return Section("Uncertainty", [Table(header, rows), text, figure])
 
 
 def _signed(value: float, interval: list[float]) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tf_landslide.metrics.calibration import Reliability
-from tf_landslide.metrics.uncertainty import RiskCoverage
 
 _CHOSEN = "C3"
 
@@ -135,13 +134,15 @@ def bars(rows: list[dict[str, Any]], key: str, label: str) -> Figure:
     return figure
 
 
-def risk_coverage(curve: RiskCoverage, title: str) -> Figure:
-    """Error and F1 among the surest pixels, by the share that is kept."""
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axis = figure.subplots()
-    axis.plot(curve.coverage, curve.risk, color="C3", label="wrong")
-    axis.plot(curve.coverage, curve.f1, color="C0", linestyle="--", label="F1")
-    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of pixels kept, the surest first", ylabel="of those kept")
-    axis.set_title(title, parse_math=False)
-    axis.legend(fontsize=8)
+def risk_coverage(measures: dict[str, dict[str, Any]]) -> Figure:
+    """Error and F1 among the surest pixels, by the share that is kept, a line for each measure of uncertainty."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    for axis, key, label in zip(figure.subplots(1, 2), ("risk", "f1"), ("share wrong", "F1"), strict=True):
+        for name, told in measures.items():
+            coverage, values = ([row[column] for row in told["curve"]] for column in ("coverage", key))
+            axis.plot(coverage, values, marker="o", markersize=3, label=name)
+        axis.set(xlim=(0, 1.02), xlabel="share of pixels kept, the surest first", ylabel=label)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8)
     return figure

@@ -15,6 +15,7 @@ from tf_landslide.evaluation.judge import judge_split
 from tf_landslide.evaluation.keeping import judged_of
 from tf_landslide.evaluation.report import write_report
 from tf_landslide.evaluation.sensitivity import sensitivity
+from tf_landslide.evaluation.unsure import closeness, unsureness
 from tf_landslide.metrics.counts import Histograms
 from tf_landslide.metrics.shift import shift
 from tf_landslide.objects.judging import Comparison, Refiner
@@ -35,12 +36,14 @@ class Asked:
         against: a split whose counts the run kept: what F1 and calibration lose from there to here.
         importance: shuffles of each channel; 0 for none.
         sensitivity: what faults of the input cost.
+        uncertainty: whether the model is unsure where it is wrong.
     """
 
     rules: Rules | None = None
     against: str | None = None
     importance: int = 0
     sensitivity: bool = False
+    uncertainty: bool = False
 
 
 def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked | None = None) -> dict[str, Any]:
@@ -49,7 +52,8 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked
     The run's ``metrics.json`` stays what training judged, on the data it trained with.
 
     Returns:
-        the scores of the split, with ``refined``, ``shift``, ``importance`` and ``sensitivity`` as they are asked for.
+        the scores of the split, with ``refined``, ``shift``, ``importance``, ``sensitivity`` and ``uncertainty`` as
+        they are asked for.
 
     Raises:
         LandslideError: an unfinished run, a split that is not there, or a fault in its files.
@@ -75,6 +79,8 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked
     if asked.sensitivity:
         missing = run.config.data.allow_missing
         more["sensitivity"] = sensitivity(predictor, source, threshold, allow_missing=missing, groups=drawn)
+    if asked.uncertainty:
+        more["uncertainty"] = unsureness(closeness(predictor, threshold), source, threshold)
     judgement = replace(judgement, scores=judgement.scores | more)
     metrics = with_share(run.config, {split: judgement.scores}, groups)
     write_report(run, predictor, judgement, metrics, out)
