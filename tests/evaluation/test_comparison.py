@@ -16,7 +16,9 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.compare import compare_runs
 from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms, judge
-from tf_landslide.runs.judged import About, Judged, file_digest
+from tf_landslide.runs import formats
+from tf_landslide.runs.derived import digest_of
+from tf_landslide.runs.judged import About, Judged
 from tf_landslide.runs.sections import Config
 
 N, SIDE = 6, 12
@@ -53,7 +55,7 @@ def make_run(folder, noise, *, seed=0, name="model", masks=None, split="test", g
         "threshold": threshold,
         "threshold_from": "chosen on validation",
         "data": "somewhere",
-        "model": file_digest(folder / "model.keras"),
+        "model": digest_of(folder / "model.keras"),
         "files": files,
         "masks": str(masks.sum()),
         "groups": groups,
@@ -181,6 +183,18 @@ def test_the_keys_that_differ_are_told(tmp_path):
     rows = compare_runs([one, two], "test")["rows"]
     assert {row["model"]: row["differs"]["loss.alpha"] for row in rows} == {"model (one)": 0.5, "model (two)": 0.3}
     assert all(set(row["differs"]) == {"loss.alpha"} for row in rows)
+
+
+def test_a_run_made_of_others_is_another_model(tmp_path):
+    plain = [make_run(tmp_path / f"p{s}", 0.2, seed=s)[0] for s in range(2)]
+    made = [make_run(tmp_path / f"m{s}", 0.22, seed=s)[0] for s in range(2)]
+    for folder in made:
+        member = {"run": "p", "sha256": "0" * 64, "threshold": 0.4, "architecture": "unet", "encoder": "resnet34"}
+        told = {"members": [member], "threshold_from": "chosen on validation", "symmetries": "eight"}
+        (folder / "environment.json").write_text(json.dumps({formats.COMBINED: told}))
+    rows = compare_runs([*plain, *made], "test")["rows"]
+    assert sorted(row["seeds"] for row in rows) == [[0, 1], [0, 1]]
+    assert {row["differs"].get("combined.symmetries") for row in rows} == {None, "eight"}
 
 
 @pytest.mark.parametrize(

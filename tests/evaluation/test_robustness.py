@@ -18,7 +18,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.importance import other_patches, permutation_importance
 from tf_landslide.evaluation.sensitivity import faults_of, sensitivity, with_fault
-from tf_landslide.evaluation.unsure import closeness, unsureness
+from tf_landslide.evaluation.unsure import closeness, measures_of, unsureness
 from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms
 from tf_landslide.metrics.shift import shift
@@ -33,6 +33,9 @@ class Rule:
     """A backend whose probability is a known function of the channels, and no network."""
 
     name, batch_size, max_bytes, in_flight = "rule", 4, 2**28, 1
+
+    def uncertainty(self, channels):
+        raise LandslideError("has no dropout")
 
     def probability(self, channels):
         steep = np.clip(channels[..., 4:5] / 60, 0, 1)
@@ -226,6 +229,22 @@ def test_a_split_is_as_unsure_as_its_pixels(predictor, source):
                 assert row["risk"] == pytest.approx(((probability >= np.float32(0.4)) != (mask == 1))[kept].mean())
     (near,) = unsureness(closeness(predictor, 0.4), source, 0.4).values()
     assert near["aurc"] == risk_coverage(probability, -np.abs(probability - np.float32(0.4)), mask, 0.4).aurc
+
+
+def test_answers_that_disagree_are_asked_where_there_are_several(predictor, source):
+    (alone,) = unsureness(measures_of(predictor, source, 0.4), source, 0.4)
+    assert "closeness" in alone  # the rule cannot say how sure it is
+
+    class Votes(Rule):
+        def uncertainty(self, channels):
+            probability = self.probability(channels)
+            return np.concatenate([probability, np.abs(channels[..., 5:6]) / 1e4, 1 - probability], -1)
+
+    voting = Predictor(predictor.card, Votes())
+    told = unsureness(measures_of(voting, source, 0.4), source, 0.4)
+    channels, masks = source.fetch(np.arange(len(source)))
+    for name, unsure in (("deviation", channels[..., 5] / 1e4), ("mutual information", 1 - rule(channels))):
+        assert told[name]["aurc"] == pytest.approx(risk_coverage(rule(channels), unsure, masks[..., 0], 0.4).aurc)
 
 
 def test_faults_are_those_that_a_models_bands_can_have():

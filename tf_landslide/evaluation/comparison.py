@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,19 @@ ALIKE = "≈"
 
 @dataclass(frozen=True)
 class Entry:
-    """A run that was judged: how it is called, its config and its counts."""
+    """A run that was judged.
+
+    Attributes:
+        name: how it is called.
+        config: of it.
+        judged: its counts.
+        made: how it was made of other runs, by key, where it was; members are counted, not named.
+    """
 
     name: str
     config: Config
     judged: Judged
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> np.ndarray:
@@ -67,11 +75,14 @@ def check_comparable(entries: Sequence[Entry]) -> None:
 
 
 def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Runs of one config together, which differ by their seed alone, in the order of their first."""
+    """Runs of one config together, which differ by their seed alone, in the order of their first; a run that was made
+    of others stands beside those that were made alike.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         training = entry.config.training.model_copy(update={"seed": 0})
-        groups.setdefault(entry.config.model_copy(update={"training": training}).to_yaml(), []).append(entry)
+        config = entry.config.model_copy(update={"training": training, "threshold": None})
+        groups.setdefault(f"{config.to_yaml()}\n{sorted(entry.made.items())}", []).append(entry)
     return list(groups.values())
 
 
@@ -96,7 +107,7 @@ def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int =
     groups = names[0] if names[0] and len(set(names[0])) > 1 and all(n == names[0] for n in names) else None
     draws = bootstrap(len(about.names), resamples, seed, groups)
     models = grouped(entries)
-    differing = _differences([model[0].config for model in models])
+    differing = _differences([model[0] for model in models])
     rows = [_row(model, differs, draws) for model, differs in zip(models, differing, strict=True)]
     order = sorted(range(len(rows)), key=lambda i: -rows[i]["f1"])
     _against(rows, [_pooled(model, models) for model in models], order, groups, resamples, seed)
@@ -203,13 +214,13 @@ def _welch(one: Sequence[float], two: Sequence[float]) -> float | None:
     return float(stats.ttest_ind(one, two, equal_var=False).pvalue)
 
 
-def _differences(configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """The keys that differ between configs, with the value of each; names, descriptions and seeds apart."""
-    flat = [_flat(config.model_dump(mode="json")) for config in configs]
+def _differences(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The keys that differ between models, with the value of each; names, descriptions, thresholds and seeds apart."""
+    flat = [_flat(entry.config.model_dump(mode="json") | {"combined": entry.made or None}) for entry in entries]
     keys = [
         key
         for key in dict.fromkeys(key for values in flat for key in values)
-        if key not in ("name", "description", "training.seed")
+        if key not in ("name", "description", "threshold", "training.seed")
         and any(values.get(key) != flat[0].get(key) for values in flat)
     ]
     return [{key: values.get(key) for key in keys} for values in flat]

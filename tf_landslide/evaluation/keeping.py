@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tf_landslide.evaluation.judge import Judgement
+from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.judged import About, Judged, file_digest
+from tf_landslide.runs.judged import About, Judged
 from tf_landslide.runs.provenance import split_fingerprint
 
 
@@ -17,7 +18,7 @@ def judged_of(run: Run, judgement: Judgement) -> Judged:
         split=judgement.split,
         threshold=judgement.scores["threshold"],
         threshold_from=run.threshold_from,
-        model=file_digest(run.model_path),
+        model=digest_of(run.model_path),
         data=str(source.data_dir.absolute()),
         files=split_fingerprint(source.data_dir, "train" if of_train else judgement.split),
         masks=tally.masks,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.progress import progress
 from tf_landslide.data.source import PatchSource
 from tf_landslide.metrics.uncertainty import RiskCoverage, risk_coverage
@@ -19,14 +20,36 @@ Measures = Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
 """(N, H, W, C) channels to (N, H, W) probabilities and, by name, uncertainties of that shape, more being less sure."""
 
 
+def measures_of(predictor: Predictor, source: PatchSource, threshold: float) -> Measures:
+    """All that a model can say of its uncertainty: the spread of the answers it averages where there are several, or of
+    passes with dropout, and in any case ``closeness``.
+    """
+    try:
+        predictor.uncertainty(source.fetch(np.array([0]))[0])
+    except LandslideError:  # neither averages answers nor has dropout
+        return closeness(predictor, threshold)
+
+    def measure(channels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        found = predictor.uncertainty(channels)
+        probability = found.probability[..., 0]
+        spread = {"deviation": found.deviation[..., 0], "mutual information": found.mutual_information[..., 0]}
+        return probability, {CLOSENESS: _near(probability, threshold), **spread}
+
+    return measure
+
+
 def closeness(predictor: Predictor, threshold: float) -> Measures:
     """What any model says of itself: how near a probability lies to the threshold, less than 0 off it."""
 
     def measure(channels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         probability = predictor(channels)[..., 0]
-        return probability, {CLOSENESS: -np.abs(probability - np.float32(threshold))}
+        return probability, {CLOSENESS: _near(probability, threshold)}
 
     return measure
+
+
+def _near(probability: np.ndarray, threshold: float) -> np.ndarray:
+    return -np.abs(probability - np.float32(threshold))
 
 
 def unsureness(measures: Measures, source: PatchSource, threshold: float, batch: int = 16) -> dict[str, Any]:

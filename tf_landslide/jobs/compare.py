@@ -12,8 +12,9 @@ from tf_landslide.data.folders import SPLITS
 from tf_landslide.evaluation.comparing import comparison_document, comparison_values
 from tf_landslide.evaluation.comparison import Entry, compare
 from tf_landslide.runs import formats
+from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.judged import Judged, file_digest
+from tf_landslide.runs.judged import Judged
 from tf_landslide.runs.provenance import split_fingerprint
 
 
@@ -39,12 +40,28 @@ def compare_runs(
     if out is not None:
         require_writable(out)
     runs = {name: Run.open(path) for name, path in _named(paths).items()}
-    entries = [Entry(name, run.config, _judged(run, split, data_dir)) for name, run in runs.items()]
+    entries = [Entry(name, run.config, _judged(run, split, data_dir), _made(run)) for name, run in runs.items()]
     compared = compare(entries)
     compared["notes"] = _notes(runs, compared)
     if out is not None:
         _write(compared, out)
     return compared
+
+
+def _made(run: Run) -> dict[str, Any]:
+    """How a run was made of other runs; nothing of one that was trained."""
+    derived = run.derived
+    if derived is None:
+        return {}
+    network = " + ".join(filter(None, derived.network))
+    return {
+        "members": len(derived.members),
+        "network": network,
+        "average": derived.average,
+        "symmetries": derived.symmetries,
+        "statistics": derived.statistics,
+        "temperature": derived.temperature is not None,
+    }
 
 
 def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -64,7 +81,7 @@ def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
 def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
     _ = run.threshold  # an unfinished run is refused
-    model, kept = file_digest(run.model_path), []
+    model, kept = digest_of(run.model_path), []
     files = None if data_dir is None else _fingerprint(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"
     for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):

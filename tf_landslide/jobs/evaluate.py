@@ -15,15 +15,16 @@ from tf_landslide.evaluation.judge import judge_split
 from tf_landslide.evaluation.keeping import judged_of
 from tf_landslide.evaluation.report import write_report
 from tf_landslide.evaluation.sensitivity import sensitivity
-from tf_landslide.evaluation.unsure import closeness, unsureness
+from tf_landslide.evaluation.unsure import measures_of, unsureness
 from tf_landslide.metrics.counts import Histograms
 from tf_landslide.metrics.shift import shift
 from tf_landslide.objects.judging import Comparison, Refiner
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
+from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.judged import Judged, file_digest
+from tf_landslide.runs.judged import Judged
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 
 
@@ -80,7 +81,7 @@ def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked
         missing = run.config.data.allow_missing
         more["sensitivity"] = sensitivity(predictor, source, threshold, allow_missing=missing, groups=drawn)
     if asked.uncertainty:
-        more["uncertainty"] = unsureness(closeness(predictor, threshold), source, threshold)
+        more["uncertainty"] = unsureness(measures_of(predictor, source, threshold), source, threshold)
     judgement = replace(judgement, scores=judgement.scores | more)
     metrics = with_share(run.config, {split: judgement.scores}, groups)
     write_report(run, predictor, judgement, metrics, out)
@@ -97,7 +98,7 @@ def _kept(run: Run, split: str) -> Histograms:
         raise LandslideError(
             f"{path}: is not there: runs of before kept no counts; train anew, or leave it out"
         ) from None
-    if judged.about.split != split or judged.about.model != file_digest(run.model_path):
+    if judged.about.split != split or judged.about.model != digest_of(run.model_path):
         raise LandslideError(f"{path}: is of another split, or of another model than {run.model_path.name} is now")
     return judged.histograms
 

@@ -5,7 +5,6 @@ Integers only, without a pickle: of each patch its pixels by probability, landsl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 import zlib
@@ -123,12 +122,6 @@ class Judged:
         judged = cls(about, Histograms(arrays[0], arrays[1]), arrays[2], arrays[3])
         judged.check(path)
         return judged
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _smallest(counts: np.ndarray) -> np.ndarray:
