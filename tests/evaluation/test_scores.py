@@ -51,6 +51,12 @@ def test_bins_cut_exactly_where_the_comparison_does():
         np.testing.assert_array_equal(bins >= k, near >= thresholds[k])
 
 
+def test_a_probability_that_rounding_left_below_zero_is_in_the_first_bin():
+    mask = np.array([[1.0, 0.0]])
+    histograms = Histograms.of([(np.array([[-1e-6, 0.2]]), mask)])
+    assert histograms.landslide[0, 0] == 1 and histograms.landslide.sum() == histograms.other.sum() == 1
+
+
 def test_best_threshold_is_the_best_of_all(patches, histograms):
     probability, truth = patches
     best = best_threshold(histograms)

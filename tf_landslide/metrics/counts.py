@@ -64,7 +64,8 @@ def probability_bins(probability: np.ndarray) -> np.ndarray:
     """
     if np.isnan(probability).any():
         raise LandslideError("the model gives NaN for a probability; its training diverged, train it again")
-    return np.searchsorted(THRESHOLDS.astype(np.float32), probability.astype(np.float32), side="right") - 1
+    bins = np.searchsorted(THRESHOLDS.astype(np.float32), probability.astype(np.float32), side="right") - 1
+    return np.maximum(bins, 0)  # some runtime's sigmoid rounds to just below 0
 
 
 def threshold_bin(threshold: float) -> int:

@@ -87,8 +87,11 @@ class ModelCard:
 
     def as_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = asdict(self) | {"layout": stated(self.layout)}
-        if self.copies == 1:  # as cards have always been written
-            del values["copies"]
+        later: dict[str, Any] = {
+            "copies": 1,
+            "bilateral": None,
+        }  # not in cards of before, and not where they say nothing
+        values = {name: value for name, value in values.items() if name not in later or value != later[name]}
         return {_JSON_NAMES.get(name, name): value for name, value in values.items()}
 
     def as_json(self) -> str:
