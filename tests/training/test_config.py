@@ -227,6 +227,11 @@ def test_augmentation_is_off_unless_asked_for_and_strengths_are_those_of_the_pip
         ("training: {accumulate: 0}", [], "training.accumulate: input should be greater than or equal to 1"),
         ("training: {images: 2, trackers: []}", [], "training: images 2 are shown by trackers, and there are none"),
         ("training: {trackers: [tensorbord]}", [], "training.trackers.0: input should be 'tensorboard', 'wandb' or"),
+        (
+            "training: {accumulate: 2, strategy: mirrored}",
+            [],
+            "training: accumulate is for one device, and strategy is 'mirrored'; leave one of the two out",
+        ),
         ("training: {clip_norm: 0}", [], "training.clip_norm: input should be greater than 0"),
         ("training: {layer_decay: 1.5}", [], "training.layer_decay: input should be less than or equal to 1"),
         (

@@ -43,3 +43,9 @@ def test_training_sees_the_same_epochs_and_ends_with_the_same_weights(told):
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
     for found, expected in zip(two["weights"], one["weights"], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_rates_of_their_own_and_a_frozen_encoder_are_those_of_one_device(told):
+    one, two = told["paced"]
+    for found, expected in zip(two, one, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)

@@ -101,26 +101,21 @@ def calls_from_outputs(
 
 
 class PacedAdam(keras.optimizers.Adam):
-    """Keras's Adam, where it knows no public way: for weight decay at each variable's own rate, and for an average of
-    the weights that moves when they do, not with every batch whose gradient is accumulated."""
+    """Keras's Adam, where it knows no public way: for weight decay that a subclass applies itself, by variable, and for
+    an average of the weights that moves when they do, not with every batch whose gradient is accumulated."""
 
-    def rate_factor(self, variable: Any) -> float:
-        """Of the learning rate, for a variable."""
-        return 1.0
+    @property
+    def decays_itself(self) -> bool:
+        """Whether the subclass's ``update_step`` applies weight decay."""
+        return False
+
+    def decay_of(self, variable: Any) -> float:
+        """The weight decay of a variable, to be multiplied by its rate; 0 for one that is left out of it."""
+        return self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        whole: float | None = getattr(self, "weight_decay", None)
-        if whole is None:
-            return
-        alike: dict[float, list[Any]] = {}
-        for variable in variables:
-            alike.setdefault(self.rate_factor(variable), []).append(variable)
-        try:
-            for factor, group in alike.items():
-                self.weight_decay = whole * factor
-                super()._apply_weight_decay(group)
-        finally:
-            self.weight_decay = whole
+        if not self.decays_itself:
+            super()._apply_weight_decay(variables)
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         average = super()._update_model_variables_moving_average

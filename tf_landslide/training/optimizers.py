@@ -38,12 +38,16 @@ class FusedAdam(PacedAdam):
         self.rate_factors = None if rate_factors is None else tuple(map(float, rate_factors))
         self.first_updates = None if first_updates is None else tuple(map(int, first_updates))
 
-    def rate_factor(self, variable: Any) -> float:
-        return 1.0 if self.rate_factors is None else self.rate_factors[variable_index(self, variable)]
+    @property
+    def decays_itself(self) -> bool:
+        """Whether ``update_step`` applies weight decay, which then goes by the variable's own rate."""
+        return self.rate_factors is not None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if self.rate_factors is not None:
-            learning_rate = learning_rate * self.rate_factor(variable)
+            learning_rate = learning_rate * self.rate_factors[variable_index(self, variable)]
+            if decay := self.decay_of(variable):
+                variable.assign_sub(variable * tf.cast(decay * learning_rate, variable.dtype))
         fused = keras.backend.backend() == "tensorflow" and not self.amsgrad and isinstance(variable, tf.Variable)
         if not fused or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
