@@ -271,6 +271,8 @@ def test_patches_of_a_size_that_no_model_takes_are_refused(sample, config_file, 
             write(tmp_path / f"data/{folder}/mask/{patch.mask.name}", "mask", read_mask(patch.mask)[:100, :100])
     assert main(["train", str(config_file), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "r")]) == 2
     assert "patches are 100 x 100; training needs" in capsys.readouterr().err and not (tmp_path / "r").exists()
+    assert main(["find-rate", str(config_file), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "r")]) == 2
+    assert "patches are 100 x 100; training needs" in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("folder", ["TrainData", "ValidData"])

@@ -9,7 +9,7 @@ import keras
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, require_writable, write_json
 from tf_landslide.figures.plots import rate_range
-from tf_landslide.jobs.train import begin, normalise, training_set
+from tf_landslide.jobs.train import begin, check_size, normalise, training_set
 from tf_landslide.models.depth import encoder_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.sections import Config
@@ -50,6 +50,7 @@ def find_rate(
     model = begin(run)
     with beside(path) as cache_dir:
         source = open_splits(config, data_dir, splits=["train"], cache_dir=cache_dir)["train"]
+        check_size(source, "train", config.data.pad)
         normalise(model, run, source)
         batches = training_set(config, source)
         compiled(model, run, len(batches), source.balance if is_balanced(config.loss) else None)

@@ -77,7 +77,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
         model = begin(run, state)
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
-        _check_size(sources[split], split, data.pad)
+        check_size(sources[split], split, data.pad)
     balanced = sources["train"].balance if is_balanced(config.loss) else None
     train_set = training_set(config, sources["train"])
     normalise(model, run, sources["train"])
@@ -237,7 +237,8 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     return Run(path, config)
 
 
-def _check_size(source: PatchSource, split: str, pad: bool) -> None:
+def check_size(source: PatchSource, split: str, pad: bool) -> None:
+    """Raise ``LandslideError`` for patches that no model trains on as they are."""
     height, width, _ = source.shape
     if not pad and (height % STRIDE or width % STRIDE):
         raise LandslideError(
