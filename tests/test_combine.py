@@ -138,6 +138,20 @@ def test_batch_norms_statistics_are_those_of_numpy():
     assert recompute(build_model("plain_unet", channels=2, width=4, depth=1), batches) == 0
 
 
+def test_batch_norms_that_are_called_twice_see_both(networks):
+    """As by a model over symmetries: what is kept is of all that a layer is given, here an image and three times it."""
+    inputs = keras.Input((None, None, 3))
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(norm(inputs)))
+    x = np.nan_to_num(networks[1])
+    threefold = keras.layers.Rescaling(3.0)(inputs)
+    twice = keras.Model(inputs, keras.layers.Average()([model(inputs), model(threefold)]))
+    assert recompute(twice, [x]) == 1
+    both = np.concatenate([x, 3 * x])
+    np.testing.assert_allclose(norm.moving_mean, both.mean((0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, both.var((0, 1, 2)), rtol=1e-4)
+
+
 def run_of(path, seed, sample, *, channels="six", batch_norm=True):
     """A run as training leaves it: random weights whose answers vary, and scores that say a threshold."""
     options = {"width": 4, "depth": 2, "batch_norm": batch_norm}

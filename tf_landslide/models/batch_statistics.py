@@ -6,6 +6,7 @@ new region's images; no label is needed. Averaged weights need the same (Izmailo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from keras import ops
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.models._keras_compat import sublayers, takes_training, walk
 from tf_landslide.models.layers.norm import all_layers
+
+Moments = tuple[Any, Any, Any]
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -57,8 +60,9 @@ def recompute(model: keras.Model, batches: Iterable[np.ndarray]) -> int:
     observe = tf.function(lambda x: _moments(model, x, layers), input_signature=signature)
     pools = [_Pool() for _ in layers]
     for batch in batches:
-        for pool, (mean, variance, count) in zip(pools, observe(batch), strict=True):
-            pool.add(mean.numpy(), variance.numpy(), int(count))
+        for pool, calls in zip(pools, observe(batch), strict=True):
+            for mean, variance, count in calls:
+                pool.add(mean.numpy(), variance.numpy(), int(count))
     for layer, pool in zip(layers, pools, strict=True):
         if not pool.count:
             raise LandslideError("there are no images to compute batch norm's statistics from")
@@ -67,9 +71,9 @@ def recompute(model: keras.Model, batches: Iterable[np.ndarray]) -> int:
     return len(layers)
 
 
-def _moments(model: keras.Model, x: Any, layers: list[Any]) -> list[tuple[Any, Any, Any]]:
-    """Mean, variance and number of pixels of what each batch norm is given."""
-    seen: dict[int, tuple[Any, Any, Any]] = {}
+def _moments(model: keras.Model, x: Any, layers: list[Any]) -> list[list[Moments]]:
+    """Mean, variance and number of pixels of what each batch norm is given, each time that it is called."""
+    seen: defaultdict[int, list[Moments]] = defaultdict(list)
 
     def visit(layer: Any) -> Callable[..., Any]:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -83,13 +87,13 @@ def _moments(model: keras.Model, x: Any, layers: list[Any]) -> list[tuple[Any, A
     return [seen[id(layer)] for layer in layers]
 
 
-def _normalised(layer: Any, given: Any, seen: dict[int, tuple[Any, Any, Any]]) -> Any:
+def _normalised(layer: Any, given: Any, seen: defaultdict[int, list[Moments]]) -> Any:
     """What a batch norm gives in training; it keeps nothing itself."""
     x = ops.cast(given, "float32")
     axis = layer.axis % len(x.shape)
     others = [i for i in range(len(x.shape)) if i != axis]
     mean, variance = ops.moments(x, axes=others)
-    seen[id(layer)] = (mean, variance, ops.prod([ops.shape(x)[i] for i in others]))
+    seen[id(layer)].append((mean, variance, ops.prod([ops.shape(x)[i] for i in others])))
     y = ops.batch_normalization(
         x,
         mean,
