@@ -1,10 +1,10 @@
-# make venv · demo · test · test-fast · test-models · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
+# make venv · demo · test · test-fast · test-models · conformance · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: venv demo test test-fast test-models bench lint docs lock clean
+.PHONY: venv demo test test-fast test-models conformance bench lint docs lock clean
 
 venv: $(STAMP)
 
@@ -27,6 +27,12 @@ test-fast: $(STAMP) # what most changes break, under two minutes
 
 test-models: $(STAMP) # the paper's models at full size, and every encoder with every decoder
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
+
+conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the embedded server: FROM=a checkout of tensorflow/serving
+	PYTHONPATH=.conformance $(BIN)/python tests/serving/conformance.py $(FROM)
+
+.conformance: # Keras 2, which those tests are written for
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ "tf_keras==2.21.*"
 
 bench: $(STAMP) $(BENCH_STAMP) # ours beside its peers, to docs/performance.md; let nothing else work meanwhile
 	$(BIN)/python benchmarks/bench.py
@@ -51,4 +57,4 @@ lock: # pin anew what pyproject.toml asks for, for every Python from 3.11
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf .venv .venv-bench demo site
+	rm -rf .venv .venv-bench .conformance demo site

@@ -75,7 +75,8 @@ def can_batch(inputs: dict[str, np.ndarray], signature) -> bool:
     """Whether every input and output has an open first axis, and the inputs of this request agree on it."""
     infos = [*signature.inputs.values(), *signature.outputs.values()]
     open_first = all(i.tensor_shape.dim and i.tensor_shape.dim[0].size == -1 for i in infos)
-    return bool(inputs) and open_first and len({array.shape[0] for array in inputs.values()}) == 1
+    sizes = {array.shape[0] if array.ndim else None for array in inputs.values()}
+    return open_first and len(sizes) == 1 and None not in sizes
 
 
 class Batcher:

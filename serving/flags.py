@@ -37,7 +37,7 @@ HONOURED: dict[str, tuple[type, object, str]] = {
     "enable_serialization_as_tensor_content": (bool, False, "answer with raw bytes rather than typed fields"),
     "enable_signature_method_name_check": (bool, False, "(true is refused)"),
     "tensorflow_intra_op_parallelism": (int, 0, "threads of one operation; 0 for TensorFlow's choice"),
-    "tensorflow_inter_op_parallelism": (int, 0, "operations at a time; 0 for TensorFlow's choice"),
+    "tensorflow_inter_op_parallelism": (int, 0, "operations of a request at a time; 0 for one after another"),
 }
 OURS: dict[str, tuple[type, object, str]] = {
     "host": (str, "127.0.0.1", "address to listen on; 0.0.0.0 for all, as TensorFlow Serving does"),

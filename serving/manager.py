@@ -233,8 +233,11 @@ class Manager:
     def _unload(self, name: str, version: Version) -> None:
         with self._lock:
             self._lock.wait_for(lambda: version.users == 0)
-            version.servable, version.state = None, State.END
-        gc.collect()  # a SavedModel is full of cycles
+            servable, version.servable, version.state = version.servable, None, State.END
+        if servable is not None:
+            servable.close()
+        del servable
+        gc.collect()  # a graph is full of cycles
         log.info("version %d of model %s is unloaded", version.number, name)
 
     def _raise_where_nothing_serves(self, wanted: dict[str, ModelConfig]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from serving.protos import PredictionLog, PredictRequest, SavedModel, SignatureDef
-from serving.status import Code, ServingError, code_of
-from serving.tensors import DTYPES, STRING, dtype_of, to_array
+from serving.protos import PredictionLog, PredictRequest, SignatureDef, TensorInfo
+from serving.session import GraphSession
+from serving.status import Code, ServingError
+from serving.tensors import to_array
 
 log = logging.getLogger("serving")
 DEFAULT_SIGNATURE = "serving_default"
@@ -25,6 +26,7 @@ class Servable:
     Args:
         path: its folder.
         tags: of the graph to load.
+        parallel: as ``GraphSession`` takes it.
 
     Attributes:
         signatures: the ``SignatureDef`` of each signature, as the file states them.
@@ -33,43 +35,34 @@ class Servable:
         ServingError: it cannot be loaded.
     """
 
-    def __init__(self, path: str | Path, tags: Sequence[str] = ("serve",)):
+    def __init__(self, path: str | Path, tags: Sequence[str] = ("serve",), *, parallel: bool = False):
         self.path = Path(path)
-        self.signatures: dict[str, SignatureDef] = dict(_meta_graph(self.path, tags).signature_def)
-        try:
-            # Signatures hold the variables weakly: the object they were loaded with must live as long.
-            self._model = tf.saved_model.load(str(path), tags=list(tags))
-        except Exception as error:  # a damaged SavedModel makes TensorFlow raise almost anything
-            raise ServingError(Code.INTERNAL, f"cannot load {path}: {_message(error)}") from error
-        self._functions = {
-            name: function for name, function in self._model.signatures.items() if name in self.signatures
-        }
+        self.session = GraphSession(self.path, tags, parallel=parallel)
+        self.signatures: dict[str, SignatureDef] = dict(self.session.graph_def.signature_def)
+
+    def close(self) -> None:
+        """Let its variables go."""
+        self.session.close()
 
     def signature(self, name: str) -> SignatureDef:
         """A signature by name, ``serving_default`` where empty."""
         name = name or DEFAULT_SIGNATURE
-        if name not in self._functions:
+        if name not in self.signatures:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
 
     def inputs(self, request: PredictRequest) -> dict[str, np.ndarray]:
-        """The arrays of a request, checked against the signature that it names."""
+        """The arrays of a request, under the names of the signature that it names."""
         signature = self.signature(request.model_spec.signature_name)
-        sent, known = set(request.inputs), set(signature.inputs)
-        if sent - known or known - sent - set(signature.defaults):
-            extra, missing = sorted(sent - known), sorted(known - sent)
-            raise _invalid(
-                f"input size does not match signature: {len(sent)}!={len(known)} "
-                f"len({{{','.join(sorted(sent))}}}) != len({{{','.join(sorted(known))}}}). "
-                f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-            )
+        _check_names(set(request.inputs), signature)
         arrays = {}
-        for name, info in signature.inputs.items():
+        for name in sorted(signature.inputs):
             try:
-                arrays[name] = to_array(request.inputs[name] if name in sent else signature.defaults[name])
+                arrays[name] = to_array(request.inputs[name] if name in request.inputs else signature.defaults[name])
             except ValueError as error:
                 raise _invalid(f"tensor parsing error: {name}: {error}") from None
-            _check(name, arrays[name], info)
+            if self.session.fragile:
+                _check_rank(name, arrays[name], signature.inputs[name])
         return arrays
 
     def outputs(self, request: PredictRequest) -> list[str]:
@@ -87,18 +80,11 @@ class Servable:
         return wanted or known
 
     def run(self, signature: str, inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run a signature on arrays that fit it."""
-        tensors = {
-            name: tf.constant(array.tolist() if array.dtype == object else array, shape=array.shape, dtype=_tf(array))
-            for name, array in inputs.items()
-        }
-        try:
-            results = self._functions[signature or DEFAULT_SIGNATURE](**tensors)
-            return {name: np.asarray(results[name].numpy()) for name in outputs}
-        except tf.errors.OpError as error:
-            raise ServingError(code_of(error.error_code), _message(error)) from None
-        except (TypeError, ValueError) as error:
-            raise _invalid(_message(error)) from None
+        """Run a signature on the arrays of its inputs."""
+        known = self.signature(signature)
+        feeds = [(known.inputs[name].name, array) for name, array in inputs.items()]
+        results = self.session.run(feeds, [known.outputs[name].name for name in outputs])
+        return dict(zip(outputs, results, strict=True))
 
     def warm_up(self, iterations: int = 1) -> int:
         """Replay the requests that the version carries. Returns how many; raises ``ServingError`` where one fails."""
@@ -122,38 +108,40 @@ class Servable:
         return len(records)
 
 
-def _tf(array: np.ndarray):
-    return tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+def _check_names(sent: set[str], signature: SignatureDef) -> None:
+    """Refuse names that are not the signature's, as predict_util.cc and TensorFlow's own util.cc do."""
+    known, defaults = set(signature.inputs), set(signature.defaults)
+    if len(sent) > len(known) or (len(sent) < len(known) and not defaults):
+        raise _invalid(
+            f"input size does not match signature: {len(sent)}!={len(known)} len({_set(sent)}) != len({_set(known)}). "
+            f"Sent extra: {_set(sent - known)}. Missing but required: {_set(known - sent)}."
+        )
+    for name in sorted(known - sent - defaults):
+        raise _invalid(
+            f"Signature input alias: {name}(feed name: {signature.inputs[name].name}) not found in request and no "
+            f"default value provided. Inputs expected to be in the request {_set(sent)}, or default input alias set: "
+            f"{_list(defaults)}"
+        )
+    if sent - known:
+        raise _invalid(
+            f"Inputs contains invalid name. Used request inputs: {_list(sent & known)}, request input: {_list(sent)}"
+        )
 
 
-def _meta_graph(path: Path, tags: Sequence[str]):
-    file = path / "saved_model.pb"
-    try:
-        graphs = SavedModel.FromString(file.read_bytes()).meta_graphs
-    except Exception as error:
-        raise ServingError(
-            Code.NOT_FOUND, f"Could not find SavedModel .pb at supplied export directory path: {path}"
-        ) from error
-    for graph in graphs:
-        if set(graph.meta_info_def.tags) == set(tags):
-            return graph
-    found = "; ".join(",".join(graph.meta_info_def.tags) for graph in graphs)
-    raise ServingError(Code.NOT_FOUND, f"{path}: has no graph with tags {{{','.join(tags)}}} (found: {found})")
-
-
-def _check(name: str, array: np.ndarray, info) -> None:
-    """Refuse an array whose dtype, rank or known sizes are not the signature's."""
-    if info.dtype not in DTYPES:
-        raise ServingError(Code.UNIMPLEMENTED, f"input {name}: dtype {info.dtype} is not supported")
-    expected, found = DTYPES[info.dtype], dtype_of(array)
-    if expected.number != found.number and not expected.number == found.number == STRING:
-        raise _invalid(f"Expected input {name} to be {expected.name} but {found.name} is provided.")
-    if info.tensor_shape.unknown_rank:
-        return
-    wanted = [dim.size for dim in info.tensor_shape.dim]
-    if len(wanted) != array.ndim or any(w not in (-1, s) for w, s in zip(wanted, array.shape, strict=False)):
-        known = ",".join("?" if size == -1 else str(size) for size in wanted)
+def _check_rank(name: str, array: np.ndarray, info: TensorInfo) -> None:
+    """Refuse an array of another rank than the signature's."""
+    shape = info.tensor_shape
+    if info.WhichOneof("encoding") == "name" and not shape.unknown_rank and len(shape.dim) != array.ndim:
+        known = ",".join("?" if dim.size == -1 else str(dim.size) for dim in shape.dim)
         raise _invalid(f"Expected input {name} to have shape [{known}], got [{','.join(map(str, array.shape))}].")
+
+
+def _list(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
+
+
+def _set(names: Iterable[str]) -> str:
+    return f"{{{_list(names)}}}"
 
 
 def _invalid(message: str) -> ServingError:

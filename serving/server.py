@@ -93,7 +93,7 @@ class Server:
         tags = tuple(options.saved_model_tags.split(","))
 
         def load(path: Path) -> Servable:
-            servable = Servable(path, tags)
+            servable = Servable(path, tags, parallel=options.tensorflow_inter_op_parallelism > 0)
             if options.enable_model_warmup:
                 servable.warm_up(max(1, options.num_request_iterations_for_warmup))
             return servable

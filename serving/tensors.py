@@ -41,9 +41,12 @@ class DType:
     def array_dtype(self) -> np.dtype:
         if self.numpy == "bfloat16":
             return np.dtype(ml_dtypes.bfloat16)
+        if self.numpy in _QUANTISED:  # as TensorFlow labels them
+            return np.dtype([(self.numpy, _QUANTISED[self.numpy])])
         return np.dtype(self.numpy)
 
 
+_QUANTISED = {"qint8": "i1", "quint8": "u1", "qint16": "i2", "quint16": "u2", "qint32": "i4"}
 DTYPES = {
     d.number: d
     for d in (
@@ -57,6 +60,11 @@ DTYPES = {
         DType(8, "complex64", "complex64", "scomplex_val", b"\x4a"),
         DType(9, "int64", "int64", "int64_val"),
         DType(10, "bool", "bool", "bool_val", b"\x5a"),  # one byte each, 0 or 1
+        DType(11, "qint8", "qint8", "int_val"),
+        DType(12, "quint8", "quint8", "int_val"),
+        DType(13, "qint32", "qint32", "int_val"),
+        DType(15, "qint16", "qint16", "int_val"),
+        DType(16, "quint16", "quint16", "int_val"),
         DType(14, "bfloat16", "bfloat16", "half_val"),
         DType(17, "uint16", "uint16", "int_val"),
         DType(18, "complex128", "complex128", "dcomplex_val", b"\x62"),
@@ -71,6 +79,8 @@ _BY_NUMPY = {d.numpy: d for d in DTYPES.values()}
 def dtype_of(array: np.ndarray) -> DType:
     """The dtype of an array. Raises ``ValueError`` for one that TensorFlow has not."""
     name = "object" if array.dtype.kind in "SUO" else array.dtype.name
+    if array.dtype.names:
+        name = array.dtype.names[0]
     if name not in _BY_NUMPY:
         raise ValueError(f"values of type {array.dtype} cannot be sent")
     return _BY_NUMPY[name]
@@ -94,6 +104,7 @@ def to_proto(array: np.ndarray, *, content: bool = True) -> TensorProto:
     elif content:
         proto.tensor_content = _little_endian(array).tobytes()
     elif array.size:
+        array = _plain(array)
         tag = dtype.packed_tag
         if dtype.number == 4 and array.max() < 128:  # then a variable-length integer is the byte itself
             tag = b"\x3a"
@@ -171,7 +182,15 @@ def _typed(proto: TensorProto, dtype: DType) -> np.ndarray:
     if dtype.number in (8, 18):
         part = np.float32 if dtype.number == 8 else np.float64
         return np.fromiter(values, part, len(values))[: len(values) // 2 * 2].view(dtype.array_dtype)
-    return np.array(values, dtype=np.uint64 if dtype.number == 23 else None).astype(dtype.array_dtype)
+    plain = np.array(values, dtype=np.uint64 if dtype.number == 23 else None)
+    if dtype.numpy in _QUANTISED:
+        return plain.astype(_QUANTISED[dtype.numpy]).view(dtype.array_dtype)
+    return plain.astype(dtype.array_dtype)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Quantised integers as integers."""
+    return array[array.dtype.names[0]] if array.dtype.names else array
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:

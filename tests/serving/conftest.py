@@ -79,6 +79,9 @@ def quiet():
     logging.getLogger("serving").handlers.clear()
 
 
+QUANTISED = ("qint8", "quint8", "qint16", "quint16", "qint32")
+
+
 @pytest.fixture(scope="session")
 def every_kind(tmp_path_factory) -> Path:
     """A SavedModel that gives back what it gets, of every dtype, with a lookup in a file of its own (an asset)."""
@@ -102,7 +105,7 @@ def every_kind(tmp_path_factory) -> Path:
 
     for dtype in ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"):
         signatures[dtype] = echo(dtype)
-    for dtype in ("bool", "float16", "bfloat16", "complex64", "complex128", "string"):
+    for dtype in ("bool", "float16", "bfloat16", "complex64", "complex128", "string", *QUANTISED):
         signatures[dtype] = echo(dtype)
     signatures["lookup"] = tf.function(lambda words: {"index": module.table.lookup(words)}).get_concrete_function(
         tf.TensorSpec([None], tf.string, name="words")

@@ -19,6 +19,9 @@ class Loaded:
             raise ServingError(Code.INTERNAL, f"cannot load {path}: broken")
         self.path = path
 
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def base(tmp_path):

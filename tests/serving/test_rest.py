@@ -128,7 +128,7 @@ REFUSED = {
     "null": ({"signature_name": "float32", "inputs": [None]}, 400, "not of expected type"),
     "base64": ({"signature_name": "string", "inputs": [{"b64": "?"}]}, 400, "base64"),
     "complex": ({"signature_name": "complex64", "inputs": [1]}, 501, "Conversion of JSON Value"),
-    "shape": ({"inputs": {"a": [[1]], "b": [[3, 4]]}}, 400, "to have shape [?,2]"),
+    "shape": ({"inputs": {"a": [[1, 2, 3]], "b": [[3, 4]]}}, 400, "Incompatible shapes: [1,3] vs. [1,2]"),
 }
 
 
@@ -196,7 +196,7 @@ def test_metrics_count_under_tensorflow_servings_names(rest):
 
     before = count("OK"), count("INVALID_ARGUMENT")
     rest.predict({"inputs": AB})
-    rest.predict({"inputs": {"a": [[1]], "b": [[3, 4]]}})
+    rest.predict({"inputs": {"a": [[1, 2, 3]], "b": [[3, 4]]}})
     assert (count("OK"), count("INVALID_ARGUMENT")) == (before[0] + 1, before[1] + 1)
     assert ":tensorflow:serving:request_latency_bucket" in rest("GET", "/monitoring/prometheus/metrics")[1]
 

@@ -22,8 +22,10 @@ def sample(dtype, shape, seed=0):
         return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype.array_dtype)
     if "float" in dtype.numpy:
         return np.asarray(rng.standard_normal(shape)).astype(dtype.array_dtype)
-    info = np.iinfo(dtype.array_dtype)
-    return rng.integers(info.min, info.max, shape, dtype=dtype.array_dtype, endpoint=True)
+    plain = dtype.array_dtype[0] if dtype.array_dtype.names else dtype.array_dtype
+    info = np.iinfo(plain)
+    values = rng.integers(info.min, info.max, shape, dtype=plain, endpoint=True)
+    return np.asarray(values).view(dtype.array_dtype)
 
 
 @pytest.mark.parametrize("content", [True, False])
