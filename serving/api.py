@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving import inference
 from serving.batching import Batcher, can_batch
 from serving.caller import Caller
 from serving.gate import Gate, Limits
 from serving.manager import Manager
 from serving.metrics import Metrics
 from serving.protos import (
+    ClassificationRequest,
+    ClassificationResponse,
     GetModelMetadataRequest,
     GetModelMetadataResponse,
     GetModelStatusRequest,
     GetModelStatusResponse,
+    Input,
+    ModelSpec,
+    MultiInferenceRequest,
+    MultiInferenceResponse,
     PredictRequest,
     PredictResponse,
+    RegressionRequest,
+    RegressionResponse,
     SignatureDefMap,
 )
 from serving.status import Code, ServingError
@@ -65,10 +75,7 @@ class Api:
             ServingError: with the code that TensorFlow Serving gives.
         """
         arrays, number = self.predict_arrays(request, caller, api=api)
-        response = PredictResponse()
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.signature_name = request.model_spec.signature_name or "serving_default"
-        response.model_spec.version.value = number
+        response = PredictResponse(model_spec=_answered(request.model_spec, number))
         for name, array in arrays.items():
             response.outputs[name].CopyFrom(to_proto(array, content=self.tensor_content))
         return response
@@ -84,24 +91,81 @@ class Api:
             api: by which it came, GRPC or REST.
             served: what ``Manager.serving`` gave, where the caller holds it already; None takes what the request names.
         """
-        started, code, name = time.perf_counter(), Code.UNKNOWN, request.model_spec.name
-        self._begin(api)
-        try:
-            if not request.HasField("model_spec"):
-                raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        with self._counted(request.model_spec.name, "Predict", api):
+            _check_spec(request)
             with nullcontext(served) if served else self.manager.serving(request.model_spec) as (number, servable):
                 inputs, outputs = servable.inputs(request), servable.outputs(request)
                 self._check_size(inputs)
-                arrays = self._run(servable, request.model_spec.signature_name, inputs, outputs, caller)
+                return self._run(servable, request.model_spec.signature_name, inputs, outputs, caller), number
+
+    def classify(self, request: ClassificationRequest, caller: Caller, *, api: str = "GRPC") -> ClassificationResponse:
+        """Classes of examples. Raises ``ServingError`` with the code that TensorFlow Serving gives."""
+        response = ClassificationResponse()
+        with self._counted(request.model_spec.name, "Classify", api):
+            _check_spec(request)
+            with self.manager.serving(request.model_spec) as (number, servable):
+                signature = inference.find_signature(request.model_spec, servable.signatures)
+                tensors = inference.classify_tensors(signature)
+                count, results = self._infer(servable, request.input, [tensors], caller)
+                response.result.CopyFrom(inference.classes(signature, count, results))
+        response.model_spec.CopyFrom(_answered(request.model_spec, number))
+        return response
+
+    def regress(self, request: RegressionRequest, caller: Caller, *, api: str = "GRPC") -> RegressionResponse:
+        """Values of examples. Raises ``ServingError`` with the code that TensorFlow Serving gives."""
+        response = RegressionResponse()
+        with self._counted(request.model_spec.name, "Regress", api):
+            _check_spec(request)
+            with self.manager.serving(request.model_spec) as (number, servable):
+                signature = inference.find_signature(request.model_spec, servable.signatures)
+                tensors = inference.regress_tensors(signature)
+                count, results = self._infer(servable, request.input, [tensors], caller)
+                response.result.CopyFrom(inference.values(signature, count, results))
+        response.model_spec.CopyFrom(_answered(request.model_spec, number))
+        return response
+
+    def multi_inference(self, request: MultiInferenceRequest, caller: Caller) -> MultiInferenceResponse:
+        """Several classifications and regressions of the same examples, in one run of the graph."""
+        response, tasks = MultiInferenceResponse(), list(request.tasks)
+        spec = tasks[0].model_spec if tasks else ModelSpec()
+        with self._counted(spec.name, "MultiInference", "GRPC"), self.manager.serving(spec) as (number, servable):
+            inference.check_tasks(tasks, servable.signatures)
+            signatures = [servable.signature(task.model_spec.signature_name) for task in tasks]
+            tensors = [inference.task_tensors(*pair) for pair in zip(tasks, signatures, strict=True)]
+            count, results = self._infer(servable, request.input, tensors, caller)
+            for task, signature in zip(tasks, signatures, strict=True):
+                one = response.results.add(model_spec=_answered(task.model_spec, number))
+                if task.method_name == inference.CLASSIFY:
+                    one.classification_result.CopyFrom(inference.classes(signature, count, results))
+                else:
+                    one.regression_result.CopyFrom(inference.values(signature, count, results))
+        return response
+
+    def _infer(
+        self, servable: Servable, message: Input, tensors: list[tuple[str, list[str]]], caller: Caller
+    ) -> tuple[int, dict[str, np.ndarray]]:
+        """The number of examples, and what they give by tensor."""
+        array = inference.examples(message)
+        feeds = [(name, array) for name in {name for name, _ in tensors}]
+        fetches = sorted({name for _, names in tensors for name in names})
+        with self._gate.turn(caller):
+            return len(array), dict(zip(fetches, servable.session.run(feeds, fetches), strict=True))
+
+    @contextmanager
+    def _counted(self, model: str, method: str, api: str) -> Iterator[None]:
+        """Count a request among those that run, and what became of it."""
+        started, code = time.perf_counter(), Code.UNKNOWN
+        self._begin(api)
+        try:
+            yield
             code = Code.OK
-            return arrays, number
         except ServingError as error:
             code = error.code
             raise
         finally:
-            if name not in self.manager.names:
-                name = ""  # a name that anyone can invent must not become a series of its own
-            self.metrics.count(name, code, api, time.perf_counter() - started)
+            # A name that anyone can invent must not become a series of its own.
+            known = model if model in self.manager.names else ""
+            self.metrics.count(known, code, method, api, time.perf_counter() - started)
             with self._active:
                 self._running -= 1
                 self._active.notify_all()
@@ -140,8 +204,7 @@ class Api:
                 )
 
     def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
-        if not request.HasField("model_spec"):
-            raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        _check_spec(request)
         if not request.metadata_field:
             raise ServingError(
                 Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field"
@@ -159,8 +222,7 @@ class Api:
         return response
 
     def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
-        if not request.HasField("model_spec"):
-            raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        _check_spec(request)
         response = GetModelStatusResponse()
         for version in self.manager.statuses(request.model_spec):
             row = response.model_version_status.add(version=version.number, state=version.state)
@@ -169,3 +231,14 @@ class Api:
                 row.status.error_code = version.error.code.value[0]
                 row.status.error_message = version.error.message
         return response
+
+
+def _check_spec(request) -> None:
+    if not request.HasField("model_spec"):
+        raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+
+
+def _answered(spec: ModelSpec, number: int) -> ModelSpec:
+    """Which model, signature and version gave an answer."""
+    name = spec.signature_name or inference.DEFAULT_SIGNATURE
+    return ModelSpec(name=spec.name, signature_name=name, version={"value": number})

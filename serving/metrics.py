@@ -32,12 +32,12 @@ class Metrics:
         )
         self._registry.register(self)
 
-    def count(self, model: str, code: grpc.StatusCode, api: str, seconds: float) -> None:
-        """Count one prediction of a model that came by ``api`` (GRPC or REST)."""
+    def count(self, model: str, code: grpc.StatusCode, method: str, api: str, seconds: float) -> None:
+        """Count one request to a model (Predict, Classify …) that came by ``api`` (GRPC or REST)."""
         with self._lock:
             self._counts[model, code.name] += 1
         if code == grpc.StatusCode.OK:
-            self._latency.labels(model, "Predict", api).observe(seconds * 1e6)
+            self._latency.labels(model, method, api).observe(seconds * 1e6)
 
     def collect(self):
         """For Prometheus's registry; as its Counter the name would end in ``_total``, which the real one's does not."""

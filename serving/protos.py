@@ -39,21 +39,36 @@ def _without_tensorflow() -> Iterator[None]:
 
 
 with _without_tensorflow():
+    from tensorflow.core.example.example_pb2 import Example
+    from tensorflow.core.example.feature_pb2 import Feature
     from tensorflow.core.framework.tensor_pb2 import TensorProto
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow_serving.apis import (
+        classification_pb2,
         get_model_metadata_pb2,
         get_model_status_pb2,
+        inference_pb2,
         model_management_pb2,
         model_service_pb2_grpc,
         predict_pb2,
         prediction_log_pb2,
         prediction_service_pb2_grpc,
+        regression_pb2,
     )
+    from tensorflow_serving.apis.input_pb2 import Input
     from tensorflow_serving.apis.model_pb2 import ModelSpec
     from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
+ClassificationRequest = classification_pb2.ClassificationRequest
+ClassificationResponse = classification_pb2.ClassificationResponse
+ClassificationResult = classification_pb2.ClassificationResult
+InferenceTask = inference_pb2.InferenceTask
+MultiInferenceRequest = inference_pb2.MultiInferenceRequest
+MultiInferenceResponse = inference_pb2.MultiInferenceResponse
+RegressionRequest = regression_pb2.RegressionRequest
+RegressionResponse = regression_pb2.RegressionResponse
+RegressionResult = regression_pb2.RegressionResult
 GetModelMetadataRequest = get_model_metadata_pb2.GetModelMetadataRequest
 GetModelMetadataResponse = get_model_metadata_pb2.GetModelMetadataResponse
 SignatureDefMap = get_model_metadata_pb2.SignatureDefMap
@@ -67,17 +82,29 @@ ReloadConfigRequest = model_management_pb2.ReloadConfigRequest
 ReloadConfigResponse = model_management_pb2.ReloadConfigResponse
 
 __all__ = [
+    "ClassificationRequest",
+    "ClassificationResponse",
+    "ClassificationResult",
+    "Example",
+    "Feature",
     "GetModelMetadataRequest",
     "GetModelMetadataResponse",
     "GetModelStatusRequest",
     "GetModelStatusResponse",
+    "InferenceTask",
+    "Input",
     "ModelConfig",
     "ModelServerConfig",
     "ModelSpec",
     "ModelVersionStatus",
+    "MultiInferenceRequest",
+    "MultiInferenceResponse",
     "PredictRequest",
     "PredictResponse",
     "PredictionLog",
+    "RegressionRequest",
+    "RegressionResponse",
+    "RegressionResult",
     "ReloadConfigRequest",
     "ReloadConfigResponse",
     "SavedModel",

@@ -19,14 +19,19 @@ from serving.api import SIGNATURE_DEF, Api
 from serving.bodies import Bodies, Body
 from serving.caller import Caller
 from serving.hosts import Hosts
-from serving.json_tensors import parse_json, read_inputs, write_outputs
+from serving.inference import DEFAULT_SIGNATURE
+from serving.json_examples import read_examples
+from serving.json_outputs import dump, write_classes, write_outputs, write_values
+from serving.json_tensors import parse_json, read_inputs, signature_name
 from serving.listener import HttpServer, listen
 from serving.metrics import METRICS_PATH
 from serving.protos import (
+    ClassificationRequest,
     GetModelMetadataRequest,
     GetModelStatusRequest,
     ModelSpec,
     PredictRequest,
+    RegressionRequest,
     SignatureDefMap,
 )
 from serving.status import Code, HttpError, ServingError, http_status
@@ -147,8 +152,6 @@ class _Door:
         except HttpError as error:
             body.unread = True
             return error.status, _error(error.message), JSON
-        except UnicodeEncodeError:
-            return 400, _error("JSON strings must be valid Unicode"), JSON
         except ClientDisconnect:
             raise
         except Exception:
@@ -178,27 +181,33 @@ class _Door:
         return json.dumps(_plain(response), indent=1).encode()
 
     def _post(self, method: str, spec: ModelSpec, body: bytes | bytearray) -> bytes:
-        if method != "predict":
-            raise ServingError(Code.UNIMPLEMENTED, f"{method} is not supported; use predict")
-        request = PredictRequest(model_spec=spec)
         document = parse_json(body)
-        name = document.get("signature_name", "")
-        if not isinstance(name, str):
-            raise _invalid("'signature_name' key must be a string value.")
-        request.model_spec.signature_name = name
-        with self._api.manager.serving(request.model_spec) as served:
+        spec.signature_name = signature_name(document)
+        caller = Caller(time.monotonic() + self._answer_within if self._answer_within > 0 else None)
+        if method == "classify":
+            request = ClassificationRequest(model_spec=spec, input=read_examples(document))
+            return write_classes(self._api.classify(request, caller, api="REST").result)
+        if method == "regress":
+            request = RegressionRequest(model_spec=spec, input=read_examples(document))
+            return write_values(self._api.regress(request, caller, api="REST").result)
+        return self._predict(spec, document, caller)
+
+    def _predict(self, spec: ModelSpec, document: dict, caller: Caller) -> bytes:
+        request = PredictRequest(model_spec=spec)
+        name = spec.signature_name
+        with self._api.manager.serving(spec) as served:
             _, servable = served
             try:
                 signature = servable.signature(name)
             except ServingError:
-                raise _invalid(f'Serving signature name: "{name}" not found in signature def') from None
+                missing = name or DEFAULT_SIGNATURE
+                raise _invalid(f'Serving signature name: "{missing}" not found in signature def') from None
             arrays, by_row = read_inputs(document, signature)
             for key, array in arrays.items():
                 request.inputs[key].CopyFrom(to_proto(array))
-            caller = Caller(time.monotonic() + self._answer_within if self._answer_within > 0 else None)
             # By the version that the request was read for: a newer one may take other inputs.
             results, _ = self._api.predict_arrays(request, caller, api="REST", served=served)
-        return write_outputs(results, by_row).encode()
+        return write_outputs(results, by_row)
 
 
 def _path(request: Request) -> str:
@@ -220,7 +229,7 @@ def _check_framing(request: Request) -> None:
 
 
 def _error(message: str) -> bytes:
-    return json.dumps({"error": message}).encode()
+    return dump({"error": message})
 
 
 def _spec(match: re.Match) -> ModelSpec:

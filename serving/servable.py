@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from serving.inference import DEFAULT_SIGNATURE
 from serving.protos import PredictionLog, PredictRequest, SignatureDef, TensorInfo
 from serving.session import GraphSession
 from serving.status import Code, ServingError
 from serving.tensors import to_array
 
 log = logging.getLogger("serving")
-DEFAULT_SIGNATURE = "serving_default"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords
 

@@ -45,7 +45,7 @@ def _short(message: str) -> str:
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """``Predict`` and ``GetModelMetadata``; by inheritance Classify, Regress and MultiInference are UNIMPLEMENTED."""
+    """Answers of models, and their signatures."""
 
     def __init__(self, api: Api):
         self._api = api
@@ -53,8 +53,33 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         return _answer(context, lambda: self._api.predict(request, _caller(context)))
 
+    def Classify(self, request, context):
+        return _answer(context, lambda: self._api.classify(request, _caller(context)))
+
+    def Regress(self, request, context):
+        return _answer(context, lambda: self._api.regress(request, _caller(context)))
+
+    def MultiInference(self, request, context):
+        return _answer(context, lambda: self._api.multi_inference(request, _caller(context)))
+
     def GetModelMetadata(self, request, context):
         return _answer(context, lambda: self._api.metadata(request))
+
+
+class Refused(grpc.GenericRpcHandler):
+    """Services that TensorFlow Serving has or knows of and this server has not, refused by name."""
+
+    NAMES = ("tensorflow.serving.SessionService", "tensorflow.ProfilerService", "tensorflow.ProfileAnalysis")
+
+    def service(self, handler_call_details):
+        name = handler_call_details.method.strip("/").partition("/")[0]
+        if name not in self.NAMES:
+            return None
+
+        def refuse(_: bytes, context: grpc.ServicerContext):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{name} is not supported by the embedded server")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -105,6 +130,7 @@ def add_services(server: grpc.Server, api: Api) -> Health:
     """Register every service on a gRPC server."""
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(api), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(api), server)
+    server.add_generic_rpc_handlers((Refused(),))
     state = Health()
     state.add_to(server)
     reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

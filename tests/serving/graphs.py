@@ -74,6 +74,36 @@ def same_input_twice() -> Mapping[str, tuple[Tensors, Tensors]]:
     return {"serving_default": ({"a": x, "b": x}, {"y": 2 * x})}
 
 
+def estimator() -> Mapping[str, tuple[Tensors, Tensors]]:
+    """As an Estimator exports: examples are parsed, ``x`` (by default 7) and words from them."""
+    serialised = v1.placeholder(tf.string, [None], name="examples")
+    parsed = v1.parse_example(
+        serialised, {"x": v1.FixedLenFeature([1], tf.float32, 7.0), "word": v1.FixedLenFeature([1], tf.string, "none")}
+    )
+    x, word = parsed["x"], parsed["word"]
+    labels, scores = tf.concat([word, tf.strings.upper(word)], 1), tf.concat([x, 1 - x], 1)
+    wide = tf.zeros([tf.shape(x)[0], 3])
+    return {
+        "serving_default": ({"inputs": serialised}, {"classes": labels, "scores": scores}),
+        "labels": ({"inputs": serialised}, {"classes": labels}),
+        "scores": ({"inputs": serialised}, {"scores": scores}),
+        "regress": ({"inputs": serialised}, {"outputs": 2 * x}),
+        "flat": ({"inputs": serialised}, {"outputs": tf.reshape(x, [-1])}),
+        "rank": ({"inputs": serialised}, {"outputs": wide}),
+        "count": ({"inputs": serialised}, {"outputs": tf.zeros([5])}),
+        "dtype": ({"inputs": serialised}, {"outputs": tf.cast(x, tf.int32)}),
+        "score_count": ({"inputs": serialised}, {"scores": tf.zeros([5, 2])}),
+        "score_rank": ({"inputs": serialised}, {"scores": tf.zeros([5])}),
+        "score_dtype": ({"inputs": serialised}, {"scores": labels}),
+        "class_dtype": ({"inputs": serialised}, {"classes": scores}),
+        "widths": ({"inputs": serialised}, {"classes": labels, "scores": wide}),
+        "misnamed": ({"examples": serialised}, {"outputs": x, "scores": x}),
+        "two_inputs": ({"inputs": serialised, "more": serialised}, {"outputs": x}),
+        "other_outputs": ({"inputs": serialised}, {"y": x}),
+        "predict": ({"inputs": serialised}, {"x": x, "word": word}),
+    }
+
+
 def multiplied() -> Mapping[str, tuple[Tensors, Tensors]]:
     x = v1.placeholder(tf.float32, None, name="x")
     return {"serving_default": ({"x": x}, {"y": tf.matmul(x, tf.ones([7, 1]), name="product")})}

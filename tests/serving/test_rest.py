@@ -104,7 +104,11 @@ def test_bytes_go_in_as_base64(rest):
 
 AB = {"a": [[1, 2]], "b": [[3, 4]]}
 REFUSED = {
-    "half a character": (b'{"signature_name": "string", "inputs": ["\\ud800"]}', 400, "valid Unicode"),
+    "half a character": (
+        b'{"signature_name": "string", "inputs": ["\\ud800"]}',
+        400,
+        "The surrogate pair in string is invalid. at offset: 41",
+    ),
     "not json": (b"{", 400, "JSON Parse error"),
     "empty": (b"", 400, "The document is empty"),
     "no object": ([1], 400, "not object"),
@@ -124,7 +128,7 @@ REFUSED = {
     "string for number": ({"signature_name": "float32", "inputs": ["1"]}, 400, "not of expected type: float"),
     "bool for number": ({"signature_name": "float32", "inputs": [True]}, 400, "not of expected type: float"),
     "fraction for integer": ({"signature_name": "int32", "inputs": [1.5]}, 400, "not of expected type: int32"),
-    "too large": ({"signature_name": "int8", "inputs": [300]}, 400, "not of expected type: int8"),
+    "too large": ({"signature_name": "int8", "inputs": [2**31]}, 400, "Type: Number is not of expected type: int8"),
     "null": ({"signature_name": "float32", "inputs": [None]}, 400, "not of expected type"),
     "base64": ({"signature_name": "string", "inputs": [{"b64": "?"}]}, 400, "base64"),
     "complex": ({"signature_name": "complex64", "inputs": [1]}, 501, "Conversion of JSON Value"),
@@ -150,7 +154,7 @@ def test_what_is_wrong_is_said(rest, kind):
         ("GET", "/v1/tiny", 400, "Malformed request: GET /v1/tiny"),
         ("POST", "/v1/models/tiny", 400, "Malformed request"),
         ("POST", "/v1/models/tiny:explain", 400, "Malformed request"),
-        ("POST", "/v1/models/tiny:classify", 501, "not supported"),
+        ("POST", "/v1/models/tiny:classify", 400, "When method is classify, key 'examples' is expected"),
         ("POST", "/v1/models/nobody:predict", 404, "Servable not found"),
         ("POST", "/v1/models/tiny/labels/best:predict", 400, "Unrecognized servable version label: best"),
     ],

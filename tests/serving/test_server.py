@@ -8,7 +8,6 @@ import pytest
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from serving.protos import (
     GetModelMetadataRequest,
@@ -195,15 +194,6 @@ def test_metadata_that_cannot_be_had(stubs, request_, code, said):
 def test_status_that_cannot_be_had(stubs, spec, code, said):
     found, message = code_of(lambda: stubs.models.GetModelStatus(GetModelStatusRequest(model_spec=spec)))
     assert found == code and said in message
-
-
-def test_what_is_not_built_is_unimplemented(stubs):
-    for method, request in (
-        (stubs.prediction.Classify, classification_pb2.ClassificationRequest()),
-        (stubs.prediction.Regress, regression_pb2.RegressionRequest()),
-        (stubs.prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
-    ):
-        assert code_of(lambda method=method, request=request: method(request))[0] == "UNIMPLEMENTED"
 
 
 def test_a_deadline_that_has_passed_is_honoured(stubs):
