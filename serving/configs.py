@@ -78,7 +78,11 @@ def read_config(path: str | Path, kind: Any) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({_first_line(error)})") from None
     except text_format.ParseError as error:
-        raise UsageError(f"{path}: is no {kind.DESCRIPTOR.name} ({_first_line(error)})") from None
+        # As protobuf prints it: LINE:COLUMN: what.
+        where = _first_line(error).replace(" : ", ": ", 1)
+        raise UsageError(
+            f"{path}: Error parsing text-format tensorflow.serving.{kind.DESCRIPTOR.name}: {where}"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -96,6 +100,8 @@ def model_config(models: dict[str, str | Path]) -> ModelServerConfig:
     config.model_config_list.SetInParent()
     for name, path in models.items():
         config.model_config_list.config.add(
-            name=name, base_path=str(Path(path).absolute()), model_platform="tensorflow"
+            name=name,
+            base_path=str(path) if "://" in str(path) else str(Path(path).absolute()),
+            model_platform="tensorflow",
         )
     return config

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 HONOURED: dict[str, tuple[type, object, str]] = {
     "port": (int, 8500, "TCP port of the gRPC API; 0 for none, -1 for any that is free"),
@@ -66,6 +67,18 @@ REFUSED = {
     "enable_per_model_batching_parameters": "batching parameters hold for all models",
 }
 
+REFUSED_WHEN_TRUE = ("use_alts_credentials", "prefer_tflite_model", "enable_per_model_batching_parameters")
+
+
+class _Version(argparse.Action):
+    """TensorFlow Serving's two lines; whose server this is, the first one says."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values is None or _boolean(values):
+            print(f"TensorFlow ModelServer: {version('tensorflow-serving-api')}-embedded")
+            print(f"TensorFlow Library: {version('tensorflow')}")
+            parser.exit()
+
 
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
@@ -74,8 +87,12 @@ def _boolean(text: str) -> bool:
 
 
 class _Refuse(argparse.Action):
+    """By its value: what says the default, or nothing, changes nothing."""
+
     def __call__(self, parser, namespace, values, option_string=None):
         name = option_string.lstrip("-")
+        if values == "" or (name in REFUSED_WHEN_TRUE and values is not None and not _boolean(values)):
+            return
         parser.error(f"--{name} is not supported by the embedded server; {REFUSED[name]}")
 
 
@@ -96,6 +113,7 @@ def add_flags(parser: argparse.ArgumentParser, **defaults: object) -> None:
             group.add_argument(f"--{name}", default=default, help=help + shown, metavar=metavar, type=of)
     for name in NO_EFFECT:
         parser.add_argument(f"--{name}", nargs="?", const=True, help=argparse.SUPPRESS)
+    parser.add_argument("--version", nargs="?", action=_Version, metavar="BOOL", help="say it, and end")
     for name in REFUSED:
         parser.add_argument(f"--{name}", nargs="?", action=_Refuse, help=argparse.SUPPRESS)
 
@@ -103,9 +121,11 @@ def add_flags(parser: argparse.ArgumentParser, **defaults: object) -> None:
 def spelt_out(words: Sequence[str]) -> list[str]:
     """The words of a command line with ``--name`` alone spelt ``--name=true`` where the flag is a boolean."""
     booleans = {f"--{name}" for name, (kind, *_) in {**HONOURED, **OURS}.items() if kind is bool}
+    booleans |= {f"--{name}" for name in ("version", *REFUSED_WHEN_TRUE)}
     return [f"{word}=true" if word in booleans else word for word in words]
 
 
 def without_effect(arguments: argparse.Namespace) -> list[str]:
     """The flags given that have no effect here."""
-    return [name for name in NO_EFFECT if getattr(arguments, name) is not None]
+    harmless = (None, "", "0", "false")
+    return [name for name in NO_EFFECT if getattr(arguments, name) not in harmless]

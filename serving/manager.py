@@ -10,12 +10,13 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.caller import Caller
 from serving.protos import ModelConfig, ModelServerConfig, ModelSpec, ModelVersionStatus
 from serving.status import Code, ServingError
 from serving.wanted import checked_models, wanted_versions
@@ -146,10 +147,11 @@ class Manager:
 
     # ---- changes
 
-    def reload(self, config: ModelServerConfig) -> None:
+    def reload(self, config: ModelServerConfig) -> set[str]:
         """Move the labels of a configuration, then serve what it asks for, and no other model.
 
-        Returns when every model of it has a version available.
+        Returns:
+            the models that are new; ``wait_for`` waits for those that have no version yet.
 
         Raises:
             ServingError: a configuration that cannot be, or a label of a version that is not available, as it never is
@@ -157,11 +159,12 @@ class Manager:
         """
         if config.WhichOneof("config") is None:
             log.warning("the configuration is empty; nothing is changed")  # as TensorFlow Serving
-            return
+            return set()
         wanted = checked_models(config)
         with self._changing:
             self._move_labels(wanted)
             with self._lock:
+                new = {name for name in wanted if name not in self._models or not self._models[name].config.name}
                 for name, model_config in wanted.items():
                     self._models.setdefault(name, Model(model_config)).config = model_config
                 gone = [name for name in self._models if name not in wanted]
@@ -170,7 +173,22 @@ class Manager:
                 with self._lock:
                     self._models[name].config = ModelConfig()
             self._poll()
-            self._raise_where_nothing_serves(wanted)
+            with self._lock:
+                self._raise_where_nothing_serves(wanted)
+            return new
+
+    def wait_for(self, models: Collection[str], caller: Caller) -> None:
+        """Until each of some models has a version, as polls find them.
+
+        Raises:
+            ServingError: one cannot be loaded, is not wanted any more, or the caller waits no longer.
+        """
+        with self._lock:
+            while not all(self._models[name].available for name in models if self._models[name].config.name):
+                self._raise_where_nothing_serves(models)
+                if not caller.waits():
+                    raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before every model was available")
+                self._lock.wait(caller.patience(at_most=0.5))
 
     def poll(self) -> None:
         """Look for new and vanished versions of every model."""
@@ -227,6 +245,7 @@ class Manager:
             return
         with self._lock:
             version.servable, version.error, version.state = servable, None, State.AVAILABLE
+            self._lock.notify_all()
         seconds = time.monotonic() - started
         log.info("version %d of model %s is available after %.1f s", version.number, name, seconds)
 
@@ -240,14 +259,13 @@ class Manager:
         gc.collect()  # a graph is full of cycles
         log.info("version %d of model %s is unloaded", version.number, name)
 
-    def _raise_where_nothing_serves(self, wanted: dict[str, ModelConfig]) -> None:
-        with self._lock:
-            failed = [
-                f"{name} version {v.number}: {v.error.message}"
-                for name in wanted
-                for v in self._models[name].versions.values()
-                if v.error is not None and not self._models[name].available
-            ]
+    def _raise_where_nothing_serves(self, models: Collection[str]) -> None:
+        failed = [
+            f"{name} version {v.number}: {v.error.message}"
+            for name in models
+            for v in self._models[name].versions.values()
+            if v.error is not None and not self._models[name].available
+        ]
         if failed:
             raise ServingError(Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {'; '.join(failed)}")
 

@@ -99,7 +99,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                     "Only ModelConfigList is currently supported",
                 )
-            self._api.manager.reload(request.config)
+            new = self._api.manager.reload(request.config)
+            self._api.manager.wait_for(new, _caller(context))
             response = ReloadConfigResponse()
             response.status.SetInParent()
             return response

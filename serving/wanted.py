@@ -26,7 +26,14 @@ def checked_models(config: ModelServerConfig) -> dict[str, ModelConfig]:
             raise ServingError(
                 Code.INVALID_ARGUMENT, f"Illegal to list model {model.name} multiple times in config list"
             )
-        if not Path(model.base_path).is_absolute():
+        scheme, found, _ = model.base_path.partition("://")
+        if found and scheme != "file":
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"File system scheme '{scheme}' not implemented (file: '{model.base_path}'): model {model.name} must "
+                "be in a folder of this machine; mount it, or copy it there",
+            )
+        if not base_path(model).is_absolute():
             raise ServingError(
                 Code.INVALID_ARGUMENT,
                 f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}",
@@ -45,13 +52,18 @@ def checked_models(config: ModelServerConfig) -> dict[str, ModelConfig]:
     return wanted
 
 
+def base_path(model: ModelConfig) -> Path:
+    """The folder of a model's versions."""
+    return Path(model.base_path.removeprefix("file://"))
+
+
 def wanted_versions(config: ModelConfig) -> dict[int, Path]:
     """The version folders that a model's policy asks for, of those that there are.
 
     Raises:
         ServingError: its base path is not there.
     """
-    base = Path(config.base_path)
+    base = base_path(config)
     if not base.is_dir():
         raise ServingError(
             Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"

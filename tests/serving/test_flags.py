@@ -33,6 +33,29 @@ def test_a_flag_that_would_change_answers_or_security_is_refused_by_name(name, c
     assert f"--{name} is not supported by the embedded server" in refused(capsys, f"--{name}=1")
 
 
+@pytest.mark.parametrize(
+    "word", [*(f"--{name}=false" for name in flags.REFUSED_WHEN_TRUE), "--platform_config_file=", "--mixed_precision="]
+)
+def test_a_flag_that_asks_for_nothing_is_none(word):
+    assert options(word)
+
+
+def test_a_flag_without_effect_that_asks_for_none():
+    assert flags.without_effect(options("--enable_profiler=false", "--num_load_threads=0")) == []
+
+
+@pytest.mark.parametrize("word", ["--version", "--version=true"])
+def test_the_version(word, capsys):
+    import tensorflow as tf
+
+    with pytest.raises(SystemExit) as ended:
+        server.main([word])
+    first, second = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0 and second == f"TensorFlow Library: {tf.__version__}"
+    assert first.startswith("TensorFlow ModelServer: ") and first.endswith("-embedded")
+    assert options("--version=false")
+
+
 def test_a_flag_that_only_tunes_is_accepted():
     given = options("--num_load_threads=4", "--rest_api_num_threads", "8")
     assert flags.without_effect(given) == ["rest_api_num_threads", "num_load_threads"]
@@ -73,7 +96,9 @@ def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):
 def test_a_text_file_that_is_wrong_is_named_with_its_line(tmp_path):
     file = tmp_path / "models.config"
     file.write_text("model_config_list {\n  config { nmae: 'x' }\n}")
-    with pytest.raises(UsageError, match=rf"{re.escape(str(file))}: is no ModelServerConfig \(2:"):
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(str(file))}: Error parsing text-format tensorflow.serving.ModelServerConfig: 2:"
+    ):
         configs.read_model_config(file)
     file.write_text("max_batch_size { value: 8 }\npad_variable_length_inputs: true")
     with pytest.raises(UsageError, match="pad_variable_length_inputs is not supported"):

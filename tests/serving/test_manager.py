@@ -6,6 +6,7 @@ import time
 import pytest
 from google.protobuf import text_format
 
+from serving.caller import Caller
 from serving.manager import Manager
 from serving.protos import ModelServerConfig, ModelSpec, ModelVersionStatus
 from serving.status import Code, ServingError
@@ -36,6 +37,53 @@ def publish(base, *versions):
 def config(base, more="", name="m"):
     text = f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" {more} }}'
     return text_format.Parse(f"model_config_list {{ {text} }}", ModelServerConfig())
+
+
+@pytest.mark.parametrize("base", ["s3://bucket/m", "gs://bucket/m", "hdfs://host/m"])
+def test_what_is_not_on_this_machine_is_refused_plainly(base):
+    scheme = base.partition(":")[0]
+    with pytest.raises(ServingError, match=f"File system scheme '{scheme}' not implemented") as caught:
+        Manager(Loaded).reload(config(base))
+    assert caught.value.code == Code.UNIMPLEMENTED
+
+
+def test_a_file_s_uri_is_its_path(base):
+    publish(base, 3)
+    manager = Manager(Loaded)
+    manager.reload(config(f"file://{base}"))
+    assert served(manager) == 3
+
+
+def test_a_new_model_is_waited_for(base):
+    """As long as its caller waits: until a poll finds a version, or one that cannot be loaded."""
+    base.mkdir()
+    manager = Manager(Loaded)
+    new = manager.reload(config(base))
+    assert new == {"m"}
+    with pytest.raises(ServingError, match="before every model was available"):
+        manager.wait_for(new, Caller(time.monotonic() + 0.05))
+
+    def later():
+        time.sleep(0.05)
+        publish(base, 1)
+        manager.poll()
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    manager.wait_for(new, Caller(time.monotonic() + 20))
+    assert served(manager) == 1 and manager.reload(config(base)) == set()
+    thread.join()
+
+
+def test_the_first_error_of_a_new_model_ends_the_wait(base):
+    base.mkdir()
+    manager = Manager(Loaded, retries=5)
+    new = manager.reload(config(base))
+    publish(base, 1)
+    (base / "1" / "broken").touch()
+    manager.poll()
+    with pytest.raises(ServingError, match=r"did not become available: m version 1: .*broken"):
+        manager.wait_for(new, Caller(time.monotonic() + 20))
 
 
 def spec(version=None, label=None, name="m"):
