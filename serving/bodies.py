@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,6 +14,7 @@ from serving.status import Code, HttpError, ServingError
 PATIENCE = 60.0  # seconds that a body may take,
 RATE = 2**15  # and one more for so many bytes of it
 HELD = 2**30  # bytes of all bodies that are held at a time
+STEP = 2**20  # bytes that are unzipped at a time
 DISCARDED = 2**27  # bytes of a refused body that are read before the connection is closed
 
 
@@ -50,6 +52,7 @@ class Body:
         self._length = None if length is None else int(length)
         self._chunked = "transfer-encoding" in request.headers
         self._asked_for = "100-continue" not in request.headers.get("expect", "").lower()
+        self._zipped = "gzip" in request.headers.get("content-encoding", "")
         self.content = bytearray()
         self.unread = self._chunked or bool(self._length)
 
@@ -57,7 +60,7 @@ class Body:
         """All of it.
 
         Raises:
-            ServingError: no length is given, it is too large, or too many of them are held.
+            ServingError: no length is given, it is too large (unzipped, too), or too many of them are held.
             HttpError: it did not arrive in time.
         """
         if not self._chunked:
@@ -76,7 +79,31 @@ class Body:
         except TimeoutError:
             raise HttpError(408, "the request's body did not arrive in time") from None
         self.unread = False
+        if self._zipped:
+            await self._unzip()
         return self.content
+
+    async def _unzip(self) -> None:
+        """Hold what was zipped instead, and nothing where it is no whole gzip, as TensorFlow Serving does."""
+        zipped, self.content = self.content, bytearray()
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            for start in range(0, len(zipped), STEP):
+                rest = bytes(zipped[start : start + STEP])
+                while rest:
+                    part = decoder.decompress(rest, STEP)
+                    self._check(len(self.content) + len(part))
+                    self._hold(part)
+                    rest = decoder.unconsumed_tail
+                    await asyncio.sleep(0)  # others get their turn
+            whole = decoder.eof and not decoder.unused_data
+        except zlib.error:
+            whole = False
+        finally:
+            self._bodies.held -= len(zipped)
+        if not whole:
+            self._bodies.held -= len(self.content)
+            self.content = bytearray()
 
     async def discard(self) -> None:
         """Read some of a body that is refused: a caller still sending would not see the answer."""

@@ -46,19 +46,23 @@ class Hosts:
             names = ["localhost", "127.0.0.1", "[::1]", host, socket.gethostname()] if local else ["*"]
         return cls(None if "*" in names else frozenset(map(_plain, names)), cors)
 
-    def check(self, headers: Mapping[str, str]) -> None:
-        """Refuse a request by its headers.
-
-        Raises:
-            ServingError: it calls by a name that is not the server's, or comes from a page that is.
-        """
+    def check_name(self, headers: Mapping[str, str]) -> None:
+        """Refuse a request that calls by a name that is not the server's, with a ``ServingError``."""
         host = headers.get("host")
-        called = _AUTHORITY.fullmatch(host.lower()) if host else None
+        called = _called(headers)
         if self._names is not None and host is not None and not (called and _plain(called["name"]) in self._names):
             raise _refused(f"this server is not called {host[:80]!r}; --allowed_hosts lets it be")
-        origin = headers.get("origin")
+
+    def check_page(self, headers: Mapping[str, str]) -> None:
+        """Refuse a request of a page that is not the server's, with a ``ServingError``."""
+        called, origin = _called(headers), headers.get("origin")
         if origin is not None and not self._cors and not (called and _same(origin.lower(), called)):
             raise _refused(f"pages of {origin[:80]!r} may not call; --rest_api_enable_cors_support lets them")
+
+
+def _called(headers: Mapping[str, str]) -> re.Match | None:
+    host = headers.get("host")
+    return _AUTHORITY.fullmatch(host.lower()) if host else None
 
 
 def _plain(name: str) -> str:

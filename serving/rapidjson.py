@@ -51,9 +51,10 @@ def parse(body: bytes | bytearray) -> Any:
         raise ServingError(Code.INVALID_ARGUMENT, "JSON Parse error: The document is empty")
     text = body.decode("utf-8", "surrogateescape")
     begin = 1 if text.startswith("\ufeff") else 0
-    if not _DISAGREED.search(body):
+    begin = _skip(text, begin)
+    if text[begin : begin + 1] in ("{", "[") and not _DISAGREED.search(body):
         try:
-            return _PYTHON.raw_decode(text, _skip(text, begin))[0]
+            return _PYTHON.raw_decode(text, begin)[0]
         except (ValueError, RecursionError):
             pass
     try:
@@ -240,11 +241,12 @@ class _Reader:
             if not negative and (len(exponent.lstrip("0")) > 6 or int(exponent) > 308 + len(fraction)):
                 raise JsonError(TOO_BIG, start)
         number = float(self._text[start : self._at])
-        if number in (float("inf"), -float("inf")):
+        if not power and number in (float("inf"), -float("inf")):
             raise JsonError(TOO_BIG, start)
-        if point or power or not -(2**63) <= number < 2**64:
+        if point or power or len(whole) > 20:
             return number
-        return int(self._text[start : self._at])
+        exact = int(self._text[start : self._at])
+        return exact if -(2**63) <= exact < 2**64 else number
 
     def _takes(self, letter: str) -> bool:
         found = self._text.startswith(letter, self._at)

@@ -41,6 +41,8 @@ log = logging.getLogger("serving")
 PARSING = 2  # bodies parsed, run and answered at a time: JSON holds the interpreter, and gRPC must get its turn
 MOST_DIGITS = 19  # of a number of 63 bits; Python refuses to read thousands
 JSON, TEXT = "application/json", "text/plain"
+API = "/v1/"
+METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")  # which evhttp_server.cc lets come to the API
 _MODEL = r"(?i)/v1/models{name}(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _NAME = r"/(?P<name>[^/:]+)"
 _POST = re.compile(_MODEL.format(name=_NAME) + r":(?P<method>classify|regress|predict)")
@@ -139,12 +141,14 @@ class _Door:
         log.debug("%s %s", method, path)
         try:
             _check_framing(request)
-            self._hosts.check(request.headers)
-            if method == "OPTIONS":
-                return 200 if self._cors else 405, b"", TEXT
-            if method not in ("GET", "POST"):
+            self._hosts.check_name(request.headers)
+            if method not in METHODS:
                 raise ServingError(Code.UNIMPLEMENTED, f"Unsupported method ({method!r})")
-            if method == "GET" and path == self._metrics_path:
+            if method == "OPTIONS" and path.lower().startswith(API):
+                asked = re.search("https?://", request.headers.get("origin", ""))
+                return 200 if asked else 400, b"", TEXT  # a page is let in by the headers, not by the status
+            self._hosts.check_page(request.headers)
+            if path == self._metrics_path:
                 return 200, self._api.metrics.text(), "text/plain; version=0.0.4"
             return 200, await self._answer(method, path, body), JSON
         except ServingError as error:
@@ -159,10 +163,11 @@ class _Door:
             return 500, _error("internal error; see the server's log"), JSON
 
     async def _answer(self, method: str, path: str, body: Body) -> bytes:
-        if not path.lower().startswith("/v1/"):
+        if not path.lower().startswith(API):
             raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
         content = await body.read() if method == "POST" else b""
-        match = (_POST if method == "POST" else _GET).fullmatch(path)
+        pattern = {"POST": _POST, "GET": _GET}.get(method)
+        match = pattern.fullmatch(path) if pattern else None
         if not match:
             raise _invalid(f"Malformed request: {method} {path}")
         if not match["name"]:
@@ -211,8 +216,10 @@ class _Door:
 
 
 def _path(request: Request) -> str:
-    """As it was sent, but for what other servers take for one slash."""
+    """As it was sent, with its query, but for what other servers take for one slash."""
     path = request.scope["raw_path"].decode("latin-1")
+    if query := request.scope["query_string"].decode("latin-1"):
+        path = f"{path}?{query}"
     return "/" + path.lstrip("/") if path.startswith("//") else path
 
 

@@ -1,6 +1,7 @@
 """The REST API as HTTP: framing, sizes, times, connections, who may call, and how it ends."""
 
 import contextlib
+import gzip
 import http.client
 import io
 import json
@@ -165,22 +166,49 @@ def test_a_version_of_thousands_of_digits_is_an_ordinary_mistake(port):
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_other_methods_are_not_implemented(port, method):
+def test_other_methods_are_malformed_requests(port, method):
+    status, error = ask(port, first=f"{method} /v1/models/tiny HTTP/1.1")
+    assert (status, error) == (400, f"Malformed request: {method} /v1/models/tiny")
+    assert ask(port, first=f"{method} /v2 HTTP/1.1")[0] == 404
+
+
+def test_a_head_is_one_too_and_has_no_body(port):
+    connection = http.client.HTTPConnection("localhost", port, timeout=30)
+    for _ in range(2):
+        connection.request("HEAD", "/v1/models/tiny")
+        response = connection.getresponse()
+        assert response.status == 400 and response.read() == b""
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW"])
+def test_methods_that_no_handler_sees(port, method):
     assert ask(port, first=f"{method} /v1/models/tiny HTTP/1.1")[0] == 501
 
 
-def test_options_without_cors_are_refused(port):
+@pytest.mark.parametrize(
+    ("path", "lines", "expected"),
+    [
+        (PREDICT, ["Origin: http://evil.example"], 200),
+        (PREDICT, ["Origin: https://evil.example"], 200),
+        (PREDICT, ["Origin: null"], 400),
+        (PREDICT, [], 400),
+        ("/elsewhere", [], 404),
+    ],
+)
+def test_what_options_answer_lets_no_page_in_without_cors(port, path, lines, expected):
     with connect(port) as connection:
-        connection.sendall(head(first=f"OPTIONS {PREDICT} HTTP/1.1"))
+        connection.sendall(head(*lines, first=f"OPTIONS {path} HTTP/1.1"))
         status, headers, body = read(connection)
-        assert (status, body) == (405, b"") and "Access-Control-Allow-Origin" not in headers
+        assert status == expected and "Access-Control-Allow-Origin" not in headers
+        assert body == b"" or expected == 404
 
 
 def test_a_path_is_looked_at_as_it_was_sent(port):
     for path, status, error in (
         ("/V1/Models/tiny/LABELS/x:predict", 400, "label: x"),
         ("//v1/models/nobody:predict", 404, "Latest(nobody)"),
-        ("/v1/models/a%2Fb:predict?x=1", 404, "Latest(a/b)"),
+        ("/v1/models/a%2Fb:predict", 404, "Latest(a/b)"),
+        (f"{PREDICT}?x=1", 400, f"Malformed request: POST {PREDICT}?x=1"),
     ):
         found, told = ask(port, f"Content-Length: {len(BODY)}", body=BODY, first=f"POST {path} HTTP/1.1")
         assert found == status and error in told
@@ -219,6 +247,34 @@ def test_a_body_that_nobody_reads_is_not_taken_for_a_request(port):
 
 
 # ---- sizes
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_may_be_zipped(port, chunked):
+    zipped = gzip.compress(BODY)
+    with connect(port) as connection:
+        if chunked:
+            connection.sendall(head("Content-Encoding: gzip", "Transfer-Encoding: chunked"))
+            for part in (zipped[:7], zipped[7:], b""):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+        else:
+            connection.sendall(head("Content-Encoding: x-gzip", f"Content-Length: {len(zipped)}") + zipped)
+        assert json.loads(read(connection)[2]) == SUMS
+
+
+@pytest.mark.parametrize(
+    "body", [BODY, gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"x", gzip.compress(BODY)[:20] + b"\xff" * 40]
+)
+def test_what_is_not_zipped_whole_reads_as_nothing(port, body):
+    status, error = ask(port, "Content-Encoding: gzip", f"Content-Length: {len(body)}", body=body)
+    assert (status, error) == (400, "JSON Parse error: The document is empty")
+
+
+def test_a_small_body_does_not_become_one_too_large(narrow):
+    zipped = gzip.compress(b" " * 2**28)
+    before = resident()
+    status, error = ask(narrow, "Content-Encoding: gzip", f"Content-Length: {len(zipped)}", body=zipped)
+    assert status == 429 and "this server takes 1048576" in error and resident() < before + 2**25
 
 
 @pytest.fixture(scope="module")
@@ -446,7 +502,7 @@ def test_the_names_can_be_given(models):
 def test_what_names_are_its_own_depends_on_where_it_listens(allowed, host, address, called, answered):
     hosts = Hosts.of(allowed, host, address, cors=False)
     with contextlib.nullcontext() if answered else pytest.raises(ServingError, match="is not called"):
-        hosts.check({} if called is None else {"host": called})
+        hosts.check_name({} if called is None else {"host": called})
 
 
 def test_pages_of_other_origins_may_not_call(port):
