@@ -79,6 +79,8 @@ class GraphSession:
             results = dict(zip(wanted, call(*(array for _, array in feeds)), strict=True))
         except tf.errors.OpError as error:
             raise ServingError(code_of(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:  # the text quotes bytes of the request; its code does not reach Python
+            raise ServingError(Code.INVALID_ARGUMENT, error.object.decode("utf-8", "replace")) from None
         except (TypeError, ValueError) as error:
             raise ServingError(Code.INVALID_ARGUMENT, str(error)) from None
         return [_labelled(results[name], self._dtype(name)) for name in fetches]
@@ -109,7 +111,8 @@ def _operations(graph: GraphDef) -> set[str]:
 
 def _has_image_layout(operation: str) -> bool:
     definition = op_def_registry.get(operation)
-    return definition is not None and any(attribute.name == "data_format" for attribute in definition.attr)
+    layout = definition is not None and any(attribute.name == "data_format" for attribute in definition.attr)
+    return layout and not operation.startswith("BiasAdd")  # which takes any rank, and says what it does not take
 
 
 def _labelled(value, number: int) -> np.ndarray:
