@@ -46,6 +46,7 @@ OURS: dict[str, tuple[type, object, str]] = {
     "max_queue": (int, 256, "predictions that wait for their turn; one more is UNAVAILABLE"),
     "max_message_mib": (int, 1024, "largest request and answer"),
     "rest_max_body_mib": (int, 64, "largest body over REST: JSON takes much memory"),
+    "grpc_max_connections": (int, 512, "connections to the gRPC API at a time; one more is closed"),
     "rest_max_connections": (int, 512, "connections to the REST API at a time; one more takes an idle one's place"),
     "allowed_hosts": (str, "", "names that the REST API answers to, with commas; * for any; else by where it listens"),
     "max_image_pixels": (int, 0, "rows x columns of an image; 0 for any"),

@@ -12,6 +12,10 @@ from serving.batching import BatchingOptions
 from serving.metrics import METRICS_PATH
 from serving.protos import ModelServerConfig
 from serving.status import ServingError, UsageError
+from serving.streams import Streams
+
+IDLE_MS = 300_000  # in which a connection without calls is closed; callers open another when they need one
+STREAMS = 1024  # calls at a time over one connection
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -29,6 +33,8 @@ def grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, 
     size = min(options.max_message_mib * 2**20, 2**31 - 1)
     arguments = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)]
     arguments += [("grpc.so_reuseport", 0)]  # a port that is taken is an error
+    arguments += [("grpc.max_allowed_incoming_connections", max(1, options.grpc_max_connections))]
+    arguments += [("grpc.max_connection_idle_ms", IDLE_MS), ("grpc.max_concurrent_streams", STREAMS)]
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
         key, found, value = pair.partition("=")
         if not found:
@@ -36,7 +42,7 @@ def grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, 
         arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
     # More threads than requests may wait, so that the one too many is told so.
     threads = options.grpc_max_threads or options.max_concurrency + options.max_queue + 16
-    server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=arguments)
+    server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=arguments, interceptors=[Streams()])
     addresses = [f"{options.host}:{max(0, options.port)}"] if options.port else []
     addresses += [f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else []
     port = 0

