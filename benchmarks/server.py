@@ -1,6 +1,8 @@
 """What the embedded server costs: latency and throughput of U-Net/ResNet-34 beside the predictor in the process.
 
-    python benchmarks/server.py [--rounds 10] [--seconds 3]
+    python benchmarks/server.py [--rounds 10] [--seconds 3] [--before CHECKOUT]
+
+With ``--before`` the server of another checkout is asked in the same rounds.
 
 One process holds the predictor, one the server, one the callers; all share the machine, and only one of the two ways is
 asked at a time, in alternating rounds. A request is one patch, 128 x 128 x 6.
@@ -113,10 +115,11 @@ def export(folder: Path):
 
 
 @contextmanager
-def running_server(models: Path) -> Iterator[str]:
-    """The embedded server on a free port; its address."""
+def running_server(models: Path, checkout: Path | None = None) -> Iterator[str]:
+    """The embedded server, of this or another checkout, on a free port; its address."""
     command = [sys.executable, "-m", "tf_landslide", "serve", str(models), "--port=-1", "--rest_api_port=0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    paths = {"PYTHONPATH": str(checkout.resolve())} if checkout else {}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **paths}) as process:
         try:
             ready = next((line for line in process.stderr if "embedded server ready" in line), None)
             if ready is None:
@@ -154,13 +157,14 @@ def encoding() -> dict[str, float]:
     return {"write": milliseconds(write), "read": milliseconds(lambda: read(message))}
 
 
-def measure(models: Path, rounds: int, seconds: float) -> dict:
-    """Ask both ways in alternating rounds; the first one warms up.
+def measure(models: Path, rounds: int, seconds: float, before: Path | None = None) -> dict:
+    """Ask all ways in alternating rounds; the first one warms up.
 
     Args:
         models: folder that holds ``unet/1``.
         rounds: number of rounds that count.
         seconds: of each asking.
+        before: a checkout whose server is asked too.
 
     Returns:
         ``rounds`` and ``seconds`` as given; what ``ask`` said in each round, by way and callers; ``encoding``.
@@ -170,8 +174,9 @@ def measure(models: Path, rounds: int, seconds: float) -> dict:
     """
     asked: dict[str, dict[str, list[dict]]] = {}
     with ExitStack() as stack:
-        address = stack.enter_context(running_server(models))
-        addresses = {"in process": f"{models}/unet", "server": f"grpc://{address}/unet"}
+        addresses = {"in process": f"{models}/unet"}
+        for way, checkout in {"server": None, **({"before": before} if before else {})}.items():
+            addresses[way] = f"grpc://{stack.enter_context(running_server(models, checkout))}/unet"
         workers = {way: stack.enter_context(Worker(model)) for way, model in addresses.items()}
         for number in range(rounds + 1):
             for callers in CALLERS:
@@ -184,17 +189,18 @@ def measure(models: Path, rounds: int, seconds: float) -> dict:
 
 def table(measured: dict) -> str:
     """What ``measure`` returned, as Markdown."""
-    local, remote = measured["asked"]["in process"], measured["asked"]["server"]
+    local = measured["asked"]["in process"]
+    ways = [way for way in measured["asked"] if way != "in process"]
     rows = []
-    for callers in local:
-        sides = local[callers], remote[callers]
+    for way, callers in [(way, callers) for way in ways for callers in local]:
+        sides = local[callers], measured["asked"][way][callers]
         cells = []
         for side in sides:
             rate, p50, p99 = (statistics.median(round_[key] for round_ in side) for key in ("rate", "p50", "p99"))
             cells += [f"{rate:.1f}", f"{p50:.0f}, {p99:.0f}"]
         for key in ("rate", "p50"):
             cells.append(f"{statistics.median(r[key] / o[key] for o, r in zip(*sides, strict=True)):.2f}")
-        rows.append([callers, *cells])
+        rows.append([f"{callers}, {way}" if len(ways) > 1 else callers, *cells])
     took = measured["encoding"]
     one = ("patches/s", "p50, p99 ms")
     header = ("callers", f"in process: {one[0]}", one[1], f"server: {one[0]}", one[1], "rate ratio", "p50 ratio")
@@ -211,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="whose server is asked in the same rounds")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
@@ -219,7 +226,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         export(Path(folder))
         try:
-            measured = measure(Path(folder), arguments.rounds, arguments.seconds)
+            measured = measure(Path(folder), arguments.rounds, arguments.seconds, arguments.before)
         except RuntimeError as error:
             raise SystemExit(f"error: {error}") from None
     print(f"{os.cpu_count()} cores. {table(measured)}")

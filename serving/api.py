@@ -145,11 +145,8 @@ class Api:
         self, servable: Servable, message: Input, tensors: list[tuple[str, list[str]]], caller: Caller
     ) -> tuple[int, dict[str, np.ndarray]]:
         """The number of examples, and what they give by tensor."""
-        array = inference.examples(message)
-        feeds = [(name, array) for name in {name for name, _ in tensors}]
-        fetches = sorted({name for _, names in tensors for name in names})
         with self._gate.turn(caller):
-            return len(array), dict(zip(fetches, servable.session.run(feeds, fetches), strict=True))
+            return servable.infer(message, tensors)
 
     @contextmanager
     def _counted(self, model: str, method: str, api: str) -> Iterator[None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from serving import inference
 from serving.inference import DEFAULT_SIGNATURE
-from serving.protos import PredictionLog, PredictRequest, SignatureDef, TensorInfo
+from serving.protos import Input, PredictionLog, PredictRequest, SignatureDef, TensorInfo
 from serving.session import GraphSession
 from serving.status import Code, ServingError
 from serving.tensors import to_array
@@ -86,6 +87,21 @@ class Servable:
         results = self.session.run(feeds, [known.outputs[name].name for name in outputs])
         return dict(zip(outputs, results, strict=True))
 
+    def infer(self, message: Input, tensors: Sequence[tuple[str, list[str]]]) -> tuple[int, dict[str, np.ndarray]]:
+        """Run on examples.
+
+        Args:
+            message: the examples.
+            tensors: for each task the tensor that takes them, and those wanted.
+
+        Returns:
+            the number of examples, and what they give by tensor.
+        """
+        array = inference.examples(message)
+        feeds = [(name, array) for name in {name for name, _ in tensors}]
+        fetches = sorted({name for _, names in tensors for name in names})
+        return len(array), dict(zip(fetches, self.session.run(feeds, fetches), strict=True))
+
     def warm_up(self, iterations: int = 1) -> int:
         """Replay the requests that the version carries. Returns how many; raises ``ServingError`` where one fails."""
         path = self.path / WARMUP_FILE
@@ -98,14 +114,28 @@ class Servable:
         if len(records) > MAX_WARMUP_RECORDS:
             raise _invalid(f"{path}: holds {len(records)} records, at most {MAX_WARMUP_RECORDS} are allowed")
         for record in records:
-            kind = record.WhichOneof("log_type")
-            if kind != "predict_log":
-                log.warning("%s: a %s record is left out; only predictions are replayed", path, kind)
-                continue
-            request = record.predict_log.request
             for _ in range(iterations):
-                self.run(request.model_spec.signature_name, self.inputs(request), self.outputs(request))
+                self._replay(record)
         return len(records)
+
+    def _replay(self, record: PredictionLog) -> None:
+        kind = record.WhichOneof("log_type")
+        match kind:
+            case "predict_log":
+                request = record.predict_log.request
+                self.run(request.model_spec.signature_name, self.inputs(request), self.outputs(request))
+            case "classify_log" | "regress_log":
+                request = getattr(record, kind).request
+                signature = inference.find_signature(request.model_spec, self.signatures)
+                tensors = inference.classify_tensors if kind == "classify_log" else inference.regress_tensors
+                self.infer(request.input, [tensors(signature)])
+            case "multi_inference_log":
+                request = record.multi_inference_log.request
+                inference.check_tasks(list(request.tasks), self.signatures)
+                signatures = [self.signature(task.model_spec.signature_name) for task in request.tasks]
+                self.infer(request.input, list(map(inference.task_tensors, request.tasks, signatures)))
+            case _:
+                log.warning("%s: a %s record is left out", self.path / WARMUP_FILE, kind)
 
 
 def _check_names(sent: set[str], signature: SignatureDef) -> None:
