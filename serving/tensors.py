@@ -147,11 +147,32 @@ def to_array(proto: TensorProto) -> np.ndarray:
 
 
 def _strings(proto: TensorProto, shape: tuple[int, ...], count: int) -> np.ndarray:
-    if proto.tensor_content:
-        raise ValueError("strings in tensor_content are not supported; use string_val")
-    values = np.empty(len(proto.string_val), object)
-    values[:] = list(proto.string_val)
+    strings = _split(proto.tensor_content, count) if proto.tensor_content else list(proto.string_val)
+    values = np.empty(len(strings), object)
+    values[:] = strings
     return _filled(values, shape, count, np.dtype(object), empty=b"")
+
+
+def _split(content: bytes, count: int) -> list[bytes]:
+    """Strings as TensorFlow's EncodeStringList packs them: the length of each, then all of them."""
+    sizes, at = [], 0
+    while len(sizes) < count:
+        size = shift = 0
+        while True:
+            if at == len(content) or shift > 28:
+                raise ValueError(f"tensor_content does not hold {count} strings")
+            size |= (content[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if content[at - 1] < 128:
+                break
+        sizes.append(size)
+    if sum(sizes) != len(content) - at:
+        raise ValueError(f"tensor_content does not hold {count} strings of {sum(sizes)} bytes")
+    strings = []
+    for size in sizes:
+        strings.append(content[at : at + size])
+        at += size
+    return strings
 
 
 def _filled(values: np.ndarray, shape: tuple[int, ...], count: int, dtype: np.dtype, empty=0) -> np.ndarray:

@@ -80,6 +80,13 @@ def message(**fields):
     return proto
 
 
+@pytest.mark.parametrize("content", [b"\x01\x02abb", b"\0\0", b"\x80\x01\0" + b"x" * 128])
+def test_strings_packed_as_tensorflow_packs_them(content):
+    proto = message(dtype=7, shape=[2], tensor_content=content)
+    expected = tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy()
+    assert to_array(proto).tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(
     ("proto", "said"),
     [
@@ -90,7 +97,9 @@ def message(**fields):
         (message(dtype=1, shape=[-1]), "not fully known"),
         (message(dtype=1, shape=[2**40, 2**40]), "too large"),
         (message(dtype=1, shape=[2**30], float_val=[1.0]), "not filled up"),
-        (message(dtype=7, tensor_content=b"ab"), "strings in tensor_content"),
+        (message(dtype=7, tensor_content=b"ab"), "does not hold"),
+        (message(dtype=7, tensor_content=b"\xff" * 9), "does not hold"),
+        (message(dtype=7, shape=[2**40], tensor_content=b"\0" * 9), "does not hold"),
         (TensorProto(dtype=1, tensor_shape={"unknown_rank": True}), "not fully known"),
     ],
 )
