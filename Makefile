@@ -28,8 +28,9 @@ test-fast: $(STAMP) # what most changes break, under two minutes
 test-models: $(STAMP) # the paper's models at full size, and every encoder with every decoder
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
-conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the embedded server: FROM=a checkout of tensorflow/serving
+conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the embedded server, FROM=a checkout of it; ten thousand requests beside a Session
 	PYTHONPATH=.conformance $(BIN)/python tests/serving/conformance.py $(FROM)
+	$(BIN)/python -m pytest -m full tests/serving/test_oracle.py
 
 .conformance: # Keras 2, which those tests are written for
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ "tf_keras==2.21.*"

@@ -7,11 +7,16 @@ It stands alone: nothing here knows landslides, and any project could take it.
     options.py    what the flags come to: files, ports, credentials
     api.py        the API's calls, whichever door they come through (gate.py: how many; caller.py: who waits for it)
     servicers.py  the way in over gRPC
-    rest.py       the way in over HTTP (json_tensors.py: its JSON; bodies.py: how much of it; hosts.py: who may call)
+    rest.py       the way in over HTTP (bodies.py: how much of it; hosts.py: who may call)
+    rapidjson.py  its JSON, as TensorFlow Serving reads it (json_tensors.py, json_examples.py in; json_outputs.py out;
+                  json_errors.py: how it is told that it is wrong)
+    streams.py    how many streams are open over gRPC
     listener.py   connections over HTTP: how many, how long, and how they end
     manager.py    models, versions and labels: what is loaded, what is wanted, and the way between the two
     wanted.py     what a configuration asks for: models, and versions by policy
     servable.py   one loaded version of a model
+    session.py    its graph, as TensorFlow runs it
+    inference.py  Classify, Regress, MultiInference: examples to classes and values
     batching.py   requests of one shape run together
     versions.py   what a version folder is
     startup.py    TensorFlow started, without its noise

@@ -38,6 +38,8 @@ def signature_name(document: dict) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise wrong_format(document, "not formatted correctly. 'signature_name' key must be a string value.")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):  # no signature's is no UTF-8
+        raise invalid(f'Serving signature name: "{name}" not found in signature def')
     return name
 
 

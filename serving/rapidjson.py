@@ -14,7 +14,7 @@ from typing import Any
 from serving.status import Code, ServingError
 
 _SPACE = re.compile(r"[ \n\r\t]*")
-_DISAGREED = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{300}|[eE][-+]?[0-9]{3}")  # what Python's reader may take otherwise
+_DISAGREED = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{300}|[eE]\+?[0-9]{3}")  # what Python's reader may take otherwise
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _DIGITS = re.compile(r"[0-9]*")
 _HEX = re.compile(r"[0-9a-fA-F]{4}")

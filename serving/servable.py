@@ -39,7 +39,7 @@ class Servable:
     def __init__(self, path: str | Path, tags: Sequence[str] = ("serve",), *, parallel: bool = False):
         self.path = Path(path)
         self.session = GraphSession(self.path, tags, parallel=parallel)
-        self.signatures: dict[str, SignatureDef] = dict(self.session.graph_def.signature_def)
+        self.signatures = self.session.signatures
 
     def close(self) -> None:
         """Let its variables go."""

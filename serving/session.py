@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 from tensorflow.python.framework import op_def_registry
 
 from serving.status import Code, ServingError, code_of
@@ -34,7 +34,7 @@ class GraphSession:
             the caller's own.
 
     Attributes:
-        graph_def: the ``MetaGraphDef``, with its signatures.
+        signatures: by name, as the file states them.
         fragile: it holds images' operations (convolutions, pooling, batch norm), which end the whole process where they
             get a tensor of another rank: a failed check of TensorFlow's on oneDNN, no error that could be told.
 
@@ -48,11 +48,14 @@ class GraphSession:
         with self._graph.as_default():
             self._session = tf.compat.v1.Session(graph=self._graph)
             try:
-                self.graph_def: MetaGraphDef = tf.compat.v1.saved_model.load(self._session, list(tags), str(path))
+                loaded: MetaGraphDef = tf.compat.v1.saved_model.load(self._session, list(tags), str(path))
             except Exception as error:  # a damaged SavedModel makes TensorFlow raise almost anything
                 self.close()
                 raise _cannot_load(Path(path), tags, error) from error
-        self.fragile = any(map(_has_image_layout, _operations(self.graph_def.graph_def)))
+        self.fragile = any(map(_has_image_layout, _operations(loaded.graph_def)))
+        self.signatures: dict[str, SignatureDef] = {}
+        for name, signature in loaded.signature_def.items():  # copied, so that the rest of the file can go
+            self.signatures[name] = SignatureDef.FromString(signature.SerializeToString())
         self._callable: Callable = lru_cache(MAX_CALLABLES)(self._make_callable)
 
     def close(self) -> None:

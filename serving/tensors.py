@@ -183,9 +183,7 @@ def _filled(values: np.ndarray, shape: tuple[int, ...], count: int, dtype: np.dt
         raise ValueError(f"{len(values)} values for shape {list(shape)}: that much is not filled up")
     if len(values) <= 1:  # a view of the one value: it takes memory only when it is run
         return np.broadcast_to(np.array(values[0] if len(values) else empty, dtype), shape)
-    array = np.full(count, values[-1], dtype)
-    array[: len(values)] = values
-    return array.reshape(shape)
+    return np.concatenate([values, np.repeat(values[-1:], count - len(values))]).reshape(shape)
 
 
 def _typed(proto: TensorProto, dtype: DType) -> np.ndarray:

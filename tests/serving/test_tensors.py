@@ -80,6 +80,12 @@ def message(**fields):
     return proto
 
 
+def test_too_few_strings_are_filled_up_with_all_of_the_last():
+    proto = message(dtype=7, shape=[4], string_val=[b"a", b"b\0"])
+    expected = tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy()
+    assert to_array(proto).tolist() == expected.tolist() == [b"a", b"b\0", b"b\0", b"b\0"]
+
+
 @pytest.mark.parametrize("content", [b"\x01\x02abb", b"\0\0", b"\x80\x01\0" + b"x" * 128])
 def test_strings_packed_as_tensorflow_packs_them(content):
     proto = message(dtype=7, shape=[2], tensor_content=content)
