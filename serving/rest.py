@@ -236,7 +236,8 @@ def _check_framing(request: Request) -> None:
 
 
 def _error(message: str) -> bytes:
-    return dump({"error": message})
+    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # so that any reader can read it
+    return dump({"error": plain})
 
 
 def _spec(match: re.Match) -> ModelSpec:

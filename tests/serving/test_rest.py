@@ -109,7 +109,7 @@ REFUSED = {
         400,
         "The surrogate pair in string is invalid. at offset: 41",
     ),
-    "signature in no Unicode": (b'{"signature_name": "\xff", "inputs": [1]}', 400, "not found in signature def"),
+    "signature in no Unicode": (b'{"signature_name": "\xff", "inputs": [1]}', 400, 'name: "\ufffd" not found'),
     "not json": (b"{", 400, "JSON Parse error"),
     "empty": (b"", 400, "The document is empty"),
     "no object": ([1], 400, "not object"),
