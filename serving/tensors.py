@@ -155,7 +155,8 @@ def _strings(proto: TensorProto, shape: tuple[int, ...], count: int) -> np.ndarr
 
 def _split(content: bytes, count: int) -> list[bytes]:
     """Strings as TensorFlow's EncodeStringList packs them: the length of each, then all of them."""
-    sizes, at = [], 0
+    sizes: list[int] = []
+    at = 0
     while len(sizes) < count:
         size = shift = 0
         while True:
