@@ -263,7 +263,9 @@ def test_a_body_may_be_zipped(port, chunked):
 
 
 @pytest.mark.parametrize(
-    "body", [BODY, gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"x", gzip.compress(BODY)[:20] + b"\xff" * 40]
+    "body",
+    [BODY, gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"x", gzip.compress(BODY)[:20] + b"\xff" * 40],
+    ids=["plain", "cut off", "too long", "damaged"],  # not the bytes, in which the time stands
 )
 def test_what_is_not_zipped_whole_reads_as_nothing(port, body):
     status, error = ask(port, "Content-Encoding: gzip", f"Content-Length: {len(body)}", body=body)
