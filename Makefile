@@ -1,10 +1,10 @@
-# make venv · demo · test · test-fast · test-models · conformance · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
+# make venv · demo · test · test-fast · test-long · test-models · conformance · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: venv demo test test-fast test-models conformance bench lint docs lock clean
+.PHONY: venv demo test test-fast test-long test-models conformance bench lint docs lock clean
 
 venv: $(STAMP)
 
@@ -20,10 +20,13 @@ demo: $(STAMP)
 	$(BIN)/tf-landslide demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full and not long"
 
 test-fast: $(STAMP) # what most changes break, under two minutes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full and not long and not slow"
+
+test-long: $(STAMP) # several workers, seeds, folds and kills: minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not full"
 
 test-models: $(STAMP) # the paper's models at full size, and every encoder with every decoder
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py

@@ -69,7 +69,7 @@ def takes_a_step_saves_reloads_and_exports(model, precision, folder, side=32):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", MIXED)
 @pytest.mark.parametrize(
-    ("architecture", "encoder"), [FAMILIES[0], *(pytest.param(*pair, marks=pytest.mark.full) for pair in FAMILIES[1:])]
+    ("architecture", "encoder"), [pytest.param(*pair, marks=pytest.mark.full) for pair in FAMILIES]
 )
 def test_a_small_one_of_each_family(architecture, encoder, precision, monkeypatch, tmp_path):
     if encoder not in ENCODERS:

@@ -35,7 +35,7 @@ def ask(batcher, servable, x, caller=None):
 
 
 def test_requests_of_one_shape_run_together_and_each_gets_its_own(request):
-    batcher = Batcher(BatchingOptions(max_batch_size=8, batch_timeout_micros=200_000, num_batch_threads=1))
+    batcher = Batcher(BatchingOptions(max_batch_size=8, batch_timeout_micros=1_000_000, num_batch_threads=1))
     request.addfinalizer(batcher.close)
     doubler = Doubler()
     arrays = [np.full((1 + i % 2, 3 + i % 2), i, np.float32) for i in range(8)]

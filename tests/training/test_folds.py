@@ -93,7 +93,7 @@ def test_folds_that_cannot_be_made_are_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_patch_is_judged_by_the_run_that_did_not_see_its_group(grouped, config_file, tmp_path, capsys):
     out = tmp_path / "runs"
     arguments = ["train", str(config_file), ASKED, "training.epochs=1", "--data", str(grouped), "--out", str(out)]

@@ -215,6 +215,7 @@ def test_the_other_published_layout_and_no_test_split_train_too(sample, config_f
     assert load_model(out).input_shape[-1] == 14
 
 
+@pytest.mark.long
 def test_augmented_and_filtered_bands_train_a_model_whose_export_filters_alike(sample, config_file, tmp_path, capsys):
     out, parts = tmp_path / "run", ("scale", "elastic", "shadow", "haze", "optical", "elevation", "cutmix", "dropout")
     settings = [f"data.augmentation.{part}.probability=0.5" for part in parts]

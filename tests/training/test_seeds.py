@@ -140,7 +140,7 @@ def begin(sample, config_file, tmp_path):
     return begin
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_seed_loses_its_own_epoch_alone(begin, sample, config_file, tmp_path):
     """And each run is, bit for bit, what training it alone gives."""
     from tf_landslide.jobs.apart import train_apart
@@ -167,7 +167,7 @@ def test_a_killed_seed_loses_its_own_epoch_alone(begin, sample, config_file, tmp
     assert Run.open(second).history == alone.history and Run.open(second).config == alone.config
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("whom", ["the group", "the parent"])
 def test_the_processes_end_together(begin, tmp_path, whom):
     process = begin("training.epochs=500")

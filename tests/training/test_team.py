@@ -67,7 +67,7 @@ def said(tmp_path):
     return "\n".join(path.read_text()[-2000:] for path in sorted(tmp_path.glob("log_*")))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers_are_one_also_when_one_was_killed(start, tmp_path):
     alone = start(tmp_path / "one")
     assert alone.wait(600) == 0, said(tmp_path)
