@@ -62,8 +62,7 @@ def one_seed(config, a: argparse.Namespace) -> dict:
     train, groups = arrays(sources["train"]), None
     if a.folds:
         groups = groups_of(config, sources)["train"]
-        seed = config.training.seed
-        held = [positions_of(groups, names) for names in balanced_folds(groups, a.folds, seed)]
+        held = [positions_of(groups, names) for names in balanced_folds(groups, a.folds, config.split_seed)]
         rest = [np.setdiff1d(np.arange(len(groups)), one) for one in held]
         pairs = [([x[r] for x in train], [x[h] for x in train]) for r, h in zip(rest, held, strict=True)]
         groups = groups[np.concatenate(held)]

@@ -117,8 +117,8 @@ def test_a_share_of_train_validates_and_every_report_says_so(copy, config_file, 
 def test_a_share_is_drawn_by_the_seed_and_no_patch_is_in_both(copy, config_file):
     shutil.rmtree(copy / "ValidData")
 
-    def numbers(seed, splits=None):
-        config = load_config(config_file, ["data.valid_share=0.3", f"training.seed={seed}"])
+    def numbers(seed, splits=None, *settings):
+        config = load_config(config_file, ["data.valid_share=0.3", f"training.seed={seed}", *settings])
         sources = open_splits(config, copy, splits=splits)
         return {split: [patch.number for patch in source.patches] for split, source in sources.items()}
 
@@ -127,6 +127,7 @@ def test_a_share_is_drawn_by_the_seed_and_no_patch_is_in_both(copy, config_file)
     assert sorted(first["train"] + first["valid"]) == list(range(1, 11))
     assert numbers(1) == first != numbers(2)
     assert numbers(1, ["valid"]) == {"valid": first["valid"]}
+    assert numbers(2, None, "data.split_seed=1") == first  # so that several seeds are judged on one split
     source = open_splits(load_config(config_file, ["data.valid_share=0.3", "training.seed=1"]), copy)["valid"]
     whole = open_splits(load_config(config_file), copy, splits=["train"])["train"]
     positions = [number - 1 for number in first["valid"]]

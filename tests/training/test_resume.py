@@ -27,7 +27,7 @@ from tf_landslide.runs.state import TrainingState, restore
 DRIVER = Path(__file__).with_name("killed.py")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_again_and_again_is_the_run_that_went_through(sample, tmp_path):
     """By SIGKILL at random moments, and inside the writing of its state, six times, in processes of its own."""
     done = subprocess.run(

@@ -148,7 +148,7 @@ _START = {"encoder_weights", "init_from"}  # what a model began with, which is n
 def _held_out(config: Config) -> tuple[Any, ...]:
     """What says which patches validation is made of."""
     data = config.data
-    drawn = config.training.seed if data.valid_share is not None else None
+    drawn = config.split_seed if data.valid_share is not None else None
     return data.valid_share, drawn, sorted(data.valid_groups or ()), data.groups
 
 

@@ -67,7 +67,7 @@ def _plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
             "--folds divides by groups: say by data.groups.file or data.groups.pattern what belongs together "
             "(data.groups.pattern='(\\d+)' makes every patch a group of its own)"
         )
-    return balanced_folds(groups.of_patches(find_patches(data_dir, "train"), data_dir), folds, config.training.seed)
+    return balanced_folds(groups.of_patches(find_patches(data_dir, "train"), data_dir), folds, config.split_seed)
 
 
 def _of_fold(config: Config, names: list[str]) -> Config:

@@ -24,7 +24,7 @@ def open_splits(
     """Read and check splits of a dataset.
 
     Args:
-        config: what is asked of them, and the seed by which ``data.valid_share`` is drawn from the training split.
+        config: what is asked of them, and by which seed ``data.valid_share`` is drawn from the training split.
         data_dir: a folder in either published layout.
         splits: which; None takes all that have masks, and train and valid must be among them.
         cache_dir: folder for ``cache: disk``; None keeps in memory instead.
@@ -116,7 +116,7 @@ def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
 
 def _divided(source: PatchSource, config: Config) -> tuple[PatchSource, PatchSource]:
     """Training and validation patches, each in the order of their numbers: of whole groups where there are some."""
-    data, seed = config.data, config.training.seed
+    data, seed = config.data, config.split_seed
     groups = data.groups.read(source.data_dir)
     if groups is None:
         assert data.valid_share is not None  # else groups were asked for

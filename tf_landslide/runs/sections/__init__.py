@@ -43,6 +43,11 @@ class Config(Section):
             )
         return self
 
+    @property
+    def split_seed(self) -> int:
+        """Of what is drawn from the training split to validate on, and of folds."""
+        return self.training.seed if self.data.split_seed is None else self.data.split_seed
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
 

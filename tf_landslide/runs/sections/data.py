@@ -109,6 +109,9 @@ class DataConfig(Section):
         None, min_length=1, description="groups of train to validate on, in place of a validation split"
     )
     groups: GroupsConfig = GroupsConfig()
+    split_seed: int | None = Field(
+        None, ge=0, description="of the draw of valid_share and of --folds; null takes training.seed"
+    )
     allow_missing: bool = Field(False, description="take NaN as a missing value rather than as a fault")
     allow_duplicates: bool = Field(False, description="train although an image occurs twice, even in two splits")
     ignore: int | None = Field(
