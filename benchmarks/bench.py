@@ -88,6 +88,9 @@ def training(bench: Bench) -> dict:
         OURS_XLA: bench.ours("training", jit=True, **task),
         SMP: bench.peer("training", compiled=False, **task),
         SMP + COMPILED: bench.peer("training", compiled=True, **task),
+        report.OURS_BFLOAT16: bench.ours("training", jit=False, precision="mixed_bfloat16", **task),
+        report.SMP_BFLOAT16: bench.peer("training", compiled=False, bfloat16=True, **task),
+        report.SMP_BFLOAT16 + COMPILED: bench.peer("training", compiled=True, bfloat16=True, **task),
         KERAS_SM: bench.ours("keras_training", batch=task["batch"]),
     }
     return {"batch": task["batch"], "contenders": contest(contenders, {str(task["batch"]): 2}, bench.rounds(10))}

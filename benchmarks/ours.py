@@ -13,7 +13,7 @@ from contest import Calls, Describe, peak_mb, resident_mb, versions, work
 
 from serving.startup import start_tensorflow
 
-NETWORKS = {"unet_resnet34": ("unet", "resnet34"), "plain_unet": ("plain_unet", None)}
+NETWORKS = {"unet_resnet34": ("smp_unet", "smp_resnet34"), "plain_unet": ("plain_unet", None)}
 SIZE, CHANNELS = 128, 6
 
 
@@ -55,14 +55,16 @@ def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
     return {str(batch): lambda: float(model.train_function(data)["loss"])}
 
 
-def training(facts: dict, network: str, jit: bool, batch: int = 16) -> tuple[Calls, Describe]:
+def training(
+    facts: dict, network: str, jit: bool, batch: int = 16, precision: str | None = None
+) -> tuple[Calls, Describe]:
     _started(facts)
     from tf_landslide.models.build import build_model
     from tf_landslide.models.complexity import multiply_adds
     from tf_landslide.training.optimizers import FusedAdam
 
     architecture, encoder = NETWORKS[network]
-    model = build_model(architecture, encoder, channels=CHANNELS)
+    model = build_model(architecture, encoder, channels=CHANNELS, precision=precision)
     return _train_calls(model, FusedAdam(1e-3), batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
 
 

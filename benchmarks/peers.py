@@ -104,7 +104,9 @@ def multiply_adds(model) -> int:
     return total
 
 
-def training(facts: dict, network: str, compiled: bool, batch: int = 16) -> tuple[Calls, Describe]:
+def training(
+    facts: dict, network: str, compiled: bool, batch: int = 16, bfloat16: bool = False
+) -> tuple[Calls, Describe]:
     """Forward, backward and Adam on 0.5 binary cross-entropy + 0.5 Dice over the batch, channels last."""
     device = _started(facts, "segmentation_models_pytorch")
     import torch
@@ -115,8 +117,9 @@ def training(facts: dict, network: str, compiled: bool, batch: int = 16) -> tupl
     model = NETWORKS[network]().train().to(device, memory_format=torch.channels_last)
     forward = torch.compile(model) if compiled else model
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    half = torch.autocast("cuda", torch.float16, enabled=device.type == "cuda")
-    scaler = torch.amp.GradScaler("cuda", enabled=device.type == "cuda")
+    gpu = device.type == "cuda"
+    half = torch.autocast(device.type, torch.float16 if gpu else torch.bfloat16, enabled=gpu or bfloat16)
+    scaler = torch.amp.GradScaler("cuda", enabled=gpu)
     x = torch.from_numpy(random_channels(batch)).to(device, memory_format=torch.channels_last)
     y = torch.from_numpy((np.random.default_rng(1).random((batch, 1, SIZE, SIZE)) < 0.02).astype(np.float32)).to(device)
 

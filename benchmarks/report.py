@@ -16,6 +16,7 @@ from tf_landslide.core.tables import markdown_table
 
 OURS, OURS_XLA, OURS_TF, OURS_AUTO = "ours", "ours, XLA", "ours, TensorFlow", "ours, fastest"
 SMP, COMPILED, PLAIN_TORCH = "segmentation_models.pytorch, channels last", ", torch.compile", "PyTorch, channels last"
+OURS_BFLOAT16, SMP_BFLOAT16 = "ours, mixed_bfloat16", "segmentation_models.pytorch, channels last, autocast to bfloat16"
 KERAS_SM = "segmentation-models on Keras"
 TORCH, TORCH_LAST, ONNX = "PyTorch, contiguous", "PyTorch, channels last", "ONNX Runtime"
 OPENVINO, OPENVINO_OURS = "OpenVINO run directly, PyTorch's ONNX", "OpenVINO run directly, our SavedModel"
@@ -235,6 +236,22 @@ TARGETS = (
         0.85,
         1.0,
         lambda results: _step_ratio(results, "training", OURS, SMP),
+    ),
+    Target(
+        "the same in bfloat16, ours ÷ its best setting",
+        1.0,
+        1.2,
+        lambda results: _step_ratio(
+            results,
+            "training",
+            OURS_BFLOAT16,
+            _best(
+                results,
+                "training",
+                (SMP_BFLOAT16, SMP_BFLOAT16 + COMPILED),
+                str(results.get("training", {}).get("batch")),
+            ),
+        ),
     ),
     Target("inference, batch 16: TensorFlow alone ÷ PyTorch's better layout", 0.95, 1.1, _over_torch(OURS_TF, "16")),
     Target("inference, batch 1: fastest ÷ PyTorch's better layout", 1.2, 1.4, _over_torch(OURS_AUTO, "1")),

@@ -106,10 +106,12 @@ def export(folder: Path):
     from tf_landslide.predict.export import save_model
     from tf_landslide.runs.card import ModelCard
 
-    model = build_model("unet", "resnet34", channels=6, adapt_to=[np.random.default_rng(0).normal(size=(4, 64, 64, 6))])
+    model = build_model(
+        "smp_unet", "smp_resnet34", channels=6, adapt_to=[np.random.default_rng(0).normal(size=(4, 64, 64, 6))]
+    )
     logits = model.get_layer("logits")  # random ones are so large that rounding shows in the probabilities
     logits.set_weights([weight / 100 for weight in logits.get_weights()])
-    card = ModelCard("unet", "unet", "resnet34", "landslide4sense", RECIPES["six"], 0.5)
+    card = ModelCard("unet", "smp_unet", "smp_resnet34", "landslide4sense", RECIPES["six"], 0.5)
     save_model(model, card, folder / "unet" / "1")
     return model
 
