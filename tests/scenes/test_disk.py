@@ -67,6 +67,7 @@ def test_too_little_room_is_told_before_anything_is_begun(tmp_path, monkeypatch)
     assert not (tmp_path / "not").exists()
     rows, columns = GRID.shape
     assert writer.bytes_needed(GRID) == pytest.approx(rows * columns * 5 * 2 * 4 / 3, abs=1)
+    assert writer.bytes_needed(GRID, unsure=True) == pytest.approx(rows * columns * 13 * 2 * 4 / 3, abs=1)
 
 
 def test_a_full_disk_under_a_part_is_one_line_with_its_path(tmp_path, monkeypatch):
@@ -78,7 +79,7 @@ def test_a_full_disk_under_a_part_is_one_line_with_its_path(tmp_path, monkeypatc
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(LandslideError, match=r"parts/0_0\.npy: no space left on the disk; make room"):
-        parts.keep(next(parts.tiling.blocks()), encoded(np.zeros((64, 64), np.float32)))
+        parts.keep(next(parts.tiling.blocks()), encoded(np.zeros((1, 64, 64), np.float32)))
     assert list(parts.folder.iterdir()) == []
 
 
@@ -97,7 +98,7 @@ def test_one_map_at_a_time_is_written_to_a_folder(tmp_path):
 def test_what_dead_processes_left_is_swept_and_parts_go_when_all_is_done(tmp_path):
     out = tmp_path / "map"
     alive = Parts(out / ".parts-1", tiling((64, 64), 64, 32, 8))
-    alive.keep(next(alive.tiling.blocks()), encoded(np.zeros((64, 64), np.float32)))
+    alive.keep(next(alive.tiling.blocks()), encoded(np.zeros((1, 64, 64), np.float32)))
     gone = this_process().split("-")[0] + "-999999999"
     left = out / f".mask.{gone}-0123abcd.partial"
     left.mkdir()

@@ -15,7 +15,7 @@ from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.mapper import Mapping, predicted_here, rows_of
+from tf_landslide.scenes.mapper import Mapping, predicted_here, rows_of, unsure_rows_of
 from tf_landslide.scenes.parts import Parts
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import Scene
@@ -194,3 +194,28 @@ def test_the_size_of_blocks_and_the_order_in_which_they_come_do_not_matter(mappi
         found = np.concatenate([rows for _, rows in rows_of(others, GRID.shape, finished)])
     np.testing.assert_allclose(found, assembled(mapping, parts), atol=1e-6)
     np.testing.assert_array_equal(found, assembled(other, others))
+
+
+class Unsure(Smoothing):
+    """Whose deviation is half its probability, the mutual information a quarter."""
+
+    def uncertainty(self, channels):
+        return self.probability(channels) * np.array([1, 0.5, 0.25], np.float32)
+
+
+def test_windows_and_blocks_add_up_to_a_single_shot_and_stopped_ones_go_on(mapping, parts):
+    unsure = replace(mapping, predictor=Predictor(mapping.predictor.card, Unsure()), unsure=True)
+    whole = replace(parts, maps=unsure.maps)
+    blocks = list(whole.tiling.blocks())
+    with predicted_here(unsure, blocks[:5]) as finished:  # and then it is stopped
+        for block, content in finished:
+            whole.keep(block, content)
+    assert whole.missing() == blocks[5:]
+    with predicted_here(unsure, whole.missing()) as finished:
+        probability = np.concatenate([rows for _, rows in rows_of(whole, GRID.shape, finished)])
+    found = np.concatenate([rows for _, rows in unsure_rows_of(whole, GRID.shape)], axis=1)
+    channels = unsure.channels(GRID.window)
+    valid, expected = np.isfinite(channels).all(-1), smooth(channels[None])[0]
+    for ours, share in zip((probability, *found), (1, 0.5, 0.25), strict=True):
+        np.testing.assert_array_equal(np.isfinite(ours), valid)
+        np.testing.assert_allclose(ours[valid], share * expected[valid], atol=1e-7, rtol=1e-5)

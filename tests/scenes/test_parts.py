@@ -1,5 +1,6 @@
 """Parts of a map: exact, and nothing in them is believed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,29 @@ def block(parts):
 
 @pytest.fixture
 def share():
-    values = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    values[10:20, 30:] = np.nan
+    values = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
+    values[:, 10:20, 30:] = np.nan
     return values
 
 
 def test_a_part_is_exact_and_numpy_reads_it(parts, block, share):
     parts.keep(block, encoded(share))
     np.testing.assert_array_equal(np.load(parts.path(block), allow_pickle=False), share)
-    np.testing.assert_array_equal(parts.total([block], Window(5, 0, 20, 90))[:, :64], share[5:25])
+    np.testing.assert_array_equal(parts.total([block], Window(5, 0, 20, 90))[:, :64], share[0, 5:25])
+    assert parts.path(block).stat().st_size == parts.nbytes(block) and block not in parts.missing()
+
+
+def test_each_map_of_a_part_is_added_up_by_itself(parts, block):
+    parts = replace(parts, maps=3)
+    share = np.random.default_rng(1).random((3, 64, 64)).astype(np.float32)
+    parts.keep(block, encoded(share))
+    for which in range(3):
+        np.testing.assert_array_equal(parts.total([block], Window(7, 3, 20, 50), which), share[which, 7:27, 3:53])
     assert parts.path(block).stat().st_size == parts.nbytes(block) and block not in parts.missing()
 
 
 def test_a_part_without_data_takes_hardly_any_room(parts, block):
-    parts.keep(block, encoded(np.full((64, 64), np.nan, np.float32)))
+    parts.keep(block, encoded(np.full((1, 64, 64), np.nan, np.float32)))
     assert parts.path(block).stat().st_size < 200 and block not in parts.missing()
     found = parts.total([block], Window(60, 60, 10, 10))
     assert np.isnan(found[:4, :4]).all() and (found[4:] == 0).all() and (found[:, 4:] == 0).all()
@@ -65,13 +75,15 @@ DAMAGES = {
     "another byte": overwritten(5000, b"\x01"),
     "another checksum": lambda content: content[:-4] + b"\0\0\0\1",
     "text": lambda _: b"no part at all",
-    "another shape": lambda _: encoded(np.zeros((64, 32), np.float32)),
-    "too large": lambda _: encoded(np.zeros((640, 640), np.float32)),
-    "doubles": lambda _: npy(np.zeros((64, 64))),
-    "pickled": lambda _: npy(np.array([[{}]], object)),
-    "beyond 1": lambda _: encoded(np.full((64, 64), 1.5, np.float32)),
-    "infinite": lambda _: encoded(np.full((64, 64), np.inf, np.float32)),
-    "one infinite": lambda _: encoded(np.where(np.eye(64, dtype=bool), np.float32("-inf"), np.float32(0))),
+    "another shape": lambda _: encoded(np.zeros((1, 64, 32), np.float32)),
+    "more maps": lambda _: encoded(np.zeros((3, 64, 64), np.float32)),
+    "no maps": lambda _: encoded(np.full((3, 64, 64), np.nan, np.float32)),
+    "too large": lambda _: encoded(np.zeros((1, 640, 640), np.float32)),
+    "doubles": lambda _: npy(np.zeros((1, 64, 64))),
+    "pickled": lambda _: npy(np.array([[[{}]]], object)),
+    "beyond 1": lambda _: encoded(np.full((1, 64, 64), 1.5, np.float32)),
+    "infinite": lambda _: encoded(np.full((1, 64, 64), np.inf, np.float32)),
+    "one infinite": lambda _: encoded(np.where(np.eye(64, dtype=bool)[None], np.float32("-inf"), np.float32(0))),
 }
 
 

@@ -34,6 +34,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fill-holes", type=number_from_0, default=0.0, metavar="M2", help="holes smaller than this (default 0)"
     )
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="also uncertainty.tif: how far apart answers are, or by dropout"
+    )
     parser.add_argument("--objects", metavar="RULES", help="refine the mask by its objects: landslide, or a YAML file")
     parser.add_argument("--smooth", action="store_true", help="cut the corners of polygons' pixels; areas stay")
     parser.add_argument(
@@ -88,6 +91,7 @@ def run(a: Arguments) -> None:
         fill_holes=a.fill_holes,
         smooth=a.smooth,
         schema=a.schema,
+        unsure=a.uncertainty,
         rules=rules,
         model=a.model,
         warnings=tuple(told),

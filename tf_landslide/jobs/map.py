@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tf_landslide.core.errors import require_known
+from tf_landslide.jobs.map_notes import uncertainty_of
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.publish import publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.jobs.refining import raster_names, refined_mask
+from tf_landslide.models import STRIDE
 from tf_landslide.objects.refine import PROBABILITY, layer_names, layer_units, usable
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.result import check_threshold
 from tf_landslide.scenes.blocks import tiling
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SCHEMAS
+from tf_landslide.scenes.writer import UNCERTAINTY_BANDS
 
 
 def map_scene(
@@ -52,7 +57,13 @@ def map_scene(
     rules = options.rules
     if rules is not None:  # what cannot be asked of the model's channels is refused before they are predicted
         usable(rules, dict.fromkeys((PROBABILITY, *layer_names(predictor.card))), layer_units(predictor.card))
-    more, seconds = {"computed_pixels": cut.computed_pixels}, dict[str, float]()
+    more: dict[str, Any] = {"computed_pixels": cut.computed_pixels}
+    seconds: dict[str, float] = {}
+    unsure = None
+    if options.unsure:
+        _require_uncertainty(predictor)
+        unsure = uncertainty_of(predictor.card)
+        more["uncertainty"] = {"of": unsure, "bands": UNCERTAINTY_BANDS}
     with map_folder(out):
         with timed(seconds, "rasters"):
             rasters = map_rasters(
@@ -63,9 +74,15 @@ def map_scene(
                 threshold=threshold,
                 tags=tags,
                 names=raster_names(rules),
+                unsure=unsure,
                 workers=workers,
                 watch=watch,
             )
         with refined_mask(scene, predictor.card, rules, rasters, threshold, seconds, watch) as (mask, refinement):
             rasters = rasters[0], mask
             return publish(scene, predictor, out, options, rasters, threshold, seconds, more, refinement, watch)
+
+
+def _require_uncertainty(predictor: Predictor) -> None:
+    """Ask the model of the smallest image there is, so that one that cannot say how sure it is is refused at once."""
+    predictor.uncertainty(np.zeros((1, STRIDE, STRIDE, len(predictor.card.channel_names)), np.float32))

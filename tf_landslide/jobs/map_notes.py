@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tf_landslide.models import PASSES
 from tf_landslide.objects.judging import not_fitted
 from tf_landslide.runs.card import ModelCard
 
@@ -32,6 +33,16 @@ def map_notes(card: ModelCard, summary: dict[str, Any]) -> list[str]:
     if summary["truncated"]:
         told.append(f"{summary['truncated']:,} landslides are cut by the image's end or by missing data.")
     return told
+
+
+def uncertainty_of(card: ModelCard) -> str:
+    """Of what a model that can say how sure it is tells it, in words."""
+    averaged = "of probabilities" in str(card.training.get("average", ""))
+    turned = card.training.get("symmetries")
+    if not averaged and not turned:
+        return f"{PASSES} passes with dropout"
+    answers = f"the answers of {card.training.get('made_of', card.name)}"
+    return f"{answers}, each over symmetries ({turned})" if turned else answers
 
 
 def of_window(card: ModelCard, window: int) -> list[str]:

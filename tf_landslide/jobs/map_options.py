@@ -32,6 +32,7 @@ class MapOptions:
         schema: whose field names the polygons have, one of ``scenes.schemas.SCHEMAS``.
         event_date_from, event_date_to: kept with every polygon; None takes the scene's own: what an image shows has
             happened by its date.
+        unsure: map too how sure the model is.
         rules: refine the mask by its objects; None leaves it as the network marks it.
         model: how the caller named it, for the record.
         warnings: that were told before, for the record.
@@ -48,6 +49,7 @@ class MapOptions:
     schema: str = "plain"
     event_date_from: str | None = None
     event_date_to: str | None = None
+    unsure: bool = False
     rules: Rules | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
 from tf_landslide.scenes.vectors import write_vectors
 from tf_landslide.scenes.viewer import viewer_html
-from tf_landslide.scenes.writer import NO_DATA
+from tf_landslide.scenes.writer import NO_DATA, UNCERTAINTY
 
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
@@ -109,7 +109,8 @@ def publish(
             write_text(out / PAGE, page)
         summary["seconds"] = seconds
         own = [refinement.network_mask] if refinement else []
-        summary["files"] = [*(path.name for path in (*rasters, *own, *vectors)), OVERVIEW, PAGE]
+        unsure = [out / UNCERTAINTY] if "uncertainty" in summary else []
+        summary["files"] = [*(path.name for path in (*rasters, *own, *unsure, *vectors)), OVERVIEW, PAGE]
         write_json(out / SUMMARY, summary)
         return summary
 
@@ -226,6 +227,7 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
             f"{columns:,} × {rows:,} pixels of {summary['pixel_size_m'][1]:.3g} m, {crs_in_words(summary['crs'])}",
         ),
         ("mapped", f"{100 * summary['valid_share']:.1f} % of it"),
+        *([("uncertainty of", summary["uncertainty"]["of"])] if "uncertainty" in summary else []),
         ("made", summary["made"][:10]),
     ]
 

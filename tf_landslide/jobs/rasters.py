@@ -22,10 +22,17 @@ from tf_landslide.jobs.map_options import Watch, unwatched
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.blocks import Block, Tiling
 from tf_landslide.scenes.identity import Identity, identity_of
-from tf_landslide.scenes.mapper import Finished, Mapping, batch_of, predicted_here, rows_of
+from tf_landslide.scenes.mapper import Finished, Mapping, batch_of, predicted_here, rows_of, unsure_rows_of
 from tf_landslide.scenes.parts import Parts, parts_folder, parts_under
 from tf_landslide.scenes.scene import Scene
-from tf_landslide.scenes.writer import MASK, PROBABILITY, bytes_needed, write_rasters
+from tf_landslide.scenes.writer import (
+    MASK,
+    PROBABILITY,
+    UNCERTAINTY,
+    bytes_needed,
+    write_rasters,
+    write_uncertainty,
+)
 
 GDAL_CACHE = 2**25  # bytes; by itself GDAL takes a twentieth of the memory, the more the larger a scene is
 MUCH = 1e9  # bytes of disk, from which on it is said what is needed
@@ -71,10 +78,11 @@ def map_rasters(
     threshold: float,
     tags: dict[str, str],
     names: tuple[str, str] = (PROBABILITY, MASK),
+    unsure: str | None = None,
     workers: Workers | None = None,
     watch: Watch = unwatched,
 ) -> tuple[Path, Path]:
-    """Write the probability and the network's mask; each appears whole or not at all.
+    """Write the probability and the network's mask, and how sure the model is; each appears whole or not at all.
 
     Blocks that an earlier run of the same files, model and settings has left are taken over.
 
@@ -84,8 +92,9 @@ def map_rasters(
         out: folder for the map, within ``map_folder``.
         cut: how the scene is cut.
         threshold: of the mask.
-        tags: kept in both files.
+        tags: kept in all files.
         names: of the files.
+        unsure: of what the uncertainty is told, kept in its file; None writes none, and removes one of an earlier map.
         workers: who predict, if not this process.
         watch: told after each block.
 
@@ -93,16 +102,22 @@ def map_rasters(
         LandslideError: a block that cannot be read or predicted, by its place; too little disk.
     """
     identity = identity_of(predictor)
-    parts = Parts(parts_folder(out, _settings(scene, predictor, cut, identity)), cut)
-    mapping = Mapping(scene, predictor, cut, batch_of(predictor, cut))
+    mapping = Mapping(scene, predictor, cut, batch_of(predictor, cut), unsure is not None)
+    parts = Parts(parts_folder(out, _settings(mapping, identity)), cut, mapping.maps)
     blocks = parts.missing()
-    needed = sum(map(parts.nbytes, blocks)) + bytes_needed(scene.grid)
+    needed = sum(map(parts.nbytes, blocks)) + bytes_needed(scene.grid, mapping.unsure)
     require_space(out, needed, "this map")
     if needed > MUCH:
         print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
     with _predicted(mapping, blocks, identity, workers) as finished:
         shown = progress(_watched(finished, len(blocks), watch), total=len(blocks), label="mapping", unit="block")
-        return write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names)
+        paths = write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names)
+    if unsure is None:
+        (out / UNCERTAINTY).unlink(missing_ok=True)
+    else:
+        rows = unsure_rows_of(parts, scene.grid.shape)
+        write_uncertainty(out, scene.grid, rows, tags | {"uncertainty_of": unsure})
+    return paths
 
 
 def _watched(finished: Finished, total: int, watch: Watch) -> Finished:
@@ -127,7 +142,7 @@ def _predicted(
         yield finished
 
 
-def _settings(scene: Scene, predictor: Predictor, cut: Tiling, identity: Identity) -> dict[str, Any]:
+def _settings(mapping: Mapping, identity: Identity) -> dict[str, Any]:
     """All that a block's result depends on, but for the CPU."""
-    card = json.loads(predictor.card.as_json())
-    return {"scene": scene.fingerprint(), "card": card, "tiling": str(cut), **identity.settings}
+    scene, card = mapping.scene.fingerprint(), json.loads(mapping.predictor.card.as_json())
+    return {"scene": scene, "card": card, "tiling": str(mapping.tiling), "maps": mapping.maps, **identity.settings}

@@ -2,3 +2,6 @@
 
 STRIDE = 32
 """Models take heights and widths that are multiples of this."""
+
+PASSES = 20
+"""Of Monte-Carlo dropout, for each image."""

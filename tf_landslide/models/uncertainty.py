@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import keras
@@ -10,13 +11,11 @@ import tensorflow as tf
 from keras import ops
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.models import PASSES
 from tf_landslide.models._keras_compat import reseed, takes_training, walk
 from tf_landslide.models.combine import votes_of
 from tf_landslide.models.layers.combining import Spread
 from tf_landslide.models.layers.norm import all_layers
-
-PASSES = 20
-"""Of Monte-Carlo dropout, for each image."""
 
 
 def uncertainty(model: keras.Model) -> Callable[[Any], Any]:
@@ -38,11 +37,13 @@ def uncertainty(model: keras.Model) -> Callable[[Any], Any]:
             "combine runs, or a run over symmetries: tf-landslide combine"
         )
     graph = tf.function(lambda channels: _by_dropout(model, channels), input_signature=signature)
+    alone = Lock()  # who draws from the same generators meanwhile would change the numbers
 
     def compute(channels: Any) -> Any:
-        for i, layer in enumerate(dropouts):
-            reseed(layer, i)
-        return graph(channels)
+        with alone:
+            for i, layer in enumerate(dropouts):
+                reseed(layer, i)
+            return graph(channels)
 
     return compute
 

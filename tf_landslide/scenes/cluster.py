@@ -49,6 +49,7 @@ class Job:
         tiling: of the scene.
         batch: windows handed to the model at a time.
         identity: of who asks; workers must be the same but for the CPU.
+        unsure: map too how sure the model is.
     """
 
     model: str
@@ -56,12 +57,14 @@ class Job:
     tiling: Tiling
     batch: int
     identity: Identity
+    unsure: bool = False
 
 
 def job_of(model: str, mapping: Mapping, identity: Identity) -> Job:
     """What workers, who may stand in another folder, are told of a map."""
     place = model if is_server(model) else str(Path(model).absolute())
-    return Job(place, replace(mapping.scene, _samplers={}, _masks={}), mapping.tiling, mapping.batch, identity)
+    scene = replace(mapping.scene, _samplers={}, _masks={})
+    return Job(place, scene, mapping.tiling, mapping.batch, identity, mapping.unsure)
 
 
 @contextmanager
@@ -243,7 +246,7 @@ def _answer(job: Job, block: Block) -> tuple[Identity, bytes]:
         predictor, identity = _loaded(job.model, job.identity.weights)
     if differences := job.identity.differences(identity):
         raise LandslideError(f"the worker would answer otherwise: {differences}")
-    return identity, Mapping(job.scene, predictor, job.tiling, job.batch).part(block)
+    return identity, Mapping(job.scene, predictor, job.tiling, job.batch, job.unsure).part(block)
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.predict.predictor import Predictor
+from tf_landslide.predict.predictor import UNCERTAINTY, Predictor
 from tf_landslide.scenes.blocks import Block, Tiling
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.parts import Parts, encoded
@@ -46,16 +46,23 @@ class Mapping:
         predictor: the model.
         tiling: how the scene is cut.
         batch: windows handed to the model at a time: always as many, so that every block is computed alike.
+        unsure: map too how sure the model is, as ``predict.predictor.UNCERTAINTY`` has it.
     """
 
     scene: Scene
     predictor: Predictor
     tiling: Tiling
     batch: int
+    unsure: bool = False
 
     @property
     def recipe(self) -> ChannelRecipe:
         return self.predictor.card.channel_recipe
+
+    @property
+    def maps(self) -> int:
+        """How many are made of the scene: the probability, and what says how sure the model is of it."""
+        return len(UNCERTAINTY) if self.unsure else 1
 
     def channels(self, window: Window) -> np.ndarray | None:
         """(H, W, C) channels of a window; missing in every channel where any band that the model needs is.
@@ -84,7 +91,7 @@ class Mapping:
         return values
 
     def share(self, block: Block, channels: np.ndarray | None, stop: Event | None = None) -> np.ndarray:
-        """A block's share of the probability, NaN where it cannot be told; windows without data skip the model.
+        """A block's share of the maps, NaN where nothing can be told; windows without data skip the model.
 
         Args:
             block: of the tiling.
@@ -92,14 +99,14 @@ class Mapping:
             stop: where it is set meanwhile, ``Stopped`` is raised.
 
         Returns:
-            (H, W) float32 of its region.
+            (maps, H, W) float32 of its region.
         """
         if channels is None:
-            return np.full(block.region.shape, np.nan, np.float32)
+            return np.full((self.maps, *block.region.shape), np.nan, np.float32)
         valid = np.isfinite(channels).all(axis=-1)
         parts = [window.relative_to(block.region) for window in block.windows]
         having = [i for i, part in enumerate(parts) if valid[part.rows, part.columns].any()]
-        probability = np.zeros((len(parts), *parts[0].shape), np.float32)
+        found = np.zeros((self.maps, len(parts), *parts[0].shape), np.float32)
         given = np.zeros((self.batch, *parts[0].shape, channels.shape[-1]), np.float32)
         for start in range(0, len(having), self.batch):
             if stop is not None and stop.is_set():
@@ -108,10 +115,18 @@ class Mapping:
             for image, i in zip(given, chosen, strict=False):
                 image[:] = channels[parts[i].rows, parts[i].columns]
             given[len(chosen) :] = 0
-            probability[chosen] = self.predictor(given)[: len(chosen), ..., 0]
-        share = self.tiling.blended(block, probability)
-        share[~valid] = np.nan
+            for values, answer in zip(found, self._answers(given), strict=True):
+                values[chosen] = answer[: len(chosen), ..., 0]
+        share = np.stack([self.tiling.blended(block, values) for values in found])
+        share[:, ~valid] = np.nan
         return share
+
+    def _answers(self, channels: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of each map, (N, H, W, 1)."""
+        if not self.unsure:
+            return (self.predictor(channels),)
+        found = self.predictor.uncertainty(channels)
+        return tuple(getattr(found, name) for name in UNCERTAINTY)
 
     def part(self, block: Block) -> bytes:
         """A block's part, from reading to its bytes."""
@@ -179,14 +194,27 @@ def rows_of(parts: Parts, shape: tuple[int, int], finished: Finished) -> Iterato
         shape: of the scene.
         finished: the blocks that have no part yet.
     """
-    rows, columns = shape
-    blocks = list(parts.tiling.blocks())
-    kept = {block for block in blocks if parts.path(block).is_file()}
-    for top in range(0, rows, STRIP):
-        strip = Window(top, 0, min(STRIP, rows - top), columns)
-        needed = [block for block in blocks if block.region.row < top + strip.height and top < block.region.end]
+    kept = {block for block in parts.tiling.blocks() if parts.path(block).is_file()}
+    for strip, needed in _strips(parts, shape):
         while not kept.issuperset(needed):
             block, content = next(finished)
             parts.keep(block, content)
             kept.add(block)
-        yield top, parts.total(needed, strip)
+        yield strip.row, parts.total(needed, strip)
+
+
+def unsure_rows_of(parts: Parts, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """How sure the model is, from north to south, once every block is kept: (first row, (2, H, W) float32, NaN where it
+    cannot be told), the deviation and the mutual information.
+    """
+    for strip, needed in _strips(parts, shape):
+        yield strip.row, np.stack([parts.total(needed, strip, which) for which in range(1, parts.maps)])
+
+
+def _strips(parts: Parts, shape: tuple[int, int]) -> Iterator[tuple[Window, list[Block]]]:
+    """Of a scene, from north to south, each with the blocks that reach into it, in order."""
+    rows, columns = shape
+    blocks = list(parts.tiling.blocks())
+    for top in range(0, rows, STRIP):
+        strip = Window(top, 0, min(STRIP, rows - top), columns)
+        yield strip, [block for block in blocks if block.region.row < top + strip.height and top < block.region.end]

@@ -1,4 +1,4 @@
-"""Parts: each block's share of the probability as a file, which is whole and right, or is predicted again.
+"""Parts: each block's share of the maps as a file, which is whole and right, or is predicted again.
 
 A part is an ``.npy`` file with its CRC-32 behind it. Its size, header, checksum and range are compared with what they
 must be, so that nothing in it is believed: one that was cut short, overwritten or put there by somebody else is found.
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from zlib import crc32
 
@@ -27,26 +28,28 @@ _CHECKSUM = 4  # bytes
 _DTYPE = np.dtype("<f4")
 _ROUNDING = 1e-3  # weights sum to one, but for their last digits
 
+Shape = tuple[int, int, int]
+
 
 class Damaged(Exception):
     """What is wrong with a part."""
 
 
 def encoded(share: np.ndarray) -> bytes:
-    """A share, (H, W) float32, as the bytes of a part; without pixels where all of it is missing."""
+    """A share, (maps, H, W) float32, as the bytes of a part; without pixels where all of it is missing."""
     file = BytesIO()
-    kept = share[:0, :0] if np.isnan(share).all() else share
+    kept = share[:, :0, :0] if np.isnan(share).all() else share
     np.lib.format.write_array(file, np.ascontiguousarray(kept, _DTYPE), (1, 0), allow_pickle=False)
     content = file.getvalue()  # whoever looks at frames, as Dask's profiler does, would hold a view of the buffer open
     return content + _checksum(content)
 
 
-def check(content: bytes, shape: tuple[int, int]) -> None:
-    """Raises ``Damaged`` unless bytes are a part of a block of that shape."""
-    header = next((header for header in map(_header, (shape, (0, 0))) if content.startswith(header)), None)
+def check(content: bytes, shape: Shape) -> None:
+    """Raises ``Damaged`` unless bytes are a part of that shape, or one without pixels."""
+    header = next((header for header in map(_header, (shape, _empty(shape))) if content.startswith(header)), None)
     if header is None:
         raise Damaged("is no part of this map")
-    if len(content) != len(header) + _size(shape if header == _header(shape) else (0, 0)) + _CHECKSUM:
+    if len(content) != len(header) + (_size(shape) if header == _header(shape) else 0) + _CHECKSUM:
         raise Damaged(f"has {len(content):,} bytes, another number than it says")
     if content[-_CHECKSUM:] != _checksum(memoryview(content)[:-_CHECKSUM]):
         raise Damaged("does not match its checksum")
@@ -55,14 +58,18 @@ def check(content: bytes, shape: tuple[int, int]) -> None:
         raise Damaged("holds values outside 0..1")
 
 
-def _header(shape: tuple[int, int]) -> bytes:
+def _empty(shape: Shape) -> Shape:
+    return shape[0], 0, 0
+
+
+def _header(shape: Shape) -> bytes:
     file = BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": _DTYPE.str, "fortran_order": False, "shape": shape})
     return file.getvalue()
 
 
-def _size(shape: tuple[int, int]) -> int:
-    return shape[0] * shape[1] * _DTYPE.itemsize
+def _size(shape: Shape) -> int:
+    return prod(shape) * _DTYPE.itemsize
 
 
 def _checksum(content: bytes | memoryview) -> bytes:
@@ -76,10 +83,16 @@ class Parts:
     Attributes:
         folder: of them.
         tiling: whose blocks they are of.
+        maps: that each holds, one behind the other: the probability, and what else is mapped.
     """
 
     folder: Path
     tiling: Tiling
+    maps: int = 1
+
+    def shape(self, block: Block) -> Shape:
+        """Of a block's share."""
+        return self.maps, *block.region.shape
 
     def path(self, block: Block) -> Path:
         return self.folder / f"{block.row}_{block.column}.npy"
@@ -95,7 +108,7 @@ class Parts:
         try:
             if path.stat().st_size > self.nbytes(block):  # no more of it is read
                 raise Damaged(f"has {path.stat().st_size:,} bytes, expected {self.nbytes(block):,}")
-            check(path.read_bytes(), block.region.shape)
+            check(path.read_bytes(), self.shape(block))
         except Damaged as reason:
             warn(f"{path}: {reason}; block {block.row}, {block.column} is predicted again")
             path.unlink()
@@ -104,7 +117,7 @@ class Parts:
 
     def nbytes(self, block: Block) -> int:
         """Size of a block's part, at most."""
-        return len(_header(block.region.shape)) + _size(block.region.shape) + _CHECKSUM
+        return len(_header(self.shape(block))) + _size(self.shape(block)) + _CHECKSUM
 
     def keep(self, block: Block, content: bytes) -> None:
         """Write a part.
@@ -113,14 +126,14 @@ class Parts:
             LandslideError: it is damaged, or the disk is full.
         """
         try:
-            check(content, block.region.shape)
+            check(content, self.shape(block))
         except Damaged as reason:
             raise LandslideError(f"block {block.row}, {block.column} of the scene: its answer {reason}") from None
         with replacing(self.path(block)) as partial:
             partial.write_bytes(content)
 
-    def total(self, blocks: list[Block], window: Window) -> np.ndarray:
-        """The shares of blocks added up, in their order, over a window of the scene: (H, W) float32.
+    def total(self, blocks: list[Block], window: Window, which: int = 0) -> np.ndarray:
+        """The shares of blocks added up, in their order, over a window of the scene: (H, W) float32, one of the maps.
 
         Of each part only the rows that are needed are read.
 
@@ -131,16 +144,16 @@ class Parts:
         for block in blocks:
             both = _common(block.region, window)
             there = both.relative_to(window)
-            total[there.rows, there.columns] += self._read(block, both.relative_to(block.region))
+            total[there.rows, there.columns] += self._read(block, both.relative_to(block.region), which)
         return total
 
-    def _read(self, block: Block, part: Window) -> np.ndarray:
-        """A window of a block's share, or NaN where all of it is missing."""
-        path, width = self.path(block), block.region.width
+    def _read(self, block: Block, part: Window, which: int) -> np.ndarray:
+        """A window of one map of a block's share, or NaN where all of it is missing."""
+        path, shape, (height, width) = self.path(block), self.shape(block), block.region.shape
         try:
-            if path.stat().st_size == len(_header((0, 0))) + _CHECKSUM:
+            if path.stat().st_size == len(_header(_empty(shape))) + _CHECKSUM:
                 return np.full(part.shape, np.nan, np.float32)
-            start = len(_header(block.region.shape)) + part.row * width * _DTYPE.itemsize
+            start = len(_header(shape)) + (which * height + part.row) * width * _DTYPE.itemsize
             rows = np.fromfile(path, _DTYPE, count=part.height * width, offset=start)
             return rows.reshape(part.height, width)[:, part.columns]
         except (OSError, ValueError) as error:

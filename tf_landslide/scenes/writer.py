@@ -1,4 +1,5 @@
-"""The rasters of a map, ``probability.tif`` and ``mask.tif``: cloud-optimised, written a row of blocks at a time."""
+"""The rasters of a map, ``probability.tif``, ``mask.tif`` and ``uncertainty.tif``: cloud-optimised, written a row of
+blocks at a time."""
 
 from __future__ import annotations
 
@@ -16,18 +17,21 @@ from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.core.files import beside, require_space
 from tf_landslide.scenes.grid import Grid
 
-PROBABILITY, MASK = "probability.tif", "mask.tif"
+PROBABILITY, MASK, UNCERTAINTY = "probability.tif", "mask.tif", "uncertainty.tif"
+UNCERTAINTY_BANDS = {"deviation": "probability", "mutual_information": "nat"}
+"""Of that file, in order, with their units."""
 NO_DATA = 255  # of the mask, which holds 0 and 1
 _COLOURS = {0: (255, 255, 255, 0), 1: (214, 39, 40, 255), NO_DATA: (128, 128, 128, 0)}
 _TILE = 512
 _FULL = 2**22  # fewer free bytes than that, and what failed to be written failed for that
 
 
-def bytes_needed(grid: Grid) -> int:
-    """Disk that both rasters take while they are written, at most: what is written first, the result, and overviews of
-    both, a third more each, uncompressed.
+def bytes_needed(grid: Grid, unsure: bool = False) -> int:
+    """Disk that the rasters take while they are written, at most: what is written first, the result, and overviews of
+    all, a third more each, uncompressed.
     """
-    return round(grid.shape[0] * grid.shape[1] * (4 + 1) * 2 * 4 / 3)
+    pixel = 4 + 1 + 4 * len(UNCERTAINTY_BANDS) * unsure
+    return round(grid.shape[0] * grid.shape[1] * pixel * 2 * 4 / 3)
 
 
 def write_rasters(
@@ -86,14 +90,35 @@ def write_mask(path: Path, grid: Grid, strips: Iterable[tuple[int, np.ndarray]],
     return path
 
 
+def write_uncertainty(folder: Path, grid: Grid, rows: Iterable[tuple[int, np.ndarray]], tags: dict[str, str]) -> Path:
+    """Write how sure a model is, whole or not at all.
+
+    Args:
+        folder: to write to.
+        grid: of the scene.
+        rows: from north to south: the first row, and (2, h, W) float32, NaN where nothing can be told.
+        tags: kept in the file.
+
+    Returns:
+        the path; its bands are called and measured as ``UNCERTAINTY_BANDS`` says.
+    """
+    path = folder / UNCERTAINTY
+    with _cloud_optimised(path, grid, "float32", float("nan"), tags, len(UNCERTAINTY_BANDS)) as raster:
+        raster.descriptions, raster.units = tuple(UNCERTAINTY_BANDS), tuple(UNCERTAINTY_BANDS.values())
+        for start, values in rows:
+            require_space(folder, values.nbytes, "the next strip")
+            raster.write(values, window=rasterio.windows.Window(0, start, grid.shape[1], values.shape[1]))
+    return path
+
+
 @contextmanager
 def _cloud_optimised(
-    path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str]
+    path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str], count: int = 1
 ) -> Iterator[rasterio.io.DatasetWriter]:
     """A plain tiled file to write to, which becomes a cloud-optimised one with overviews when it is whole."""
     profile = {
         "driver": "GTiff",
-        "count": 1,
+        "count": count,
         "dtype": dtype,
         "nodata": nodata,
         "height": grid.shape[0],
