@@ -66,6 +66,7 @@ def convert(checkpoint: Path, config: Config, out: Path, source: str | None = No
         chosen.architecture,
         chosen.encoder,
         channels=config.data.recipe.channel_names,
+        head_dropout=chosen.head_dropout,
         name=config.name,
         **chosen.options,
     )

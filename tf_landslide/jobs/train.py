@@ -157,6 +157,7 @@ def _built(run: Run) -> keras.Model:
         channels=run.recipe.channel_names,
         encoder_weights=None if config.model.encoder_weights == "none" else config.model.encoder_weights,
         precision=config.training.precision,
+        head_dropout=config.model.head_dropout,
         name=config.name,
         **config.model.options,
     )

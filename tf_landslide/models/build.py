@@ -103,6 +103,7 @@ def build_model(
     channels: int | str | Sequence[str] = 6,
     encoder_weights: str | None = None,
     precision: str | None = None,
+    head_dropout: float = 0.0,
     adapt_to: Iterable[Any] | None = None,
     name: str | None = None,
     **options: Any,
@@ -117,6 +118,8 @@ def build_model(
         encoder_weights: ``imagenet`` (downloaded once), the path of a published weight file, or None for random ones.
         precision: Keras's dtype policy for what lies between normalisation and probability, which stay float32:
             ``float32``, ``mixed_float16`` or ``mixed_bfloat16``; None takes Keras's global policy.
+        head_dropout: share of the features that the last convolution does without while it is trained, 0 to below 1;
+            see ``probability_head``. No weight's name or shape depends on it.
         adapt_to: batches of channels (or a dataset) whose mean and variance the model normalises by: the training
             split in order, since a shuffled dataset leaves out what does not fill its last batch.
         name: of the model; by default ``architecture_encoder``.
@@ -136,6 +139,8 @@ def build_model(
     """
     chosen = lookup(ARCHITECTURES, architecture, "architecture")
     check_options(chosen.features, options, f"architecture {architecture!r}")
+    if not 0 <= head_dropout < 1:
+        raise LandslideError(f"head_dropout is a share of features, 0 or more and below 1, got {head_dropout}")
     backbone = _encoder(architecture, encoder, encoder_weights)
     names = _channel_names(channels, encoder_weights)
 
@@ -146,7 +151,7 @@ def build_model(
         if backbone:
             x = backbone.pyramid(x, chosen.output_stride, encoder_weights, names)
         x, stride = chosen.features(x, **options)
-        probability = probability_head(x, stride, chosen.head_kernel, chosen.upsample)
+        probability = probability_head(x, stride, chosen.head_kernel, chosen.upsample, head_dropout)
         model = keras.Model(inputs, probability, name=name or "_".join(filter(None, (architecture, encoder))))
     fuse_batch_norm(model, BATCH_NORM_MOMENTUM)
     if adapt_to is not None:

@@ -9,7 +9,7 @@ from tf_landslide.models.layers.resize import AlignedUpsampling, BilinearUpsampl
 
 
 def probability_head(
-    features: keras.KerasTensor, stride: int, kernel_size: int, upsample: str = "logits"
+    features: keras.KerasTensor, stride: int, kernel_size: int, upsample: str = "logits", dropout: float = 0.0
 ) -> keras.KerasTensor:
     """One convolution to logits, brought to full resolution, and a sigmoid; float32 whatever the model computes in.
 
@@ -19,10 +19,14 @@ def probability_head(
         kernel_size: side of the convolution's window.
         upsample: what is brought to full resolution: ``logits``; ``aligned`` logits, the corners' pixels over each
             other; or the ``probability``.
+        dropout: share of the features that are left out, whole maps of them (Tompson et al. 2015, arXiv:1411.4280),
+            while it is trained or asked how sure it is.
 
     Returns:
         (N, H, W, 1), 0..1.
     """
+    if dropout:
+        features = layers.SpatialDropout2D(dropout, name="head_dropout")(features)
     x = layers.Conv2D(1, kernel_size, padding="same", dtype="float32", name="logits")(features)
     sigmoid = layers.Activation("sigmoid", dtype="float32", name="probability")
     if stride == 1:

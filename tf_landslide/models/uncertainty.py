@@ -59,8 +59,13 @@ def of_votes(model: keras.Model) -> keras.Model | None:
 
 
 def _by_dropout(model: keras.Model, channels: Any) -> Any:
-    answers = [_with_dropout(model, channels) for _ in range(PASSES)]
-    return ops.concatenate([model(channels, training=False), Spread()(ops.concatenate(answers, axis=-1))], axis=-1)
+    answers = tf.map_fn(  # one after the other, traced once
+        lambda _: _with_dropout(model, channels)[..., 0],
+        tf.range(PASSES),
+        fn_output_signature=tf.TensorSpec((None, None, None), tf.float32),
+        parallel_iterations=1,
+    )
+    return ops.concatenate([model(channels, training=False), Spread()(ops.moveaxis(answers, 0, -1))], axis=-1)
 
 
 def _with_dropout(model: keras.Model, channels: Any) -> Any:

@@ -183,6 +183,7 @@ def _where_used(config: Config) -> dict[str, Any]:
     precision = training.precision
     return {
         "init_from": config.model.init_from,
+        "head_dropout": config.model.head_dropout,
         "valid_share": config.data.valid_share,
         "valid_groups": config.data.valid_groups,
         "accumulate": training.accumulate if training.accumulate > 1 else None,

@@ -18,4 +18,7 @@ class ModelConfig(Section):
     init_from: str | None = Field(
         None, description="a finished run of the same model, whose weights this one starts with"
     )
+    head_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the features that the last convolution does without, in training"
+    )
     options: dict[str, Any] = Field({}, description="the architecture's own options, e.g. width and depth")
