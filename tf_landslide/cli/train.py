@@ -37,8 +37,6 @@ def run(a: Arguments) -> None:
     from tf_landslide.runs.config import load_config  # pydantic
 
     config = load_config(a.config, a.overrides)
-    if a.seeds and a.folds is not None:
-        raise LandslideError("--seeds and --folds each make a folder of runs; give one of them")
     if a.seeds:
         _seeds(a, config)
         return
@@ -77,14 +75,23 @@ def _folds(a: Arguments, config: Config) -> None:
 def _seeds(a: Arguments, config: Config) -> None:
     if any(override.partition("=")[0] == "training.seed" for override in a.overrides):
         raise LandslideError("--seeds sets training.seed of each run; leave one of the two out")
-    from tf_landslide.jobs.seeds import train_seeds  # pydantic, NumPy
-
-    summary = train_seeds(config, a.data, a.out, a.seeds, resume=a.resume)
+    summary = _trained_seeds(a, config)
     if a.json:
         print_json(summary)
     else:
         print(_spread_table(summary["splits"]))
         print(f"mean ± standard deviation over seeds {', '.join(map(str, summary['seeds']))}; each in {a.out}/seed_…")
+
+
+def _trained_seeds(a: Arguments, config: Config) -> dict[str, Any]:
+    if a.folds is None:
+        from tf_landslide.jobs.seeds import train_seeds  # pydantic, NumPy
+
+        return train_seeds(config, a.data, a.out, a.seeds, resume=a.resume)
+    start_tensorflow()
+    from tf_landslide.jobs.folded_seeds import train_folded_seeds  # TensorFlow
+
+    return train_folded_seeds(config, a.data, a.out, a.seeds, a.folds, resume=a.resume)
 
 
 def _spread_table(splits: dict[str, Any]) -> str:

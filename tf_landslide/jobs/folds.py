@@ -44,8 +44,13 @@ def train_folds(
     Raises:
         LandslideError: no groups, another number of folds than they allow, a folder in the way, or as ``train``.
     """
-    path = Path(out)
-    plan = _plan(config, data_dir, folds)
+    return train_planned(config, data_dir, Path(out), fold_plan(config, data_dir, folds), resume=resume)
+
+
+def train_planned(
+    config: Config, data_dir: str | Path, path: Path, plan: list[list[str]], *, resume: bool = False
+) -> dict[str, Any]:
+    """As ``train_folds``, the groups of each fold being given."""
     if path.exists() and not resume and (not path.is_dir() or any(path.iterdir())):
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     with locked(path):
@@ -55,7 +60,8 @@ def train_folds(
     return judged
 
 
-def _plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
+def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
+    """The groups of each fold, drawn by the config's seed. Raises ``LandslideError`` where it cannot be."""
     data = config.data
     if data.valid_groups is not None or data.valid_share is not None:
         raise LandslideError(

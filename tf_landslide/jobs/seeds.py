@@ -36,29 +36,34 @@ def train_seeds(
         LandslideError: as ``train``; a folder in the way, or one of other seeds.
     """
     path = Path(out)
-    _check(path, seeds, resume)
+    check_seeds(path, seeds, resume)
     with locked(path):
         runs: dict[int, Run] = {}
         for seed in seeds:
-            runs[seed] = _finished(_with_seed(config, seed), data_dir, seed_folder(path, seed))
+            runs[seed] = _finished(with_seed(config, seed), data_dir, seed_folder(path, seed))
             summary = seeds_summary(runs)
             write_json(path / formats.SEEDS, summary)
     return summary
 
 
-def _check(path: Path, seeds: Sequence[int], resume: bool) -> None:
+def check_seeds(path: Path, seeds: Sequence[int], resume: bool, folded: bool = False) -> None:
+    """Raise ``LandslideError`` where the runs of some seeds cannot be begun, or gone on with, in a folder."""
     if formats.is_run(path):
         raise LandslideError(f"{path}: is a run of one seed; name another folder, or leave out --seeds")
     if not resume and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
-    begun = begun_seeds(path)
+    if resume and (others := begun_seeds(path, not folded)):
+        has, give = ("no folds", "leave out --folds") if folded else ("folds", "give --folds too")
+        raise LandslideError(f"{path}: its runs of seed {others[0]} have {has}; {give}, or name another folder")
+    begun = begun_seeds(path, folded)
     if resume and not begun:
         raise LandslideError(f"{path}: holds no run of a seed, there is nothing to go on with; leave out --resume")
     if left_out := [str(seed) for seed in begun if seed not in seeds]:
         raise LandslideError(f"{path}: holds runs of seeds that --seeds leaves out ({', '.join(left_out)}); name all")
 
 
-def _with_seed(config: Config, seed: int) -> Config:
+def with_seed(config: Config, seed: int) -> Config:
+    """The same config but for its seed."""
     return config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
 
 

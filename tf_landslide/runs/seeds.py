@@ -1,4 +1,7 @@
-"""A folder of runs that differ in their seed alone, ``seed_0``, ``seed_1`` …, and what they score together."""
+"""A folder of runs that differ in their seed alone, ``seed_0``, ``seed_1`` …, and what they score together.
+
+Each is a run, or a folder of runs, one a fold.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from tf_landslide.runs.folder import Run
 
 OBJECTS = "objects_f1"
 _LEVEL = "0.3"  # of IoU, from which on a found object is a true one
+OUT_OF_FOLD = "out of fold"
 _NAME = re.compile(r"seed_(\d+)")
 
 
@@ -23,10 +27,18 @@ def seed_folder(folder: Path, seed: int) -> Path:
     return folder / f"seed_{seed}"
 
 
-def begun_seeds(folder: Path) -> list[int]:
-    """The seeds whose runs a folder holds, finished or not."""
-    names = (_NAME.fullmatch(path.name) for path in folder.iterdir() if formats.is_run(path)) if folder.is_dir() else ()
-    return sorted(int(name[1]) for name in names if name)
+def begun_seeds(folder: Path, folded: bool = False) -> list[int]:
+    """The seeds whose runs a folder holds, finished or not; or those whose folds it holds."""
+    found = {int(name[1]): path for path in _inside(folder) if (name := _NAME.fullmatch(path.name))}
+    return sorted(seed for seed, path in found.items() if (_is_folded(path) if folded else formats.is_run(path)))
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_folded(path: Path) -> bool:
+    return not formats.is_run(path) and any(formats.is_run(inside) for inside in _inside(path))
 
 
 def seeds_summary(runs: Mapping[int, Run]) -> dict[str, Any]:
@@ -46,6 +58,26 @@ def seeds_summary(runs: Mapping[int, Run]) -> dict[str, Any]:
         "seeds": list(runs),
         "runs": {str(seed): run.path.name for seed, run in runs.items()},
         "splits": {split: _spread([_scores(rows[split]) for rows in metrics]) for split in shared},
+    }
+
+
+def folds_summary(judged: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the folds of several seeds score together.
+
+    Args:
+        judged: by seed, what its ``folds.json`` holds.
+
+    Returns:
+        as ``seeds_summary``, of the scores of all patches out of fold at each seed's one threshold; ``folds``: the
+        groups of each, the same for every seed.
+    """
+    rows = [{**one["scores"], "threshold": one["threshold"]} for one in judged.values()]
+    first = next(iter(judged.values()))
+    return {
+        "seeds": list(judged),
+        "runs": {str(seed): seed_folder(Path(), seed).name for seed in judged},
+        "folds": [fold["groups"] for fold in first["by_fold"]],
+        "splits": {OUT_OF_FOLD: _spread([_scores(row) for row in rows])},
     }
 
 

@@ -1,0 +1,126 @@
+"""Several seeds of the same folds: what is trained, gone on with and summed up; training itself takes no time here."""
+
+import json
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+
+from tests.training.test_folds import ASKED, NAMES, grouped  # noqa: F401  (a fixture)
+from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.data.groups import balanced_folds
+from tf_landslide.jobs import folds as jobs
+from tf_landslide.metrics.counts import BINS, Histograms
+from tf_landslide.runs.folder import Run
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Trainings that are asked for; each run marks a share of landslides that its seed says, and nothing else."""
+    asked: list[tuple[int, str, bool]] = []
+    failing: set[tuple[int, str]] = set()
+
+    def train(config, _, path, *, resume):
+        seed = config.training.seed
+        asked.append((seed, path.name, resume))
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.yaml").write_text(config.to_yaml())
+        if (seed, path.name) in failing:
+            raise LandslideError("the loss is no longer a number")
+        row = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "iou": 0.3, "threshold": 0.5, "patches": 6}
+        (path / "metrics.json").write_text(json.dumps({"valid": {**row, "interval": {"f1": [0.4, 0.6]}}}))
+        return Run.open(path)
+
+    def histograms(run, source):
+        n, seed = len(source), run.config.training.seed
+        landslide, other = (np.zeros((n, BINS + 1), np.int64) for _ in range(2))
+        landslide[:, -1], landslide[:, 0], other[:, 0] = 10 * (seed + 1), 100 - 10 * (seed + 1), 900
+        return Histograms(landslide, other)
+
+    monkeypatch.setattr(jobs, "train_apart", train)
+    monkeypatch.setattr(jobs, "_histograms", histograms)
+    train.asked, train.failing = asked, failing
+    return train
+
+
+@pytest.fixture
+def command(grouped, config_file, tmp_path):  # noqa: F811
+    def command(*more, out="r", folds="2"):
+        words = ["train", str(config_file), ASKED, "--data", str(grouped), "--out", str(tmp_path / out)]
+        return main([*words, "--folds", folds, *more])
+
+    return command
+
+
+def f1(seed):
+    """Of a share of landslides found, without a false alarm."""
+    share = (seed + 1) / 10
+    return 2 * share / (1 + share)
+
+
+def test_every_seed_has_the_folds_of_the_configs_own_seed(trained, command, tmp_path, capsys):
+    assert command("--seeds", "5,1,8", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "r/seeds.json").read_text())
+    assert told["folds"] == balanced_folds(np.array(NAMES), 2, 3)  # 3 is the config's seed
+    for seed in (5, 1, 8):
+        configs = [Run.open(tmp_path / f"r/seed_{seed}/fold_{i}").config for i in range(2)]
+        assert [config.data.valid_groups for config in configs] == told["folds"]
+        assert {config.training.seed for config in configs} == {seed}
+        assert json.loads((tmp_path / f"r/seed_{seed}/folds.json").read_text())["scores"]["f1"] == pytest.approx(
+            f1(seed)
+        )
+    pooled, values = told["splits"]["out of fold"]["f1"], [f1(5), f1(1), f1(8)]
+    np.testing.assert_allclose(
+        [pooled["mean"], pooled["sd"], *pooled["values"]], [mean(values), stdev(values), *values]
+    )
+    assert told["seeds"] == [5, 1, 8] and told["runs"] == {"5": "seed_5", "1": "seed_1", "8": "seed_8"}
+    assert len(trained.asked) == 6
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_table_has_the_mean_over_seeds(command, capsys):
+    assert command("--seeds", "2") == 0
+    out, values = capsys.readouterr().out, (f1(0), f1(1))
+    assert f"out of fold  {mean(values):.4f} ± {stdev(values):.4f}" in out and "over seeds 0, 1" in out
+
+
+def test_what_is_finished_is_left_and_the_rest_gone_on_with(trained, command, tmp_path, capsys):
+    trained.failing.add((1, "fold_1"))
+    assert command("--seeds", "3") == 2
+    assert capsys.readouterr().err == "error: the loss is no longer a number\n"
+    assert json.loads((tmp_path / "r/seeds.json").read_text())["seeds"] == [0]
+    trained.failing.clear()
+    trained.asked.clear()
+    assert command("--seeds", "3") == 2 and "already exists" in capsys.readouterr().err
+    assert command("--seeds", "3", "--resume") == 0
+    assert trained.asked == [(1, "fold_1", True), (2, "fold_0", False), (2, "fold_1", False)]
+    trained.asked.clear()
+    assert command("--seeds", "4", "--resume") == 0
+    assert trained.asked == [(3, "fold_0", False), (3, "fold_1", False)]
+
+
+def test_what_cannot_be_meant_is_refused(trained, command, config_file, sample, tmp_path, capsys):
+    assert command("--seeds", "2") == 0
+    trained.asked.clear()
+
+    def plain(*more):
+        return main(["train", str(config_file), "--data", str(sample), "--out", str(tmp_path / "r"), *more])
+
+    for said, call in {
+        "holds runs of seeds that --seeds leaves out (1); name all": lambda: command("--seeds", "1", "--resume"),
+        "is of another config or other folds": lambda: command("--seeds", "2", "--resume", folds="4"),
+        "1 folds of 4 groups; expected 2 to 4": lambda: command("--seeds", "2", out="none", folds="1"),
+        "there is nothing to go on with": lambda: command("--seeds", "2", "--resume", out="none"),
+        "--seeds sets training.seed of each run": lambda: command("--seeds", "2", "training.seed=7", out="none"),
+        "its runs of seed 0 have folds; give --folds too": lambda: plain("--seeds", "2", "--resume"),
+    }.items():
+        assert call() == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+    (tmp_path / "s/seed_0").mkdir(parents=True)
+    (tmp_path / "s/seed_0/config.yaml").write_text(config_file.read_text())
+    assert command("--seeds", "2", "--resume", out="s") == 2
+    assert "its runs of seed 0 have no folds; leave out --folds" in capsys.readouterr().err
+    assert not trained.asked and not (tmp_path / "none").exists()
