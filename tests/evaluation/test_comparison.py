@@ -311,3 +311,44 @@ def test_a_run_of_before_is_judged_on_its_data(run_folder, sample, tmp_path):
     told = compare_runs([old, run_folder], "test", data_dir=sample)
     for row in told["rows"]:
         assert [member["tp"] for member in row["members"]] == [kept["rows"][0]["members"][0]["tp"]] * 2
+
+
+@pytest.mark.usefixtures("models")
+def test_each_is_set_against_a_named_baseline(tmp_path, capsys):
+    """The worst one: every difference is the F1 of scikit-learn less its own, in every form."""
+    make_run(tmp_path / "middle", 0.3, name="middle")
+    given, out = [str(tmp_path / "good"), str(tmp_path / "middle")], tmp_path / "compared"
+    assert main(["compare", *given, "--against", str(tmp_path / "poor"), "--out", str(out)]) == 0
+    assert "from poor" in capsys.readouterr().out
+    told = json.loads((out / "compare.json").read_text())
+    baseline = f1_of(patch_counts(tmp_path / "poor").sum(0))
+    assert told["against"] == "poor" and [row["model"] for row in told["rows"]] == ["good", "middle", "poor"]
+    for row in told["rows"][:2]:
+        folders = [path.parent for path in sorted((tmp_path / row["model"]).rglob("model.keras"))]
+        pooled = sum(map(patch_counts, folders)).sum(0)
+        difference = row["difference"]
+        assert difference["value"] == pytest.approx(f1_of(pooled) - baseline) and difference["value"] > 0
+        low, high = difference["interval"]
+        assert low <= difference["value"] <= high and difference["mark"] in ("*", "**", "***", "≈")
+    assert told["rows"][2]["difference"] is None
+    markdown, page = (out / "compare.md").read_text(), (out / "compare.html").read_text()
+    for text in (markdown, page):
+        assert "from poor" in text and "baseline" in text and f"{told['rows'][0]['difference']['value']:+.4f}" in text
+        assert "The best was picked" not in text
+    rows = list(csv.DictReader((out / "compare.csv").open()))
+    assert [row["difference_from"] for row in rows] == ["poor", "poor", ""]
+    assert float(rows[1]["difference"]) == pytest.approx(told["rows"][1]["difference"]["value"])
+
+
+def test_a_baseline_may_be_one_of_the_runs_or_a_folder_of_seeds(models, tmp_path):
+    paths = [path for path, _ in models.values()]
+    for against in (paths[0], tmp_path / "good"):
+        compared = compare_runs(paths, "test", against=against)
+        assert compared["against"] == "good" and [row["difference"] is None for row in compared["rows"]] == [
+            True,
+            False,
+        ]
+    for seed in range(2):
+        shutil.copytree(paths[3 * seed], tmp_path / f"mixed/{seed}")
+    with pytest.raises(LandslideError, match=r"--against .*mixed: holds runs of several models; name one run"):
+        compare_runs(paths, "test", against=tmp_path / "mixed")

@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(anywhere="runs")
     parser.add_argument("--split", default="test", help="train, valid or test (default test)")
     parser.add_argument("--data", metavar="DIR", help="judge them on this dataset (default: what the runs kept)")
+    parser.add_argument("--against", metavar="RUN", help="the baseline, one of them (default: the best)")
     parser.add_argument("--out", metavar="DIR", help="folder for Markdown, CSV, HTML, JSON and a figure")
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
@@ -23,7 +24,7 @@ def run(a: Arguments) -> None:
     from tf_landslide.evaluation.comparing import comparison_table  # Matplotlib
     from tf_landslide.jobs.compare import compare_runs  # SciPy
 
-    compared = compare_runs(a.runs, a.split, Path(a.out) if a.out else None, a.data)
+    compared = compare_runs(a.runs, a.split, Path(a.out) if a.out else None, a.data, a.against)
     if a.json:
         print_json(compared)
         return

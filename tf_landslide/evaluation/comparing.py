@@ -19,9 +19,21 @@ def comparison_table(compared: dict[str, Any]) -> Table:
     for row in compared["rows"]:
         ece = "–" if row["ece"] is None else f"{row['ece']:.4f}"
         told = (f"{row[name]:.4f}" for name in ("precision", "recall", "iou"))
-        rows.append((row["model"], _f1(row), *told, ece, _thresholds(row), *_difference(row["difference"])))
+        rows.append((row["model"], _f1(row), *told, ece, _thresholds(row), *_difference(row["difference"], compared)))
     p = f"p, {compared['unit']}"
-    header = ("model", "F1", "precision", "recall", "IoU", "ECE", "threshold", "from the best", p, "p, seeds", "")
+    header = (
+        "model",
+        "F1",
+        "precision",
+        "recall",
+        "IoU",
+        "ECE",
+        "threshold",
+        f"from {_reference(compared)}",
+        p,
+        "p, seeds",
+        "",
+    )
     return Table(header, rows)
 
 
@@ -30,7 +42,16 @@ def comparison_values(compared: dict[str, Any]) -> Table:
     header = (
         *("model", "network", "differs", "runs", "seeds", "split", "patches", "pixels", "thresholds", "threshold_from"),
         *(*SCORES, "ece", "f1_low", "f1_high", "f1_half_width_over_seeds"),
-        *("difference", "difference_low", "difference_high", "p_bootstrap", "p_permutation", "p_holm", "p_seeds"),
+        *(
+            "difference_from",
+            "difference",
+            "difference_low",
+            "difference_high",
+            "p_bootstrap",
+            "p_permutation",
+            "p_holm",
+            "p_seeds",
+        ),
     )
     rows = []
     for row in compared["rows"]:
@@ -42,7 +63,7 @@ def comparison_values(compared: dict[str, Any]) -> Table:
             *(" ".join(f"{t:g}" for t in row["thresholds"]), "; ".join(row["threshold_from"])),
             *(row[name] for name in (*SCORES, "ece")),
             *(*row["interval"], row["over_seeds"]),
-            *(difference.get("value"), low, high),
+            *(_reference(compared) if difference else None, difference.get("value"), low, high),
             *(difference.get(name) for name in ("p_bootstrap", "p_permutation", "p", "p_seeds")),
         )
         rows.append(tuple("" if value is None else value for value in values))
@@ -67,7 +88,12 @@ def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
         for m in row["members"]
     ]
     differing = [(row["model"], row["network"], _told(row["differs"]) or "–") for row in rows]
-    figure = Plot("comparison", "F1 of each model", ranking(rows, compared["unit"]), wide=True)
+    figure = Plot(
+        "comparison",
+        "F1 of each model, and its difference",
+        ranking(rows, compared["unit"], _reference(compared)),
+        wide=True,
+    )
     return Document(
         title=f"{len(rows)} models on {compared['split']}",
         lead="The same patches judged by every model, each at its own threshold; counts summed over all pixels, then "
@@ -91,14 +117,20 @@ def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
 def _words(compared: dict[str, Any]) -> str:
     unit, seeds = compared["unit"], any(row["over_seeds"] is not None for row in compared["rows"])
     over = " Of several runs scores are means, and ± is Student's 95 % interval over seeds." if seeds else ""
+    flatters = " The best was picked on this split, which flatters it." if compared["against"] is None else ""
     return (
-        f"In brackets 95 % intervals over {compared['units']:,} {unit} (bootstrap).{over} Differences from the best "
-        f"are paired: the same {unit} of both, the counts of a model's runs taken together. p, {unit} (permutation "
-        "test) asks whether these very runs would differ on other patches; p, seeds (Welch's t test, where both have "
-        f"several runs) whether other seeds would. The mark takes the larger one, adjusted for the number of models "
-        f"(Holm): {_MARKS}, {ALIKE} not told apart. A model of one run can only be told apart on its patches. The best "
-        "was picked on this split, which flatters it."
+        f"In brackets 95 % intervals over {compared['units']:,} {unit} (bootstrap).{over} Differences from "
+        f"{_reference(compared)} are paired: the same {unit} of both, the counts of a model's runs taken together. "
+        f"p, {unit} (permutation test) asks whether these very runs would differ on other patches; p, seeds (Welch's t "
+        "test, where both have several runs) whether other seeds would. The mark takes the larger one, adjusted for the "
+        f"number of models (Holm): {_MARKS}, {ALIKE} not told apart. A model of one run can only be told apart on its "
+        f"patches.{flatters}"
     )
+
+
+def _reference(compared: dict[str, Any]) -> str:
+    """What differences are from."""
+    return compared["against"] or "the best"
 
 
 def _f1(row: dict[str, Any]) -> str:
@@ -112,9 +144,9 @@ def _thresholds(row: dict[str, Any]) -> str:
     return f"{low:.3f}" if low == high else f"{low:.3f}-{high:.3f}"
 
 
-def _difference(told: dict[str, Any] | None) -> tuple[str, str, str, str]:
+def _difference(told: dict[str, Any] | None, compared: dict[str, Any]) -> tuple[str, str, str, str]:
     if told is None:
-        return ("best", "", "", "")
+        return ("best" if compared["against"] is None else "baseline", "", "", "")
     low, high = told["interval"]
     seeds = "–" if told["p_seeds"] is None else f"{told['p_seeds']:.2g}"
     return (f"{told['value']:+.4f} ({low:+.3f} to {high:+.3f})", f"{told['p_permutation']:.2g}", seeds, told["mark"])

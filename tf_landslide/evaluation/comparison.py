@@ -86,17 +86,21 @@ def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
     return list(groups.values())
 
 
-def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """Scores of models on one split, and how each differs from the best.
+def compare(
+    entries: Sequence[Entry], against: str | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Scores of models on one split, and how each differs from the best, or from a baseline.
 
     Args:
         entries: judged runs, of which those that differ by their seed only make one model.
+        against: name of an entry, whose model is the baseline; None takes the best.
         resamples: bootstrap samples, and tosses of the permutation test.
         seed: of both.
 
     Returns:
         ``split data patches pixels ignored landslide`` (what they were judged on), ``unit`` and ``units`` (what is
-        drawn: patches, or groups where all runs name the same ones), and ``rows``, the best first, as ``_row`` says.
+        drawn: patches, or groups where all runs name the same ones), ``against`` (the baseline's model; None for the
+        best), and ``rows``, the best first, as ``_row`` says.
 
     Raises:
         LandslideError: as ``check_comparable``.
@@ -110,7 +114,9 @@ def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int =
     differing = _differences([model[0] for model in models])
     rows = [_row(model, differs, draws) for model, differs in zip(models, differing, strict=True)]
     order = sorted(range(len(rows)), key=lambda i: -rows[i]["f1"])
-    _against(rows, [_pooled(model, models) for model in models], order, groups, resamples, seed)
+    named = [i for i, model in enumerate(models) if against in [entry.name for entry in model]]
+    reference = named[0] if named else order[0]
+    _against(rows, [_pooled(model, models) for model in models], reference, groups, resamples, seed)
     _distinct(rows)
     judged = entries[0].judged
     return {
@@ -123,6 +129,7 @@ def compare(entries: Sequence[Entry], *, resamples: int = RESAMPLES, seed: int =
         "landslide": int(judged.histograms.landslide.sum()),
         "unit": "patches" if groups is None else "groups",
         "units": len(about.names) if groups is None else len(set(groups)),
+        "against": rows[reference]["model"] if named else None,
         "rows": [rows[i] for i in order],
     }
 
@@ -172,22 +179,22 @@ def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> 
 def _against(
     rows: Sequence[dict[str, Any]],
     pooled: Sequence[np.ndarray],
-    order: Sequence[int],
+    reference: int,
     groups: list[str] | None,
     resamples: int,
     seed: int,
 ) -> None:
-    """Add to each row its ``difference`` from the best; None of the best itself.
+    """Add to each row its ``difference`` from the reference; None of the reference itself.
 
     It is that of ``paired_significance``, ``p_seeds`` (Welch's t test over runs, where both models have several), ``p``
     (the larger of the permutation test's and that over seeds, by Holm for as many as are compared) and ``mark``.
     """
-    best, *others = order
-    rows[best]["difference"] = None
+    others = [i for i in range(len(rows)) if i != reference]
+    rows[reference]["difference"] = None
     found = []
     for i in others:
-        told = paired_significance(pooled[best], pooled[i], resamples=resamples, seed=seed, groups=groups)
-        told["p_seeds"] = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (best, i)))
+        told = paired_significance(pooled[reference], pooled[i], resamples=resamples, seed=seed, groups=groups)
+        told["p_seeds"] = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (reference, i)))
         found.append(told)
     worst = [max(told["p_permutation"], told["p_seeds"] or 0.0) for told in found]
     for i, told, p in zip(others, found, holm(worst), strict=True):

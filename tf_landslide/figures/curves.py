@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tf_landslide.metrics.calibration import Reliability
@@ -94,10 +95,12 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
     return figure
 
 
-def ranking(rows: list[dict[str, Any]], unit: str) -> Figure:
-    """F1 of models, the best above: a point and its interval over ``unit`` each, their runs as rings."""
-    figure = Figure(figsize=(8, 1.3 + 0.42 * len(rows)), layout="constrained")
-    axis = figure.subplots()
+def ranking(rows: list[dict[str, Any]], unit: str, reference: str = "the best") -> Figure:
+    """F1 of models, the best above: a point and its interval over ``unit`` each, their runs as rings; and beside it the
+    paired difference of each from the reference, with its interval and mark.
+    """
+    figure = Figure(figsize=(9, 1.3 + 0.42 * len(rows)), layout="constrained")
+    axis, apart = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     for place, row in enumerate(rows):
         low, high = row["interval"]
         axis.plot((low, high), (place, place), color="C0", linewidth=2, solid_capstyle="butt")
@@ -108,15 +111,33 @@ def ranking(rows: list[dict[str, Any]], unit: str) -> Figure:
         if len(row["members"]) > 1:
             runs = [member["f1"] for member in row["members"]]
             axis.plot(runs, [place + 0.18] * len(runs), "o", markersize=4, color="C1", fillstyle="none")
+        _apart(apart, place, row["difference"])
     axis.plot([], [], color="C0", marker="o", label=f"95 % over {unit}")
     if any(row["over_seeds"] is not None for row in rows):
         axis.plot([], [], color="C1", marker="o", fillstyle="none", label="runs, 95 % of their mean over seeds")
-    axis.axvline(rows[0]["f1"], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    level = next(row["f1"] for row in rows if row["difference"] is None)
+    axis.axvline(level, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    apart.axvline(0, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
     axis.set_yticks(range(len(rows)), [row["model"] for row in rows], parse_math=False)
     axis.set(ylim=(len(rows) - 0.5, -0.6), xlabel="F1")
-    axis.grid(axis="x", alpha=0.3)
+    apart.set_xlabel(f"F1 less that of {reference}, paired", parse_math=False)
+    apart.tick_params(left=False)
+    for one in (axis, apart):
+        one.grid(axis="x", alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower right", ncols=2, frameon=False)
     return figure
+
+
+def _apart(axis: Axes, place: int, difference: dict[str, Any] | None) -> None:
+    """A difference, its interval, and behind it whether it is one."""
+    if difference is None:
+        axis.plot(0, place, "D", color="0.5", markersize=5)
+        return
+    axis.plot(difference["interval"], (place, place), color="C0", linewidth=2, solid_capstyle="butt")
+    axis.plot(difference["value"], place, "o", color="C0")
+    axis.annotate(
+        difference["mark"], (max(difference["interval"]), place), (5, 0), textcoords="offset points", va="center"
+    )
 
 
 def bars(rows: list[dict[str, Any]], key: str, label: str) -> Figure:

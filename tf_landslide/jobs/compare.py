@@ -10,7 +10,7 @@ from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import replacing, require_writable, write_json, write_text
 from tf_landslide.data.folders import SPLITS
 from tf_landslide.evaluation.comparing import comparison_document, comparison_values
-from tf_landslide.evaluation.comparison import Entry, compare
+from tf_landslide.evaluation.comparison import Entry, compare, grouped
 from tf_landslide.runs import formats
 from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
@@ -19,7 +19,11 @@ from tf_landslide.runs.provenance import split_fingerprint
 
 
 def compare_runs(
-    paths: Sequence[str | Path], split: str, out: Path | None = None, data_dir: str | Path | None = None
+    paths: Sequence[str | Path],
+    split: str,
+    out: Path | None = None,
+    data_dir: str | Path | None = None,
+    against: str | Path | None = None,
 ) -> dict[str, Any]:
     """Compare runs on a split, and write ``compare.md``, ``.csv``, ``.html``, ``.json`` and the figure to ``out``.
 
@@ -28,6 +32,8 @@ def compare_runs(
         split: ``train``, ``valid`` or ``test``.
         out: folder to write to; None writes nothing.
         data_dir: judge on this dataset; None takes what the runs kept.
+        against: the baseline that each is set against, a run or a folder of runs among ``paths``, or to be added to
+            them; None takes the best.
 
     Returns:
         as ``evaluation.comparison.compare``, and ``notes``.
@@ -39,13 +45,35 @@ def compare_runs(
     require_known(split, SPLITS, "split")
     if out is not None:
         require_writable(out)
-    runs = {name: Run.open(path) for name, path in _named(paths).items()}
+    named = _named(paths if against is None or _is_among(against, paths) else [*paths, against])
+    runs = {name: Run.open(path) for name, path in named.items()}
     entries = [Entry(name, run.config, _judged(run, split, data_dir), _made(run)) for name, run in runs.items()]
-    compared = compare(entries)
+    baseline = None if against is None else _baseline(Path(against), named, entries)
+    compared = compare(entries, baseline)
     compared["notes"] = _notes(runs, compared)
     if out is not None:
         _write(compared, out)
     return compared
+
+
+def _inside(path: Path) -> list[Path]:
+    """The runs that a path stands for: itself, or those in it."""
+    inside = [] if formats.is_run(path) or not path.is_dir() else sorted(filter(formats.is_run, path.iterdir()))
+    return inside or [path]
+
+
+def _is_among(path: str | Path, paths: Sequence[str | Path]) -> bool:
+    given = {inside.resolve() for one in paths for inside in _inside(Path(one))}
+    return any(inside.resolve() in given for inside in _inside(Path(path)))
+
+
+def _baseline(path: Path, named: dict[str, Path], entries: Sequence[Entry]) -> str:
+    """The name of a run of the baseline. Raises ``LandslideError`` where it names runs of several models."""
+    wanted = {inside.resolve() for inside in _inside(path)}
+    names = [name for name, at in named.items() if at.resolve() in wanted]
+    if len(grouped([entry for entry in entries if entry.name in names])) > 1:
+        raise LandslideError(f"--against {path}: holds runs of several models; name one run")
+    return names[0]
 
 
 def _made(run: Run) -> dict[str, Any]:
@@ -66,10 +94,7 @@ def _made(run: Run) -> dict[str, Any]:
 
 def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
     """Runs by the shortest end of their path that tells them apart; a folder of runs stands for those in it."""
-    found: list[Path] = []
-    for path in map(Path, paths):
-        inside = [] if formats.is_run(path) or not path.is_dir() else sorted(filter(formats.is_run, path.iterdir()))
-        found += inside or [path]
+    found = [inside for path in paths for inside in _inside(Path(path))]
     whole = [path.resolve() for path in found]
     if twice := [path for path, at in zip(found, whole, strict=True) if whole.count(at) > 1]:
         raise LandslideError(f"{twice[0]}: is named twice")
