@@ -1,8 +1,11 @@
 """What trackers are told, by fakes of their modules' interfaces; and that training does not end for one that fails."""
 
 import importlib
+import re
 import sys
+import tomllib
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +22,7 @@ from tf_landslide.runs.folder import Run
 from tf_landslide.training.callbacks import Pictures
 from tf_landslide.training.trackers import Trackers, imported, tracking
 
+ROOT = Path(__file__).parents[2]
 PICTURE = np.zeros((4, 12, 3), np.uint8)
 
 
@@ -135,7 +139,8 @@ def test_one_that_is_not_installed_is_refused_before_anything_is_read(config_fil
     (tmp_path / "data/TrainData/img").mkdir(parents=True)
     words = ["train", str(config_file), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "r")]
     assert main([*words, "training.trackers=[wandb]"]) == 2
-    said = "training.trackers: wandb cannot be imported (No module named 'wandb'); pip install wandb, or leave it out"
+    said = "training.trackers: wandb cannot be imported (No module named 'wandb'); "
+    said += "pip install 'tf-landslide[trackers]', or leave it out"
     assert capsys.readouterr().err == f"error: {said}\n" and not (tmp_path / "r").exists()
 
 
@@ -177,3 +182,8 @@ def test_pictures_come_every_so_many_epochs_of_any_size_and_of_the_averaged_weig
         assert [p.shape for p in seen] == [(2, 20, 33)] * 2  # of the epochs 0 and 3
         np.testing.assert_allclose(seen[0], expected)
         assert model.get_weights()[0] == 0.5
+
+
+def test_the_extra_that_is_named_brings_them():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {re.split("[<>=]", name)[0] for name in extras["trackers"]} == {"wandb", "mlflow-skinny"}

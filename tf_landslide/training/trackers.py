@@ -21,7 +21,7 @@ from tf_landslide.runs.folder import Run
 PROJECT = "tf-landslide"
 """Project of W&B and experiment of MLflow, where ``WANDB_PROJECT`` and ``MLFLOW_EXPERIMENT_NAME`` name no other."""
 
-_PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny (or mlflow)"}
+_EXTRA = ("wandb", "mlflow")  # packages of the extra ``trackers``
 Pictures = Mapping[str, np.ndarray]
 
 
@@ -48,9 +48,9 @@ def imported(names: Sequence[str]) -> dict[str, Any]:
     modules: dict[str, Any] = {}
     for name in names:
         try:
-            modules[name] = importlib.import_module(name) if name in _PACKAGES else None
+            modules[name] = importlib.import_module(name) if name in _EXTRA else None
         except ImportError as error:
-            remedy = f"pip install {_PACKAGES[name]}, or leave it out"
+            remedy = "pip install 'tf-landslide[trackers]', or leave it out"
             raise LandslideError(
                 f"training.trackers: {name} cannot be imported ({first_line(error)}); {remedy}"
             ) from None
