@@ -43,6 +43,9 @@ class BatchingOptions:
                 raise ServingError(Code.INVALID_ARGUMENT, f"batching parameter {name} is not supported")
         names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
         given = {name: getattr(parameters, name).value for name in names if parameters.HasField(name)}
+        for name, value in given.items():
+            if value < (0 if name == "batch_timeout_micros" else 1):
+                raise ServingError(Code.INVALID_ARGUMENT, f"{name} must be positive; was {value}")
         sizes = tuple(parameters.allowed_batch_sizes)
         if sizes and (list(sizes) != sorted(set(sizes)) or sizes[-1] != given.get("max_batch_size", 1000)):
             raise ServingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,6 @@ class Caller:
     def waits(self) -> bool:
         return self.connected() and self.patience() > 0
 
-    def patience(self, at_most: float = float("inf")) -> float:
+    def patience(self, at_most: float = threading.TIMEOUT_MAX) -> float:
         """Seconds that the caller still waits."""
         return at_most if self.deadline is None else max(0.0, min(at_most, self.deadline - time.monotonic()))

@@ -188,6 +188,8 @@ def _quickly(value, kind: DType) -> np.ndarray | None:
 
 
 def _of_values(flat: list, kind: DType) -> np.ndarray:
+    if not flat and kind.number:
+        return np.empty(0, kind.array_dtype)  # of any dtype: there is no value that JSON could not hold
     types = set(map(type, flat))
     if kind.number == STRING:
         array = np.empty(len(flat), object)
@@ -198,10 +200,11 @@ def _of_values(flat: list, kind: DType) -> np.ndarray:
         raise ValueError
     if kind.name in WHOLE:
         low, high = WHOLE[kind.name]
-        if flat and not (low <= min(flat) and max(flat) < high):
+        if not (low <= min(flat) and max(flat) < high):
             raise ValueError
         return np.array(flat, np.uint64 if low == 0 else np.int64).astype(kind.array_dtype)  # wraps around, as there
-    return np.array(flat, np.float64 if kind.name in FRACTIONS else bool).astype(kind.array_dtype)
+    with np.errstate(over="ignore"):  # what no float32 holds is infinite, as in C++
+        return np.array(flat, np.float64 if kind.name in FRACTIONS else bool).astype(kind.array_dtype)
 
 
 def _check(value, shape: list[int], kind: DType) -> None:

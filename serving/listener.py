@@ -155,7 +155,7 @@ class _Connection(H11Protocol):
     @property
     def waiting(self) -> bool:
         """Whether the caller keeps the server waiting, be it for a request, its body, or to read the answer."""
-        return not self.answering or self.cycle.more_body
+        return not self.answering or self.cycle.more_body or self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -169,6 +169,16 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.answering and not self.flow.write_paused:
+            self._stop_waiting()
+
+    def pause_writing(self) -> None:
+        """What was answered is not read: while that lasts, the next answer of a row of requests waits as well."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
         if self.answering:
             self._stop_waiting()
 

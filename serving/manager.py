@@ -195,11 +195,20 @@ class Manager:
         with self._changing:
             self._poll()
 
-    def close(self) -> None:
-        """Unload everything, each version when its last request is done."""
-        with self._changing:
+    def close(self, timeout: float = -1) -> None:
+        """Unload everything, each version when its last request is done.
+
+        Args:
+            timeout: seconds for which a version that is being loaded is waited for; -1 for any.
+        """
+        if not self._changing.acquire(timeout=timeout):
+            log.warning("a version is still being loaded; it is left")
+            return
+        try:
             for name in self.names:
                 self._follow(name, {})
+        finally:
+            self._changing.release()
 
     def _poll(self) -> None:
         with self._lock:
@@ -236,7 +245,8 @@ class Manager:
         started = time.monotonic()
         try:
             servable = self._load(version.path)
-        except ServingError as error:
+        except Exception as found:  # whatever a folder holds, the other models are loaded
+            error = found if isinstance(found, ServingError) else ServingError(Code.INTERNAL, f"cannot load: {found!r}")
             log.error("cannot load version %d of model %s: %s", version.number, name, error.message)
             with self._lock:
                 version.error, version.attempts = error, version.attempts + 1

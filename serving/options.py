@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -16,12 +17,28 @@ from serving.streams import Streams
 
 IDLE_MS = 300_000  # in which a connection without calls is closed; callers open another when they need one
 STREAMS = 1024  # calls at a time over one connection
+INT = 2**31 - 1
+RANGES = {  # of flags that would be misread, or let nothing run, beyond them
+    "port": (-1, 65535),
+    "rest_api_port": (-1, 65535),
+    "max_concurrency": (1, 2**16),
+    "max_queue": (0, 2**16),
+    "grpc_max_threads": (0, 2**16),
+    "max_message_mib": (1, 2**20),
+    "rest_max_body_mib": (1, 2**20),
+    "drain_seconds": (0, 2**20),
+    "tensorflow_intra_op_parallelism": (0, 2**16),
+    "tensorflow_inter_op_parallelism": (0, 2**16),
+}
 
 
 def check_options(options: argparse.Namespace) -> None:
     """Raise ``UsageError`` for flags that contradict each other, or that are not supported."""
     if not (options.port or options.grpc_socket_path):
         raise UsageError("neither --port nor --grpc_socket_path is set; gRPC needs one of them")
+    for name, (least, most) in RANGES.items():
+        if not least <= (value := getattr(options, name)) <= most:
+            raise UsageError(f"--{name}: expected {least} to {most}, got {value}")
     if options.enable_signature_method_name_check:
         raise UsageError("--enable_signature_method_name_check is not supported by the embedded server")
     if options.port > 0 and options.port == options.rest_api_port:
@@ -30,16 +47,13 @@ def check_options(options: argparse.Namespace) -> None:
 
 def grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, int]:
     """A gRPC server that listens where the flags say, and its port. Raises ``UsageError`` where one is taken."""
-    size = min(options.max_message_mib * 2**20, 2**31 - 1)
+    size = min(options.max_message_mib * 2**20, INT)
     arguments = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)]
     arguments += [("grpc.so_reuseport", 0)]  # a port that is taken is an error
     arguments += [("grpc.max_allowed_incoming_connections", max(1, options.grpc_max_connections))]
     arguments += [("grpc.max_connection_idle_ms", IDLE_MS), ("grpc.max_concurrent_streams", STREAMS)]
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
-        key, found, value = pair.partition("=")
-        if not found:
-            raise UsageError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
-        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+        arguments.append(_channel_argument(pair))
     # More threads than requests may wait, so that the one too many is told so.
     threads = options.grpc_max_threads or options.max_concurrency + options.max_queue + 16
     server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=arguments, interceptors=[Streams()])
@@ -53,6 +67,17 @@ def grpc_server(options: argparse.Namespace, credentials) -> tuple[grpc.Server, 
             raise UsageError(f"{address} cannot be listened on; is another server there?") from None
         port = port or bound
     return server, port
+
+
+def _channel_argument(pair: str) -> tuple[str, int | str]:
+    key, found, value = pair.partition("=")
+    if not found:
+        raise UsageError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
+    if not re.fullmatch("-?[0-9]+", value):
+        return key, value
+    if len(value) > 11 or not -INT <= int(value) <= INT:
+        raise UsageError(f"--grpc_channel_arguments: expected a number of 32 bits, got {pair!r}")
+    return key, int(value)
 
 
 def configured(options: argparse.Namespace) -> ModelServerConfig:

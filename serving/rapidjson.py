@@ -238,7 +238,8 @@ class _Reader:
             exponent = self._digits()
             if not exponent:
                 raise JsonError(EXPONENT, self._at)
-            if not negative and (len(exponent.lstrip("0")) > 6 or int(exponent) > 308 + len(fraction)):
+            digits = exponent.lstrip("0") or "0"  # Python refuses to read thousands of digits
+            if not negative and (len(digits) > 6 or int(digits) > 308 + len(fraction)):
                 raise JsonError(TOO_BIG, start)
         number = float(self._text[start : self._at])
         if not power and number in (float("inf"), -float("inf")):

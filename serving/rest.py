@@ -175,8 +175,18 @@ class _Door:
         spec = _spec(match)
         if method == "GET":
             return self._get(spec, bool(match["metadata"]))
+        return await self._in_time(match["method"].lower(), spec, content)
+
+    async def _in_time(self, method: str, spec: ModelSpec, body: bytes | bytearray) -> bytes:
+        """The answer of a POST; the caller is told in time, whatever those that run take."""
+        within = self._answer_within if self._answer_within > 0 else None
+        caller = Caller(time.monotonic() + within if within else None)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._post, match["method"].lower(), spec, content)
+        try:
+            async with asyncio.timeout(within):
+                return await loop.run_in_executor(self._pool, self._post, method, spec, body, caller)
+        except TimeoutError:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the answer came") from None
 
     def _get(self, spec: ModelSpec, metadata: bool) -> bytes:
         if metadata:
@@ -185,10 +195,9 @@ class _Door:
         # The status message keeps its proto's name for one field, as TensorFlow Serving's JSON does.
         return json.dumps(_plain(response), indent=1).encode()
 
-    def _post(self, method: str, spec: ModelSpec, body: bytes | bytearray) -> bytes:
+    def _post(self, method: str, spec: ModelSpec, body: bytes | bytearray, caller: Caller) -> bytes:
         document = parse_json(body)
         spec.signature_name = signature_name(document)
-        caller = Caller(time.monotonic() + self._answer_within if self._answer_within > 0 else None)
         if method == "classify":
             request = ClassificationRequest(model_spec=spec, input=read_examples(document))
             return write_classes(self._api.classify(request, caller, api="REST").result)

@@ -185,7 +185,7 @@ class Server:
         self._grpc.stop(1.0).wait()
         if self._batcher:
             self._batcher.close()
-        self.manager.close()
+        self.manager.close(max(0.0, end - time.monotonic()))
 
     def wait(self) -> None:
         """Until SIGTERM or SIGINT, then drain."""

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from serving.api import Api
 from serving.caller import Caller
+from serving.gate import Gate, Limits
 from serving.protos import (
     ReloadConfigResponse,
     model_service_pb2_grpc,
@@ -21,7 +22,8 @@ from serving.status import ServingError
 
 log = logging.getLogger("serving")
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
-MAX_MESSAGE = 1024  # characters of an error, as TensorFlow Serving's ToGRPCStatus
+RELOADS = 16  # at a time: each waits, with a thread, for whatever is being loaded
+MAX_MESSAGE = 1024  # bytes of an error, as TensorFlow Serving's ToGRPCStatus
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:
@@ -41,7 +43,8 @@ def _answer(context: grpc.ServicerContext, answer: Callable):
 
 
 def _short(message: str) -> str:
-    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...TRUNCATED"
+    whole = message.encode()
+    return message if len(whole) <= MAX_MESSAGE else f"{whole[:MAX_MESSAGE].decode(errors='ignore')}...TRUNCATED"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -87,6 +90,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def __init__(self, api: Api):
         self._api = api
+        self._reloads = Gate(Limits(RELOADS, 0))
 
     def GetModelStatus(self, request, context):
         return _answer(context, lambda: self._api.status(request))
@@ -99,8 +103,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                     "Only ModelConfigList is currently supported",
                 )
-            new = self._api.manager.reload(request.config)
-            self._api.manager.wait_for(new, _caller(context))
+            caller = _caller(context)
+            with self._reloads.turn(caller):
+                self._api.manager.wait_for(self._api.manager.reload(request.config), caller)
             response = ReloadConfigResponse()
             response.status.SetInParent()
             return response

@@ -180,7 +180,8 @@ def _filled(values: np.ndarray, shape: tuple[int, ...], count: int, dtype: np.dt
     """Values in a shape: the first ``count``, or the last of them repeated, or zeros where there are none."""
     if len(values) >= count:
         return values[:count].reshape(shape)
-    if count * dtype.itemsize > MAX_FILLED_BYTES:
+    each = dtype.itemsize + (len(values[-1]) if len(values) and isinstance(values[-1], bytes) else 0)
+    if (count - len(values)) * each > MAX_FILLED_BYTES:
         raise ValueError(f"{len(values)} values for shape {list(shape)}: that much is not filled up")
     if len(values) <= 1:  # a view of the one value: it takes memory only when it is run
         return np.broadcast_to(np.array(values[0] if len(values) else empty, dtype), shape)

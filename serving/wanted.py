@@ -61,14 +61,15 @@ def wanted_versions(config: ModelConfig) -> dict[int, Path]:
     """The version folders that a model's policy asks for, of those that there are.
 
     Raises:
-        ServingError: its base path is not there.
+        ServingError: its base path is not there, or cannot be read.
     """
     base = base_path(config)
-    if not base.is_dir():
+    try:
+        found = version_folders(base)
+    except (OSError, ValueError):  # it is not there, may not be read, or is no path at all
         raise ServingError(
             Code.INVALID_ARGUMENT, f"Could not find base path {base} for servable {config.name}; it is looked for again"
-        )
-    found = version_folders(base)
+        ) from None
     policy = config.model_version_policy
     match policy.WhichOneof("policy_choice"):
         case "all":

@@ -77,6 +77,12 @@ def test_a_full_queue_and_a_request_larger_than_a_batch_are_refused(request):
         assert running_.result(5).sum() == waiting.result(5).sum() == 4
 
 
+def test_a_deadline_may_be_farther_than_any_clock_waits(request):
+    batcher = Batcher(BatchingOptions(max_batch_size=2, num_batch_threads=1))
+    request.addfinalizer(batcher.close)
+    assert ask(batcher, Doubler(), np.ones((1, 1)), Caller(time.monotonic() + 1e11)) == 2
+
+
 def test_an_output_that_is_no_batch_is_refused_rather_than_cut(request):
     class Summing:
         def run(self, _, inputs, outputs):

@@ -85,6 +85,11 @@ def test_unknown_flags_are_refused(capsys):
         (("--model_base_path=/m", "--log_format=xml"), "expected text or json"),
         (("--model_base_path=/m", "--enable_signature_method_name_check"), "is not supported"),
         (("--model_base_path=/m", "--grpc_channel_arguments=a"), "expected KEY=VALUE"),
+        (("--model_base_path=/m", "--grpc_channel_arguments=a=2147483648"), "a number of 32 bits"),
+        (("--model_base_path=/m", "--max_concurrency=0"), "--max_concurrency: expected 1 to 65536, got 0"),
+        (("--model_base_path=/m", "--rest_api_port=65536"), "--rest_api_port: expected -1 to 65535"),
+        (("--model_base_path=/m", "--grpc_max_threads=-1"), "--grpc_max_threads: expected 0 to"),
+        (("--model_base_path=/m", "--drain_seconds=nan"), "--drain_seconds: expected 0 to"),
     ],
 )
 def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):
@@ -102,6 +107,9 @@ def test_a_text_file_that_is_wrong_is_named_with_its_line(tmp_path):
         configs.read_model_config(file)
     file.write_text("max_batch_size { value: 8 }\npad_variable_length_inputs: true")
     with pytest.raises(UsageError, match="pad_variable_length_inputs is not supported"):
+        server.Server(options("--enable_batching", f"--batching_parameters_file={file}", "--model_base_path=/m"))
+    file.write_text("num_batch_threads { value: 0 }")
+    with pytest.raises(UsageError, match="num_batch_threads must be positive; was 0"):
         server.Server(options("--enable_batching", f"--batching_parameters_file={file}", "--model_base_path=/m"))
     file.write_text("server_key: 'x'")
     with pytest.raises(UsageError, match="needs server_key, server_cert"):

@@ -398,6 +398,37 @@ def test_an_answer_that_is_not_read_is_thrown_away(impatient):
             read(connection)
 
 
+def test_a_row_of_requests_whose_answers_are_not_read_is_thrown_away(impatient):
+    """The second answer waits for the first to be read; the connection must not wait with it."""
+    x = np.random.default_rng(0).random(2**18).tolist()
+    request = of_length(json.dumps({"signature_name": "float64", "inputs": x}).encode())
+
+    def send(connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(request * 3)
+
+    with connect(impatient) as connection:
+        threading.Thread(target=send, args=(connection,), daemon=True).start()
+        connection.recv(1, socket.MSG_PEEK)
+        time.sleep(3)
+        with pytest.raises(ConnectionError):
+            read(connection), read(connection)
+
+
+def test_who_waits_is_told_in_time_whatever_runs(models, busy):
+    """Two predictions never end; a third waits behind them."""
+    _, begun = busy
+    with running(models, "--rest_api_timeout_in_ms=500") as server, contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(connect(server.rest_port)) for _ in range(3)]
+        started = time.monotonic()
+        for caller in callers:
+            caller.sendall(of_length())
+        for caller in callers:
+            assert said(caller) == (504, "the deadline passed before the answer came")
+        assert time.monotonic() - started < 10 and len(begun) == 2
+        assert ask(server.rest_port, first="GET /v1/models/nobody HTTP/1.1")[0] == 404
+
+
 @pytest.mark.slow
 def test_a_body_may_take_longer_the_more_of_it_comes(impatient, monkeypatch):
     monkeypatch.setattr(bodies, "RATE", len(BODY) / 10)

@@ -62,6 +62,7 @@ def test_what_is_wrong_and_where(body):
         (b'["\\ud83d\\ude00"]', ["😀"]),
         (b"[Inf, -Inf, Infinity, -Infinity, 2e308]", [math.inf, -math.inf, math.inf, -math.inf, math.inf]),
         (b"[0.0001e311]", [1e307]),
+        (b"[1e" + b"0" * 5000 + b"2, 1e-" + b"9" * 5000 + b"]", [100.0, 0.0]),
         (b"[18446744073709551615, -9223372036854775808]", [2**64 - 1, -(2**63)]),
         (b'"\\"\\\\\\/\\b\\f\\n\\r\\t"', '"\\/\b\f\n\r\t'),
     ],

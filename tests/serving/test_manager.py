@@ -86,6 +86,49 @@ def test_the_first_error_of_a_new_model_ends_the_wait(base):
         manager.wait_for(new, Caller(time.monotonic() + 20))
 
 
+def test_a_folder_that_cannot_be_read_keeps_no_other_model_waiting(base, tmp_path):
+    """A name longer than any path, one with a zero in it, and a version that fails as no SavedModel does."""
+
+    def load(path):
+        if path.parent.name == "odd":
+            raise MemoryError
+        return Loaded(path)
+
+    publish(base, 1)
+    publish(tmp_path / "odd", 1)
+    both = config("/" + "x" * 5000, name="a")
+    for name, folder in (("b", "/x\\0y"), ("c", tmp_path / "odd"), ("m", base)):
+        both.MergeFrom(config(folder, name=name))
+    manager = Manager(load)
+    with pytest.raises(ServingError, match=r"1 servable\(s\) did not become available: c version 1: .*MemoryError"):
+        manager.reload(both)
+    publish(base, 2)
+    manager.poll()
+    assert served(manager) == 2
+
+
+def test_what_is_being_loaded_does_not_keep_a_server_from_ending(base):
+    publish(base, 1)
+    go, begun = threading.Event(), threading.Event()
+
+    def load(path):
+        begun.set()
+        assert go.wait(20)
+        return Loaded(path)
+
+    manager = Manager(load)
+    loading = threading.Thread(target=manager.reload, args=(config(base),))
+    loading.start()
+    assert begun.wait(5)
+    started = time.monotonic()
+    manager.close(0.1)
+    assert time.monotonic() - started < 5
+    go.set()
+    loading.join()
+    manager.close(5)
+    until(lambda: states(manager) == {1: "END"})
+
+
 def spec(version=None, label=None, name="m"):
     choice = {"version": {"value": version}} if version else {"version_label": label} if label else {}
     return ModelSpec(name=name, **choice)

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from serving.manager import Manager
 from serving.protos import (
     GetModelMetadataRequest,
     GetModelStatusRequest,
@@ -268,6 +269,35 @@ def test_a_configuration_is_reloaded_over_grpc(models):
         assert "absolute path" in code_of(lambda: reload(stubs, base="relative"))[1]
         assert code_of(lambda: stubs.models.HandleReloadConfigRequest(ReloadConfigRequest()))[0] == "INVALID_ARGUMENT"
         stubs.predict("other", "float32", x=x)  # still served
+
+
+def test_reloads_that_wait_leave_threads_for_predictions(models, tmp_path):
+    """Each waits for a model without a version, as long as its caller does."""
+    (tmp_path / "none").mkdir()
+    request = ReloadConfigRequest()
+    request.config.model_config_list.config.add(name="every", base_path=f"{models}/every", model_platform="tensorflow")
+    request.config.model_config_list.config.add(name="none", base_path=f"{tmp_path}/none", model_platform="tensorflow")
+    with running(models, "--grpc_max_threads=20") as server:
+        stubs = Stubs(server.port)
+        server.manager.wait_for = lambda _, caller: Manager.wait_for(server.manager, {"none"}, caller)
+        calls = [stubs.models.HandleReloadConfigRequest.future(request, timeout=60) for _ in range(40)]
+        stubs.predict("every", "float32", x=np.ones(1, np.float32), timeout=20)
+        ended = [call for call in calls if call.done() or _ends(call)]
+        assert len(ended) == 24 and {call.code().name for call in ended} == {"UNAVAILABLE"}
+        for call in calls:
+            call.cancel()
+
+
+def _ends(call):
+    try:
+        return call.exception(timeout=0.5)
+    except grpc.FutureTimeoutError:
+        return None
+
+
+def test_a_long_message_is_cut_by_its_bytes_and_keeps_its_code(stubs):
+    code, said = code_of(lambda: stubs.predict("tiny", "\U0001f600" * 2000, channels=X))
+    assert code == "FAILED_PRECONDITION" and said.endswith("...TRUNCATED") and len(said.encode()) <= 1024 + 12
 
 
 def test_inputs_with_defaults_may_be_left_out(tmp_path):

@@ -103,6 +103,7 @@ def test_strings_packed_as_tensorflow_packs_them(content):
         (message(dtype=1, shape=[-1]), "not fully known"),
         (message(dtype=1, shape=[2**40, 2**40]), "too large"),
         (message(dtype=1, shape=[2**30], float_val=[1.0]), "not filled up"),
+        (message(dtype=7, shape=[2**10], string_val=[b"x" * 2**20]), "not filled up"),
         (message(dtype=7, tensor_content=b"ab"), "does not hold"),
         (message(dtype=7, tensor_content=b"\xff" * 9), "does not hold"),
         (message(dtype=7, shape=[2**40], tensor_content=b"\0" * 9), "does not hold"),
