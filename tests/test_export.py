@@ -56,6 +56,19 @@ def test_live_model_and_its_keras_file_agree(tmp_path, sample):
     assert export.verify(model, CARD, _saved(model, tmp_path / "saved")) < 1e-5
 
 
+def test_layers_called_as_pytorch_s_modules_are_exported(tmp_path, monkeypatch):
+    """No name in a graph may begin with ``_``, as those of EfficientNet's layers do."""
+    import keras
+
+    inputs = keras.Input((None, None, 6))
+    x = keras.layers.BatchNormalization(name="_bn0")(keras.layers.Conv2D(2, 3, padding="same", name="_conv")(inputs))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid", name="_head")(x))
+    monkeypatch.setattr(export, "_write_reference", lambda *_: None)  # which asks for a normalisation
+    signature = tf.saved_model.load(str(_saved(model, tmp_path / "saved"))).signatures["serving_default"]
+    x = np.random.default_rng(0).random((1, 32, 32, 6), np.float32)
+    np.testing.assert_allclose(signature(channels=x)["probability"], model(x, training=False), atol=1e-6)
+
+
 def _saved(model, path):
     export.save_model(model, CARD, path)
     return path

@@ -81,6 +81,7 @@ def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
     describe           nothing                                        card, a string of JSON
     ================== ============================================== ==========================================
     """
+    _name_for_graphs(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, inputs) in signatures(model, card).items():
@@ -90,6 +91,13 @@ def save_model(model: keras.Model, card: ModelCard, path: Path) -> None:
     write_text(path / formats.CARD_TEXT, card.markdown())
     _write_warmup(card, path, unsure=of_votes(model) is not None)
     _write_reference(model, card, path)
+
+
+def _name_for_graphs(model: keras.Model) -> None:
+    """Rename variables of layers called as PyTorch's modules (``_bn0``): no name in a graph may begin with ``_``."""
+    for variable in model.variables:
+        if (held := variable.value).name.startswith("_"):
+            held._handle_name = f"variable{held.name}"  # which has no public setter
 
 
 def signatures(model: keras.Model, card: ModelCard) -> dict[str, tuple[Callable[..., Any], list[tf.TensorSpec]]]:
