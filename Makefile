@@ -31,9 +31,9 @@ test-long: $(STAMP) # several workers, seeds, folds and kills: minutes
 test-models: $(STAMP) # the paper's models at full size, and every encoder with every decoder
 	$(BIN)/python -m pytest -m full tests/models tests/serving/test_full.py
 
-conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the embedded server, FROM=a checkout of it; ten thousand requests beside a Session
+conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the embedded server, FROM=a checkout of it; thousands of requests, over REST too, beside a Session
 	PYTHONPATH=.conformance $(BIN)/python tests/serving/conformance.py $(FROM)
-	$(BIN)/python -m pytest -m full tests/serving/test_oracle.py
+	PYTHONPATH=.conformance $(BIN)/python -m pytest -m full tests/serving/test_oracle.py tests/serving/test_oracle_rest.py
 
 .conformance: # Keras 2, which those tests are written for
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ "tf_keras==2.21.*"

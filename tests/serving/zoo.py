@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,7 +95,21 @@ def save_all(folder: Path) -> list[str]:
     signatures = {"serving_default": module.step, "ragged": module.ragged, "repeat": module.repeat}
     tf.saved_model.save(module, str(folder / "recurrent" / "1"), signatures=signatures)
     keras_model().export(str(folder / "keras" / "1"), verbose=False)
+    if importlib.util.find_spec("tf_keras"):
+        keras_2_model().save(folder / "keras_2" / "1", save_format="tf")
     return sorted(path.name for path in folder.iterdir())
+
+
+def keras_2_model():
+    """Layers whose graphs Keras 2 wrote in its own way, a state that an LSTM is given, and an integer input."""
+    import tf_keras as keras
+
+    one, two = keras.Input((3,), name="one"), keras.Input((None, 2), name="two")
+    word = keras.Input((None,), dtype="int64", name="word")
+    seen = keras.layers.LSTM(2, name="seen")(two, initial_state=[keras.layers.Dense(2)(one)] * 2)
+    embedded = keras.layers.GlobalMaxPooling1D()(keras.layers.Embedding(7, 2)(word))
+    normalised = keras.layers.BatchNormalization(name="normal")(seen + embedded)
+    return keras.Model([one, two, word], {"sum": normalised, "two": keras.layers.Softmax()(seen)})
 
 
 def keras_model():
