@@ -79,6 +79,25 @@ def test_no_depth_is_too_deep():
     assert depth == 19_999
 
 
+MANY = 300_000
+
+
+@pytest.mark.parametrize("body", [b"[" * MANY, b"[" + b"1," * MANY, b'["\\ud800\\udc00",' + b"1," * MANY + b"1]"])
+def test_the_exact_reader_gives_up_before_it_costs_minutes(body):
+    with pytest.raises(ServingError, match="More than 262,144 values, which are read only from plain JSON"):
+        parse(body)
+
+
+def test_as_many_infinities_as_one_likes():
+    assert parse(b"[" + b"Inf," * MANY + b"-Inf]") == [math.inf] * MANY + [-math.inf]
+
+
+def test_infinities_within_strings_are_letters():
+    assert parse(b'{"Inf": ["-NaN Inf", "\\"Inf\\\\", Inf, Infinity]}') == {
+        "Inf": ["-NaN Inf", '"Inf\\', math.inf, math.inf]
+    }
+
+
 def test_no_numbers():
     assert all(math.isnan(value) for value in parse(b"[NaN, -NaN]"))
 
