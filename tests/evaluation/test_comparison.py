@@ -319,7 +319,7 @@ def test_each_is_set_against_a_named_baseline(tmp_path, capsys):
     make_run(tmp_path / "middle", 0.3, name="middle")
     given, out = [str(tmp_path / "good"), str(tmp_path / "middle")], tmp_path / "compared"
     assert main(["compare", *given, "--against", str(tmp_path / "poor"), "--out", str(out)]) == 0
-    assert "from poor" in capsys.readouterr().out
+    assert "from the baseline" in capsys.readouterr().out
     told = json.loads((out / "compare.json").read_text())
     baseline = f1_of(patch_counts(tmp_path / "poor").sum(0))
     assert told["against"] == "poor" and [row["model"] for row in told["rows"]] == ["good", "middle", "poor"]
@@ -333,7 +333,8 @@ def test_each_is_set_against_a_named_baseline(tmp_path, capsys):
     assert told["rows"][2]["difference"] is None
     markdown, page = (out / "compare.md").read_text(), (out / "compare.html").read_text()
     for text in (markdown, page):
-        assert "from poor" in text and "baseline" in text and f"{told['rows'][0]['difference']['value']:+.4f}" in text
+        assert "Differences from poor" in text and "from the baseline" in text
+        assert f"{told['rows'][0]['difference']['value']:+.4f}" in text
         assert "The best was picked" not in text
     rows = list(csv.DictReader((out / "compare.csv").open()))
     assert [row["difference_from"] for row in rows] == ["poor", "poor", ""]

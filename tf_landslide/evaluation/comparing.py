@@ -19,20 +19,20 @@ def comparison_table(compared: dict[str, Any]) -> Table:
     for row in compared["rows"]:
         ece = "–" if row["ece"] is None else f"{row['ece']:.4f}"
         told = (f"{row[name]:.4f}" for name in ("precision", "recall", "iou"))
-        rows.append((row["model"], _f1(row), *told, ece, _thresholds(row), *_difference(row["difference"], compared)))
+        rows.append((row["model"], _f1(row), *_difference(row["difference"], compared), *told, ece, _thresholds(row)))
     p = f"p, {compared['unit']}"
     header = (
         "model",
         "F1",
+        f"from the {_kind(compared)}",
+        p,
+        "p, seeds",
+        "",
         "precision",
         "recall",
         "IoU",
         "ECE",
         "threshold",
-        f"from {_reference(compared)}",
-        p,
-        "p, seeds",
-        "",
     )
     return Table(header, rows)
 
@@ -91,7 +91,7 @@ def comparison_document(compared: dict[str, Any], notes: list[str]) -> Document:
     figure = Plot(
         "comparison",
         "F1 of each model, and its difference",
-        ranking(rows, compared["unit"], _reference(compared)),
+        ranking(rows, compared["unit"], _kind(compared)),
         wide=True,
     )
     return Document(
@@ -129,8 +129,13 @@ def _words(compared: dict[str, Any]) -> str:
 
 
 def _reference(compared: dict[str, Any]) -> str:
-    """What differences are from."""
+    """The model that differences are from."""
     return compared["against"] or "the best"
+
+
+def _kind(compared: dict[str, Any]) -> str:
+    """What that model is to the others."""
+    return "best" if compared["against"] is None else "baseline"
 
 
 def _f1(row: dict[str, Any]) -> str:
@@ -146,7 +151,7 @@ def _thresholds(row: dict[str, Any]) -> str:
 
 def _difference(told: dict[str, Any] | None, compared: dict[str, Any]) -> tuple[str, str, str, str]:
     if told is None:
-        return ("best" if compared["against"] is None else "baseline", "", "", "")
+        return (_kind(compared), "", "", "")
     low, high = told["interval"]
     seeds = "–" if told["p_seeds"] is None else f"{told['p_seeds']:.2g}"
     return (f"{told['value']:+.4f} ({low:+.3f} to {high:+.3f})", f"{told['p_permutation']:.2g}", seeds, told["mark"])

@@ -89,13 +89,16 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
         axis.plot(epochs, [row[key] for row in history], label="train (augmented)")
         axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation")
         axis.set(xlabel="epoch", ylabel={"loss": "loss", "f1": "F1 at threshold 0.5"}[key])
+        seen = [row[name] for row in history for name in (key, f"val_{key}")]
+        if key == "loss" and min(seen) > 0 and max(seen) > 10 * min(seen):  # or one bad epoch would hide all others
+            axis.set_yscale("log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
 
-def ranking(rows: list[dict[str, Any]], unit: str, reference: str = "the best") -> Figure:
+def ranking(rows: list[dict[str, Any]], unit: str, reference: str = "best") -> Figure:
     """F1 of models, the best above: a point and its interval over ``unit`` each, their runs as rings; and beside it the
     paired difference of each from the reference, with its interval and mark.
     """
@@ -120,7 +123,8 @@ def ranking(rows: list[dict[str, Any]], unit: str, reference: str = "the best") 
     apart.axvline(0, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
     axis.set_yticks(range(len(rows)), [row["model"] for row in rows], parse_math=False)
     axis.set(ylim=(len(rows) - 0.5, -0.6), xlabel="F1")
-    apart.set_xlabel(f"F1 less that of {reference}, paired", parse_math=False)
+    apart.set_xlabel(f"F1 from the {reference}")
+    apart.margins(x=0.15)  # room for marks
     apart.tick_params(left=False)
     for one in (axis, apart):
         one.grid(axis="x", alpha=0.3)

@@ -106,7 +106,8 @@ def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
 def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
     _ = run.threshold  # an unfinished run is refused
-    model, kept = digest_of(run.model_path), []
+    kept: list[Path] = []
+    model = digest_of(run.model_path) if run.model_path.exists() else None
     files = None if data_dir is None else _fingerprint(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"
     for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):
@@ -116,11 +117,13 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
         if judged.about.split != split:
             raise LandslideError(f"{path}: holds counts of split {judged.about.split!r}, expected {split!r}")
         kept.append(path)
-        if judged.about.model == model and files in (None, judged.about.files):
+        if model in (None, judged.about.model) and files in (None, judged.about.files):
             _check_metrics(run, judged, path)
             return judged
-    if data_dir is not None:
+    if data_dir is not None and model is not None:
         return _judged_anew(run, split, data_dir)
+    if kept and model is None:
+        raise LandslideError(f"{kept[0]}: is of other data than {data_dir}, and there is no model to judge on those")
     if kept:
         raise LandslideError(f"{kept[0]}: is of another model than {run.model_path.name} is now; give --data DIR")
     there = sorted(path.stem for path in (run.path / formats.JUDGED).glob("*.npz"))
@@ -162,6 +165,8 @@ def _notes(runs: dict[str, Run], compared: dict[str, Any]) -> list[str]:
     told = []
     if any(run.environment.get("synthetic") for run in runs.values()):
         told.append("SYNTHETIC: the sample landscape was made by a program; it says nothing about real landslides.")
+    if counted := [name for name, run in runs.items() if not run.model_path.exists()]:
+        told.append(f"Counts alone, of models that are not here to be judged again: {', '.join(counted)}.")
     told += sorted({run.recipe.layout.caveat for run in runs.values() if run.recipe.layout.caveat})
     if compared["of_train"] and compared["split"] == "valid":
         told.append("Validation is a part of the training split: where it was drawn by chance, its scores flatter.")
