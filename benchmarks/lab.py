@@ -7,8 +7,14 @@ The recipe is the config's: channels normalised by the training split, missing v
 rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs
 the one with the highest validation F1 at its own best threshold. The network is smp.Unet, its encoder with random
 weights.
-PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here: OUT/seed_N.npz
-(probability, mask) and OUT/scores.json.
+PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here: OUT/seed_N_M.npz
+(probability, mask), OUT/scores.json, and OUT/seed_N with the counts, which is set beside runs of ours:
+
+    tf-landslide compare OURS/seed_* peer_mmls/seed_* --split valid --against peer_mmls/seed_0
+    tf-landslide compare OURS/seed_*/out_of_fold peer_folds/seed_* --split valid --against peer_folds/seed_0
+
+Folds are drawn by the config's own `data.split_seed` or seed, the same for every seed, as `train --seeds --folds` draws
+them.
 """
 
 from __future__ import annotations
@@ -35,9 +41,9 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet34", help="as smp calls it")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--folds", type=int, help="of train's groups, the same as `train --folds` makes with that seed")
+    parser.add_argument("--folds", type=int, help="of train's groups, as `train --folds` makes them")
     parser.add_argument("--out", required=True, type=Path)
-    a = parser.parse_args()
+    a = parser.parse_intermixed_args()  # key=value may stand anywhere
     sys.path.insert(0, str(HERE.parent))
     from tf_landslide.runs.config import load_config
 
@@ -45,27 +51,28 @@ def main() -> None:
     scores = {}
     for seed in map(int, a.seeds.split(",")):
         config = load_config(a.config, [*a.overrides, f"training.seed={seed}"])
-        scores[seed] = one_seed(config, a)
+        scores[seed] = one_seed(config, load_config(a.config, a.overrides).split_seed, a)
         print(f"seed {seed}: F1 {scores[seed]['f1']:.4f} at {scores[seed]['threshold']:.3f}", flush=True)
         (a.out / "scores.json").write_text(json.dumps(scores, indent=2))
     f1 = [one["f1"] for one in scores.values()]
     print(f"F1 {np.mean(f1):.4f}, standard deviation {np.std(f1, ddof=1) if len(f1) > 1 else 0:.4f}")
 
 
-def one_seed(config, a: argparse.Namespace) -> dict:
+def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
     """Scores of the validation split, or of all patches out of fold."""
     from tf_landslide.data.groups import balanced_folds, positions_of
+    from tf_landslide.evaluation.keeping import keep_counts
     from tf_landslide.metrics.counts import Histograms, best_threshold, judge
     from tf_landslide.runs.splits import groups_of, open_splits
 
     sources = open_splits(config, a.data, splits=["train"] if a.folds else ["train", "valid"])
-    train, groups = arrays(sources["train"]), None
+    train, split = arrays(sources["train"]), "train" if a.folds else "valid"
+    groups, back = groups_of(config, sources).get(split), slice(None)
     if a.folds:
-        groups = groups_of(config, sources)["train"]
-        held = [positions_of(groups, names) for names in balanced_folds(groups, a.folds, config.split_seed)]
+        held = [positions_of(groups, names) for names in balanced_folds(groups, a.folds, drawn_by)]
         rest = [np.setdiff1d(np.arange(len(groups)), one) for one in held]
         pairs = [([x[r] for x in train], [x[h] for x in train]) for r, h in zip(rest, held, strict=True)]
-        groups = groups[np.concatenate(held)]
+        back = np.argsort(np.concatenate(held))  # the split's own order
     else:
         pairs = [(train, arrays(sources["valid"]))]
     parts = []
@@ -74,8 +81,25 @@ def one_seed(config, a: argparse.Namespace) -> dict:
         peer(config, a, seen, held_out, out)
         with np.load(out) as file:
             parts.append(Histograms.of(zip(file["probability"], file["mask"], strict=True)))
-    pooled = Histograms(*(np.concatenate([getattr(p, kind) for p in parts]) for kind in ("landslide", "other")))
-    return judge(pooled, best_threshold(pooled), groups=groups)
+    pooled = Histograms(*(np.concatenate([getattr(p, kind) for p in parts])[back] for kind in ("landslide", "other")))
+    scores = judge(pooled, best_threshold(pooled), groups=groups)
+    keep_counts(
+        a.out / f"seed_{config.training.seed}",
+        peers_config(config, a.encoder),
+        sources[split],
+        pooled,
+        scores,
+        "chosen on all patches out of fold" if a.folds else "chosen on validation",
+        groups,
+        of_train=bool(a.folds) or config.data.valid_groups is not None or config.data.valid_share is not None,
+    )
+    return scores
+
+
+def peers_config(config, encoder: str):
+    """What was trained, in the words of a config of ours."""
+    model = config.model.model_copy(update={"architecture": "smp_unet", "encoder": f"smp_{encoder}", "options": {}})
+    return config.model_copy(update={"name": f"peer_smp_unet_{encoder}", "model": model})
 
 
 def arrays(source) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.groups import balanced_folds
 from tf_landslide.jobs import folds as jobs
+from tf_landslide.jobs.compare import compare_runs
 from tf_landslide.metrics.counts import BINS, Histograms
 from tf_landslide.runs.folder import Run
 
@@ -35,7 +36,7 @@ def trained(monkeypatch):
     def histograms(run, source):
         n, seed = len(source), run.config.training.seed
         landslide, other = (np.zeros((n, BINS + 1), np.int64) for _ in range(2))
-        landslide[:, -1], landslide[:, 0], other[:, 0] = 10 * (seed + 1), 100 - 10 * (seed + 1), 900
+        landslide[:, -1], landslide[:, 0], other[:, 0] = 10 * (seed + 1), 100 - 10 * (seed + 1), 128**2 - 100
         return Histograms(landslide, other)
 
     monkeypatch.setattr(jobs, "train_apart", train)
@@ -77,6 +78,21 @@ def test_every_seed_has_the_folds_of_the_configs_own_seed(trained, command, tmp_
     )
     assert told["seeds"] == [5, 1, 8] and told["runs"] == {"5": "seed_5", "1": "seed_1", "8": "seed_8"}
     assert len(trained.asked) == 6
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_is_out_of_fold_is_compared_like_runs(command, tmp_path):
+    """Two seeds of one model beside two of another, over whole groups."""
+    for out, more in (("one", []), ("two", ["training.epochs=7"])):
+        assert command("--seeds", "1,2" if out == "one" else "4,5", *more, out=out) == 0
+    paths = sorted(tmp_path.glob("*/seed_*/out_of_fold"))
+    compared = compare_runs(paths, "valid", against=tmp_path / "one/seed_1/out_of_fold")
+    two, one = compared["rows"]
+    assert (two["seeds"], one["seeds"], compared["unit"], compared["units"]) == ([4, 5], [1, 2], "groups", 4)
+    assert two["f1"] == pytest.approx(mean([f1(4), f1(5)])) and one["difference"] is None
+    pooled = [2 * share / (1 + share) for share in (0.55, 0.25)]  # of the counts of both seeds
+    assert two["difference"]["value"] == pytest.approx(pooled[0] - pooled[1])
+    assert any("Counts alone" in note for note in compared["notes"])
 
 
 @pytest.mark.usefixtures("trained")

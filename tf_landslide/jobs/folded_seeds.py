@@ -21,7 +21,7 @@ def train_folded_seeds(
     """Train a run for each seed and fold, each in a process of its own, and judge each seed's runs out of fold.
 
     Args:
-        config: of each, ``training.seed`` aside; the folds of all seeds are drawn by its own.
+        config: of each, ``training.seed`` aside; the folds of all seeds are drawn by its own ``split_seed``.
         data_dir: as ``train_folds`` takes it.
         out: the folder to make: ``seed_0``, ``seed_1`` …, each as ``train_folds`` makes it, and ``seeds.json``.
         seeds: of the runs.

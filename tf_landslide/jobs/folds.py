@@ -15,6 +15,7 @@ from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
+from tf_landslide.evaluation.keeping import keep_counts
 from tf_landslide.jobs.apart import train_apart
 from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
@@ -55,13 +56,13 @@ def train_planned(
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     with locked(path):
         runs = [_fold(_of_fold(config, names), data_dir, path / f"fold_{i}") for i, names in enumerate(plan)]
-        judged = _judged(config, data_dir, runs, plan)
+        judged = _judged(config, data_dir, runs, plan, path / formats.OUT_OF_FOLD)
         write_json(path / formats.FOLDS, judged)
     return judged
 
 
 def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
-    """The groups of each fold, drawn by the config's seed. Raises ``LandslideError`` where it cannot be."""
+    """The groups of each fold, drawn by the config's ``split_seed``. Raises ``LandslideError`` where it cannot be."""
     data = config.data
     if data.valid_groups is not None or data.valid_share is not None:
         raise LandslideError(
@@ -90,7 +91,10 @@ def _fold(config: Config, data_dir: str | Path, path: Path) -> Run:
     return train_apart(config, data_dir, path, resume=formats.is_run(path))
 
 
-def _judged(config: Config, data_dir: str | Path, runs: Sequence[Run], plan: list[list[str]]) -> dict[str, Any]:
+def _judged(
+    config: Config, data_dir: str | Path, runs: Sequence[Run], plan: list[list[str]], kept: Path
+) -> dict[str, Any]:
+    """What ``folds.json`` holds; the counts of all patches out of fold are kept in a folder."""
     whole = open_splits(config, data_dir, splits=["train"])["train"]
     groups = groups_of(config, {"train": whole})["train"]
     positions = [positions_of(groups, names) for names in plan]
@@ -99,10 +103,15 @@ def _judged(config: Config, data_dir: str | Path, runs: Sequence[Run], plan: lis
     of_patches = groups[np.concatenate(positions)]
     threshold = best_threshold(pooled)
     of_groups = _summed(pooled.counts(threshold), of_patches)
+    scores_of_all = judge(pooled, threshold, groups=of_patches)
+    back = np.argsort(np.concatenate(positions))  # the split's own order
+    in_order = Histograms(pooled.landslide[back], pooled.other[back])
+    origin = "chosen on all patches out of fold"
+    keep_counts(kept, config, whole, in_order, scores_of_all, origin, groups, of_train=True)
     return {
         "folds": len(runs),
         "threshold": threshold,
-        "scores": judge(pooled, threshold, groups=of_patches) | {"calibration": calibration(pooled, groups=of_patches)},
+        "scores": scores_of_all | {"calibration": calibration(pooled, groups=of_patches)},
         "by_group": {name: {**_f1(c), "patches": int((groups == name).sum())} for name, c in of_groups.items()},
         "by_fold": [
             {

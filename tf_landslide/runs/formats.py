@@ -25,6 +25,7 @@ ADAPTED = "adapted_from"  # in it, where a run's statistics were computed anew: 
 STATE = "last/state.npz"  # what a stopped run goes on from
 LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
+OUT_OF_FOLD = "out_of_fold"  # beside it: the counts of all patches, as ``compare`` takes them
 TRACKERS = "trackers.json"  # what a run is called where it is followed
 SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
 JUDGED = "judged"  # SPLIT.npz: the counts of each patch
@@ -106,7 +107,19 @@ def check_model_name(name: str) -> None:
 
 __all__ = [
     *("ADAPTED", "CARD", "CARD_TEXT", "COMBINED", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED"),
-    *("LOGS", "METRICS", "MODEL", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE", "SAVED_MODEL", "SEEDS", "STATE"),
+    *(
+        "LOGS",
+        "METRICS",
+        "MODEL",
+        "OUT_OF_FOLD",
+        "REFERENCE",
+        "REPORT",
+        "REPORT_FILE",
+        "REPORT_PAGE",
+        "SAVED_MODEL",
+        "SEEDS",
+        "STATE",
+    ),
     *("TRACKERS", "VARIABLES", "WARMUP"),
     *("check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
     *("is_finished_run", "is_run", "judged_file", "next_version"),
