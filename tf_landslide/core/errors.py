@@ -14,7 +14,18 @@ class LandslideError(Exception):
     """Bad input or usage, told in one line: which file, what was found, what was expected, what to do.
 
     The command line prints it as ``error: …`` and exits with status 2; a caller of the Python API catches it.
+    What is not to be printed is escaped: a stranger's file may put names into it that end lines or steer a terminal.
     """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
+
+
+def printable(text: str) -> str:
+    """A text with every character that is not to be printed as Python's escape of it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LandslideWarning(UserWarning):

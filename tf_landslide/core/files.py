@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.processes import is_dead, this_process
@@ -151,6 +151,19 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file to read its bytes; a pipe would wait for somebody who writes, a device may have no end.
+
+    Raises:
+        OSError: it cannot be read.
+        LandslideError: no regular file.
+    """
+    path = Path(path)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise LandslideError(f"{path}: is not a regular file")
+    return path.open("rb")
+
+
 def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
     """The text of a file.
 
@@ -160,9 +173,7 @@ def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise LandslideError(f"{path}: is not a regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(at_most + 1)
         if len(content) > at_most:
             raise LandslideError(f"{path}: has more than the {at_most:,} bytes that such a file may have")

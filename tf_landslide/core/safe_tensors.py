@@ -50,15 +50,20 @@ def read_safetensors(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
     except (ValueError, TypeError, RecursionError):
         raise LandslideError(f"{path}: has a damaged header; fetch it again") from None
     places = {name: _place(entry, f"{path}: tensor {name[:80]!r}") for name, entry in entries.items()}
-    values, end = file.read(), 0
+    held, end = size - 8 - length, 0
     for name, (begin, after, _, _) in sorted(places.items(), key=lambda place: place[1][:2]):
         if begin < end:
             raise LandslideError(f"{path}: tensor {name[:80]!r} overlaps another")
-        if after > len(values):
+        if after > held:
             raise LandslideError(f"{path}: tensor {name[:80]!r} ends outside the file; fetch it again")
+        if begin > end:
+            raise LandslideError(f"{path}: holds {begin - end:,} bytes that belong to no tensor")
         end = after
     if not places:
         raise LandslideError(f"{path}: holds no tensors")
+    if end < held:
+        raise LandslideError(f"{path}: holds {held - end:,} bytes that belong to no tensor")
+    values = file.read(held)  # whose number spares a second copy
     return {
         name: np.frombuffer(values, dtype, math.prod(shape), begin).reshape(shape)
         for name, (begin, _, dtype, shape) in places.items()
@@ -68,11 +73,16 @@ def read_safetensors(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
 def _place(entry: Mapping[str, Any], where: str) -> tuple[int, int, Any, tuple[int, ...]]:
     """Where a tensor begins and ends, its type and its shape."""
     match entry.get("dtype"), entry.get("data_offsets"), entry.get("shape"):
-        case (str(name), [int(begin), int(end)], list(shape)) if name in _DTYPES and whole(shape) and begin >= 0:
+        case (str(name), [begin, end], list(shape)) if name in _DTYPES and whole([begin, end]) and _fits(shape):
             if end - begin == math.prod(shape) * np.dtype(_DTYPES[name]).itemsize:
                 return begin, end, _DTYPES[name], tuple(shape)
             raise LandslideError(f"{where} declares {end - begin:,} bytes for the shape {shape[:8]} of {name}")
     raise LandslideError(f"{where} is described wrongly")
+
+
+def _fits(shape: Any) -> bool:
+    """Whether an array can have a shape; NumPy refuses some that hold nothing."""
+    return whole(shape) and math.prod(n for n in shape if n) < 1 << 60
 
 
 def whole(numbers: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing
+from tf_landslide.core.files import open_regular, replacing
 from tf_landslide.core.safe_tensors import read_safetensors, write_safetensors
 from tf_landslide.core.torch_legacy import read_legacy
 from tf_landslide.core.torch_pickle import pickled_tensors, unpickled, viewed
@@ -29,7 +29,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint by name.
 
     A checkpoint that holds more than a state dict (Lightning's, or one with an optimiser) is looked through for one:
-    under ``state_dict``, ``model_state_dict`` or ``model``.
+    under ``state_dict``, ``model_state_dict`` or ``model``, or whatever the only one is called.
 
     Args:
         path: of the file.
@@ -39,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
             read, or one with a name in it that could execute something.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start, size = file.read(9), os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
                 raise LandslideError(f"{path}: has {size:,} bytes, at most {MAX_BYTES:,} are read")
@@ -51,7 +51,18 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
                 return read_safetensors(path, file)
     except OSError as error:
         raise LandslideError(f"{path}: cannot be read ({error.strerror or error})") from None
-    raise LandslideError(f"{path}: is neither a PyTorch checkpoint nor a safetensors file")
+    raise LandslideError(f"{path}: is neither a PyTorch checkpoint nor a safetensors file{_instead(start)}")
+
+
+def _instead(start: bytes) -> str:
+    """What stands where a checkpoint was expected, by its first bytes, and what to do."""
+    if not start:
+        return ", but empty; fetch it again"
+    if start.startswith(b"version "):
+        return ", but Git LFS's pointer to one; fetch the file itself: git lfs pull"
+    if start.lstrip().startswith(b"<"):
+        return ", but a web page; fetch the file itself (from Hugging Face: /resolve/ in its address, not /blob/)"
+    return ""
 
 
 def _read_zip(path: Path, file: BinaryIO, size: int) -> Any:
@@ -60,11 +71,19 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> Any:
         raise LandslideError(f"{path}: holds more arrays than any network here has")
     try:
         with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+            members = archive.namelist()
+            if len(set(members)) < len(members):
+                raise LandslideError(f"{path}: holds a member twice, which torch.save does not write")
+            names = [name for name in members if name.endswith("/data.pkl") or name == "data.pkl"]
             if len(names) != 1:
                 raise LandslideError(f"{path}: is a zip archive, but no PyTorch checkpoint")
+            if names[0].removesuffix("data.pkl") + "constants.pkl" in members:
+                raise LandslideError(
+                    f"{path}: is a TorchScript program; save its state dict: "
+                    "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
+                )
             arrays = _Arrays(archive, names[0].removesuffix("data.pkl"), path, size)
-            if arrays.folder + "byteorder" in archive.namelist() and arrays.member("byteorder", 8).strip() != b"little":
+            if arrays.folder + "byteorder" in members and arrays.member("byteorder", 8).strip() != b"little":
                 raise LandslideError(f"{path}: was written on a big-endian machine; write it anew on another")
             return unpickled(arrays.member("data.pkl", _MAX_PICKLE), viewed(arrays, path), str(path))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, UnicodeError, RuntimeError):
@@ -97,7 +116,7 @@ class _Arrays(Mapping[str, bytes]):
         try:
             info = self.archive.getinfo(self.folder + name)
         except KeyError:
-            raise LandslideError(f"{self.path}: lacks the values of a tensor ({name})") from None
+            raise LandslideError(f"{self.path}: lacks the values of a tensor ({name[:80]})") from None
         if info.compress_type != zipfile.ZIP_STORED:
             raise LandslideError(f"{self.path}: has compressed members, which torch.save does not write")
         if info.file_size > min(most, self.left):
@@ -120,17 +139,35 @@ class _Arrays(Mapping[str, bytes]):
 
 def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
     """The tensors by name, from whatever a checkpoint holds around them."""
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    own, inner = _tensors(content), dict[str, dict[str, np.ndarray]]()
     if isinstance(content, Mapping):
-        tensors = {
-            name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)
-        }
-        if tensors:
-            return tensors
-    raise LandslideError(f"{path}: holds no state dict; save one: torch.save(model.state_dict(), FILE)")
+        inner = {key: found for key, value in content.items() if isinstance(key, str) and (found := _tensors(value))}
+    for key in ("state_dict", "model_state_dict", "model"):
+        if key in inner:
+            return inner[key]
+    networks = {key: found for key, found in inner.items() if _is_network(found)}
+    if own and (_is_network(own) or not networks):
+        return own
+    if len(networks) > 1:
+        first, *_ = names = [repr(key[:40]) for key in networks]
+        raise LandslideError(
+            f"{path}: holds {len(names)} state dicts: {', '.join(names[:8])}; save the one that is meant: "
+            f"torch.save(torch.load(FILE)[{first}], OTHER)"
+        )
+    if not networks:
+        raise LandslideError(f"{path}: holds no state dict; save one: torch.save(model.state_dict(), FILE)")
+    return next(iter(networks.values()))
+
+
+def _tensors(content: Any) -> dict[str, np.ndarray]:
+    """Those of a mapping's values that are, by name."""
+    items = content.items() if isinstance(content, Mapping) else ()
+    return {name: value for name, value in items if isinstance(name, str) and isinstance(value, np.ndarray)}
+
+
+def _is_network(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether they are called as tensors of modules are; the state of random numbers is not."""
+    return any("." in name for name in tensors)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,10 +36,14 @@ def read_legacy(path: Path, file: BinaryIO, size: int) -> Any:
     """
     file.seek(0)
     head = io.BytesIO(file.read(_MAX_PICKLES))
+    if not _begins_as_one(head):
+        raise LandslideError(
+            f"{path}: is a pickle, but no PyTorch checkpoint; save one: torch.save(model.state_dict(), FILE)"
+        )
     try:
-        magic, version, machine, content, keys = (_next_pickle(head) for _ in range(5))
-        if _MAGIC not in _numbers(magic) or _VERSION not in _numbers(version) or b"little_endian" not in machine:
-            raise LandslideError(f"{path}: is a pickle, but no PyTorch checkpoint of a little-endian machine")
+        _, version, machine, content, keys = (_next_pickle(head) for _ in range(5))
+        if _VERSION not in _numbers(version) or b"little_endian" not in machine:
+            raise LandslideError(f"{path}: is of another version of PyTorch, or of a big-endian machine")
         named = unpickled(keys, viewed({}, path), str(path))
         if not isinstance(named, list) or not all(isinstance(key, str) for key in named):
             raise ValueError
@@ -48,6 +53,16 @@ def read_legacy(path: Path, file: BinaryIO, size: int) -> Any:
         raise LandslideError(f"{path}: is cut off or damaged; fetch it again") from None
     storages = _storages(content, path)
     return unpickled(content, viewed(_values(path, file, head.tell(), size, named, storages), path), str(path))
+
+
+def _begins_as_one(head: io.BytesIO) -> bool:
+    """Whether the magic number is the first thing of the first pickle."""
+    try:
+        return _MAGIC in (argument for _, argument, _ in islice(pickletools.genops(head), 3))
+    except Exception:  # pickletools raises almost anything for a damaged one
+        return False
+    finally:
+        head.seek(0)
 
 
 def _next_pickle(head: io.BytesIO) -> bytes:
@@ -68,7 +83,7 @@ def _storages(content: bytes, path: Path) -> dict[str, Storage]:
 
     def note(storage: Storage, *_: Any) -> np.ndarray:
         if found.setdefault(storage.key, storage) != storage:
-            raise LandslideError(f"{path}: describes the storage {storage.key!r} in two ways")
+            raise LandslideError(f"{path}: describes the storage {storage.key[:40]!r} in two ways")
         return np.empty(0)
 
     unpickled(content, note, str(path))
@@ -88,7 +103,7 @@ def _values(
         nbytes = storage.count * np.dtype(storage.dtype).itemsize
         if declared != storage.count or nbytes > size - file.tell():
             raise LandslideError(
-                f"{path}: declares {storage.count:,} values in {key!r}, more than it can hold; fetch it again"
+                f"{path}: declares {storage.count:,} values in {key[:40]!r}, more than it can hold; fetch it again"
             )
         values[key] = file.read(nbytes)
     return values

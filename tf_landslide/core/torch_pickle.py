@@ -44,7 +44,22 @@ _KNOWN = {
     ("lightning.fabric.utilities.data", "AttributeDict"),
     *(("torch", name) for name in DTYPES),
 }
+_BESIDE = {
+    "_codecs": {"encode"},
+    "argparse": {"Namespace"},
+    "collections": {"Counter", "defaultdict", "deque"},
+    "datetime": {"date", "datetime", "timedelta", "timezone"},
+    "numpy": {"dtype", "ndarray"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "pathlib": {"Path", "PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"},
+    "pathlib._local": {"PosixPath", "WindowsPath"},
+    "torch": {"bfloat16", "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"},
+} | {module: {"bytearray", "complex", "frozenset", "list", "set", "slice"} for module in ("__builtin__", "builtins")}
+"""What trainers keep beside the weights: scores, settings, paths, dates. Understood as nothing, and not called."""
+_MOST_STEPS = 1 << 20  # of a pickle; checkpoints of the networks here, with their optimisers, take a tenth
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"}
+_LITERALS |= {"SHORT_BINUNICODE", "SHORT_BINBYTES", "BINBYTES"}  # of protocols 3 and 4
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
@@ -63,6 +78,10 @@ class _Name:
 
     module: str
     name: str
+
+
+class _Nothing:
+    """What an object of ``_BESIDE`` is understood as."""
 
 
 def viewed(storages: Mapping[str, bytes], where: Path) -> Callable[[Storage, Any, Any, Any], np.ndarray]:
@@ -87,7 +106,7 @@ def unpickled(pickled: bytes, tensor: Callable[[Storage, Any, Any, Any], np.ndar
     """What a pickle holds: dicts, lists, tuples, numbers, strings and arrays.
 
     Args:
-        pickled: of protocol 2.
+        pickled: of protocol 2, which ``torch.save`` writes unless told otherwise, to 5.
         tensor: that a storage, an offset, a size and a stride describe.
         where: it comes from, for errors.
 
@@ -113,9 +132,11 @@ class _Machine:
     memo: dict[int, Any] = field(default_factory=dict)
 
     def run(self, pickled: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(pickled):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
             if opcode.name == "STOP":
                 return self.stack.pop()
+            if step > _MOST_STEPS:  # each may take memory
+                raise LandslideError(f"{self.where}: holds more than any checkpoint of a network here")
             self.step(opcode.name, argument)
         raise ValueError
 
@@ -123,10 +144,13 @@ class _Machine:
         """Do what an opcode says; see ``python -m pickletools``."""
         stack = self.stack
         match opcode:
-            case "PROTO":
+            case "PROTO" | "FRAME":
                 pass
             case "GLOBAL":
                 stack.append(self.named(*argument.split(" ")))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(self.named(module, name))
             case "REDUCE" | "NEWOBJ":
                 arguments, what = stack.pop(), stack.pop()
                 stack.append(self.called(what, arguments))
@@ -136,11 +160,13 @@ class _Machine:
                 stack.append(self.storage(stack.pop()))
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "MARK":
                 self.marks.append(len(stack))
-            case "TUPLE":
+            case "TUPLE" | "FROZENSET":
                 stack.append(tuple(self.popped()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 self.marks.append(len(stack) - int(opcode[-1]))
@@ -148,10 +174,10 @@ class _Machine:
             case "APPEND" | "SETITEM":
                 self.marks.append(len(stack) - (1 if opcode == "APPEND" else 2))
                 self.filled()
-            case "APPENDS" | "SETITEMS":
+            case "APPENDS" | "SETITEMS" | "ADDITEMS":
                 self.filled()
-            case "EMPTY_LIST" | "EMPTY_DICT":
-                stack.append([] if opcode == "EMPTY_LIST" else {})
+            case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_SET":
+                stack.append({} if opcode == "EMPTY_DICT" else [])
             case _ if opcode in _CONSTANTS:
                 stack.append(_CONSTANTS[opcode])
             case _ if opcode in _LITERALS:
@@ -174,18 +200,25 @@ class _Machine:
         match self.stack[-1]:
             case list() as container:
                 container.extend(items)
-            case dict() as container if all(isinstance(key, (str, int)) for key in items[::2]):
+            case dict() as container if all(key is None or isinstance(key, (str, int, float)) for key in items[::2]):
                 container.update(zip(items[::2], items[1::2], strict=True))
+            case _Nothing():
+                pass
             case _:
                 raise TypeError
 
     def named(self, module: str, name: str) -> _Name:
-        if (module, name) not in _KNOWN:
+        if (module, name) in _KNOWN or name in _BESIDE.get(module, ()):
+            return _Name(module, name)
+        said = f"{self.where}: names {module[:80]}.{name[:80]}"
+        if module.split(".")[0] == "torch" and (name.endswith("Storage") or name.startswith("_rebuild_")):
             raise LandslideError(
-                f"{self.where}: names {module}.{name}, which is no tensor and could execute anything; save the state "
-                "dict alone: torch.save(model.state_dict(), FILE)"
+                f"{said}, a kind of tensor that is not read; save floating-point tensors: model.float()"
             )
-        return _Name(module, name)
+        raise LandslideError(
+            f"{said}, which is no tensor and could execute anything; save the state dict alone: "
+            "torch.save(model.state_dict(), FILE)"
+        )
 
     def called(self, what: Any, arguments: Any) -> Any:
         """What PyTorch would make of a name and its arguments."""
@@ -200,14 +233,20 @@ class _Machine:
                 return size
             case _Name(name="device"), _:
                 return None
+            case (_Name(module=module, name=name), _) if name in _BESIDE.get(module, ()):
+                return _Nothing()
         raise TypeError
 
     def storage(self, reference: Any) -> Storage:
         match reference:
-            case ("storage", _Name(name=kind), str(key), _, int(count), *view) if kind in DTYPES and view in (
-                [],
-                [None],
-            ):
+            case ("storage", _Name(name=kind), str(key), _, count) | (
+                "storage",
+                _Name(name=kind),
+                str(key),
+                _,
+                count,
+                None,
+            ) if kind in DTYPES and whole([count]):
                 return Storage(DTYPES[kind], key, count)
         raise LandslideError(f"{self.where}: refers to something that is no tensor's storage")
 
