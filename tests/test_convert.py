@@ -11,15 +11,18 @@ import yaml
 from tests.models.twin_weights import random_tensor
 from tests.scenes.test_map import command, scene  # noqa: F401  (a fixture)
 from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideWarning
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.jobs.train import begin
 from tf_landslide.models.build import build_model
 from tf_landslide.models.encoders import ENCODERS
 from tf_landslide.models.encoders.contract import Encoder
 from tf_landslide.models.encoders.smp.classic import vgg
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
 from tf_landslide.runs import formats
+from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
 
 pytestmark = pytest.mark.slow
@@ -145,6 +148,13 @@ def test_it_is_where_training_begins(made, sample, tmp_path, network):
     assert not np.any(model.get_layer("normalization").mean) and np.all(model.get_layer("normalization").variance == 1)
 
 
+def test_training_that_would_normalise_where_it_did_not_says_so(made, tmp_path):
+    channels = [f"{band}_stored" for band in BANDS]
+    config = load_config(made[0] / "c.yaml", [f"model.init_from={made[1]}", f"data.channels=[{','.join(channels)}]"])
+    with pytest.warns(LandslideWarning, match=r"does not normalise its channels, .* data\.normalise=false"):
+        begin(Run(tmp_path / "run", config))
+
+
 @pytest.mark.parametrize("name", ["back.pth", "back.safetensors"])
 def test_it_goes_back_bit_for_bit(made, network, tmp_path, name):
     assert main(["convert", str(made[1]), "--to-torch", str(tmp_path / name), "--json"]) == 0
@@ -179,8 +189,9 @@ def test_fourteen_bands_are_the_default(tmp_path):
         (["--model", "unet", "--out", "{out}"], "architecture 'plain_unet' has no counterpart in PyTorch"),
         (["--model", "{folder}/c.yaml", "--out", "{out}", "--sha256", "0" * 64], "expected 000000"),
         (["--to-torch", "{out}"], "is not a run folder"),
+        (["--model", "{folder}/c.yaml", "--out", "{folder}/w.pth/run"], "w.pth is a file; name a folder"),
     ],
-    ids=["no out", "channels", "in the way", "another network", "no counterpart", "checksum", "no run"],
+    ids=["no out", "channels", "in the way", "another network", "no counterpart", "checksum", "no run", "in a file"],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(made, tmp_path, capsys, more, said):
     folder, run = made
@@ -189,6 +200,28 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(made, tmp_path, capsys, m
     error = capsys.readouterr().err
     assert said in error and error.startswith("error: ") and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_may_stand_behind_the_options(made, tmp_path, capsys):
+    """As the help and the docs write them."""
+    arguments = ["convert", made[0] / "w.pth", "--model", made[0] / "c.yaml", "--out", tmp_path / "out"]
+    arguments += ["--channels", ",".join(f"{band}_stored" for band in BANDS)]
+    assert main([*map(str, arguments), "model.options.filters=[8,8,8,4,4]"]) == 2
+    error = capsys.readouterr().err
+    assert "'decoder.blocks.0.conv1.0.weight' is (16, 64, 3, 3), the network takes (8, 64, 3, 3)" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("w.json", "w.json: expected a name that ends with .pth"), ("mine.pth", "mine.json: already exists")],
+)
+def test_a_state_dict_is_written_over_nothing(made, tmp_path, capsys, name, said):
+    (tmp_path / "mine.json").write_text("mine")
+    assert main(["convert", str(made[1]), "--to-torch", str(tmp_path / name)]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"] and (
+        tmp_path / "mine.json"
+    ).read_text() == "mine"
 
 
 def test_a_plain_run_has_no_state_dict_of_smp(run_folder, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import socket
 import threading
 
@@ -110,11 +111,66 @@ def test_a_file_that_has_no_end_is_left(hub, monkeypatch):
         checkpoint_file(f"{hub.url}/files/unet.pth", pause=0)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://", "http://a b/w.pth", "http://localhost:99999/w.pth", "https://h/w\n.pth"]
+)
+def test_what_is_no_address_is_told_at_once(url, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(LandslideError, match=r"is no address; expected https://HOST/FILE\.pth") as error:
+        checkpoint_file(url, pause=60)
+    assert "\n" not in str(error.value)
+
+
+def part_of(hub, tmp_path, content):
+    """What an earlier process left of ``unet.pth``."""
+    url = f"{hub.url}/files/unet.pth"
+    folder = tmp_path / "cache" / "tf-landslide" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True)
+    (folder / "unet.pth.part").write_bytes(content)
+    return url
+
+
+@pytest.mark.parametrize("status", [416, 206])
+def test_a_part_that_the_server_does_not_go_on_with_is_begun_anew(hub, tmp_path, monkeypatch, status):
+    """It may be whole, where the process ended before it got its name, and a server has nothing behind it (416); or
+    the server sends other bytes than those asked for.
+    """
+
+    def misfit(handler):
+        if not handler.headers.get("Range"):
+            served(handler)
+            return
+        body = b"" if status == 416 else CONTENT
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        if body:
+            handler.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    served = FakeHub.do_GET
+    monkeypatch.setattr(FakeHub, "do_GET", misfit)
+    url = part_of(hub, tmp_path, CONTENT if status == 416 else CONTENT[:1000])
+    assert checkpoint_file(url, DIGEST, pause=0)[0].read_bytes() == CONTENT
+
+
+def test_what_is_no_checkpoint_is_not_kept_unless_a_checksum_vouches_for_it(hub, tmp_path):
+    """A page that asks to sign in, say; else it would be taken from the cache for ever."""
+    url = f"{hub.url}/files/unet.pth"
+    with pytest.raises(LandslideError, match=r"files/unet\.pth: is neither .*; the copy was removed") as error:
+        checkpoint_file(url, pause=0)
+    assert str(error.value).startswith(url) and not list((tmp_path / "cache").rglob("unet.pth*"))
+
+
 def test_a_path_comes_first_and_may_be_checked(tmp_path, monkeypatch):
     (tmp_path / "w.pth").write_bytes(CONTENT)
     assert checkpoint_file(str(tmp_path / "w.pth"), DIGEST) == (tmp_path / "w.pth", None)
     with pytest.raises(LandslideError, match=f"its SHA-256 is {DIGEST}, expected 2222"):
         checkpoint_file(str(tmp_path / "w.pth"), "2" * 64)
+    os.mkfifo(tmp_path / "pipe.pth")
+    for endless in (tmp_path / "pipe.pth", "/dev/zero"):
+        with pytest.raises(LandslideError, match="is not a regular file"):
+            checkpoint_file(str(endless), "2" * 64)
     with pytest.raises(LandslideError, match="is a folder"):
         checkpoint_file(str(tmp_path))
     monkeypatch.chdir(tmp_path)

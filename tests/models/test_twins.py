@@ -112,6 +112,7 @@ def vgg(twins, monkeypatch):
 
 
 HEAD = "segmentation_head.0.weight"
+VARIANCE = "decoder.blocks.0.conv1.1.running_var"
 
 
 @pytest.mark.parametrize(
@@ -121,9 +122,26 @@ HEAD = "segmentation_head.0.weight"
         (lambda s: s.update({"encoder.x": s[HEAD]}), "holds tensors that the network does not have: encoder.x"),
         (lambda s: s.update({HEAD: s[HEAD][:, :4]}), r"'segmentation_head.0.weight' is \(1, 4, 3, 3\), .* \(1, 8, 3,"),
         (lambda s: s.update({HEAD: s[HEAD] * np.nan}), "holds values that are no finite numbers"),
+        (
+            lambda s: s.update({HEAD: np.concatenate([s[HEAD]] * 2)}),
+            r"only networks of one class are taken \(classes=1\)",
+        ),
+        (lambda s: s.update({HEAD: (s[HEAD] * 100).astype(np.int8)}), "is int8, expected floating point"),
+        (lambda s: s.update({VARIANCE: -s[VARIANCE]}), "running_var' holds values below 0, which no variance has"),
+        (lambda s: s.update({"x\x1b[2J" + "y" * 9000: s[HEAD]}), r"does not have: x\\x1b\[2Jy{70,80};"),
         (lambda s: s.clear(), "no tensor called 'segmentation_head.0.bias'; is it of another network"),
     ],
-    ids=["missing", "left over", "shape", "not finite", "empty"],
+    ids=[
+        "missing",
+        "left over",
+        "shape",
+        "not finite",
+        "two classes",
+        "quantised",
+        "negative variance",
+        "a name",
+        "empty",
+    ],
 )
 def test_what_does_not_fit_is_refused_by_name_and_changes_nothing(vgg, change, said):
     model, architecture, state = vgg
@@ -140,6 +158,19 @@ def test_a_prefix_is_taken_off_and_what_is_beside_it_is_named(vgg):
     around = {f"net.model.{name}": tensor for name, tensor in state.items()} | {"loss.weight": np.ones(1)}
     assert load_state_dict(model, architecture, around, "there") == ["loss.weight"]
     assert np.array_equal(state_dict_of(model, architecture)[HEAD], state[HEAD])
+
+
+def test_of_two_networks_one_is_chosen(vgg):
+    """As an average of the weights is kept beside them."""
+    model, architecture, state = vgg
+    both = {f"model.{name}": tensor for name, tensor in state.items()}
+    both |= {f"ema_model.module.{name}": tensor * np.float32(0.5) for name, tensor in state.items()}
+    with pytest.raises(LandslideError, match=r"holds 2 networks, behind 'model\.', 'ema_model\.module\.'; .* --prefix"):
+        load_state_dict(model, architecture, both, "there")
+    with pytest.raises(LandslideError, match=r"holds no network behind 'ema\.', but behind 'model\.', 'ema_model"):
+        load_state_dict(model, architecture, both, "there", prefix="ema.")
+    left = load_state_dict(model, architecture, both, "there", prefix="ema_model.module.")
+    assert np.array_equal(state_dict_of(model, architecture)[HEAD], state[HEAD] / 2) and len(left) == len(state)
 
 
 def test_half_and_double_precision_become_single(vgg):

@@ -7,7 +7,7 @@ from pathlib import Path
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, printable
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +31,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--to-torch", metavar="FILE", help="write the run's state dict: .pth or .safetensors")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the config, e.g. model.options.filters=256"
+    )
+    parser.set_defaults(anywhere="overrides")
+    parser.add_argument(
+        "--prefix", help="of the network's tensors, where a checkpoint holds several networks: ema_model.module."
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -56,7 +60,7 @@ def _from_torch(a: Arguments) -> None:
     start_tensorflow()
     from tf_landslide.jobs.convert import convert  # TensorFlow
 
-    made = convert(path, config, Path(a.out), source)
+    made = convert(path, config, Path(a.out), source, a.prefix)
     if a.json:
         print_json(
             {
@@ -69,13 +73,13 @@ def _from_torch(a: Arguments) -> None:
         return
     print(f"{made.run.path}: {made.tensors:,} tensors, {made.parameters:,} parameters; threshold {config.threshold:g}")
     if made.left_out:
-        shown = ", ".join(made.left_out[:4]) + (" …" if len(made.left_out) > 4 else "")
+        shown = ", ".join(printable(name[:80]) for name in made.left_out[:4]) + (" …" if len(made.left_out) > 4 else "")
         print(f"left out, since the network does not compute with them: {shown}")
 
 
 def _to_torch(a: Arguments) -> None:
-    if a.config or a.out or a.overrides:
-        raise LandslideError("--to-torch writes a run's weights; leave out --model, --out and settings")
+    if a.config or a.out or a.overrides or a.prefix:
+        raise LandslideError("--to-torch writes a run's weights; leave out --model, --out, --prefix and settings")
     from tf_landslide.runs.folder import Run  # pydantic
 
     run = Run.open(a.model)
@@ -86,4 +90,6 @@ def _to_torch(a: Arguments) -> None:
     if a.json:
         print_json({"state_dict": a.to_torch, "normalisation": str(beside)})
     else:
-        print(f"{a.to_torch}: loads with strict=True; how its channels are normalised: {beside}")
+        segformer = run.config.model.architecture == "hf_segformer"
+        loads = "from_pretrained takes it" if segformer else "loads with strict=True"
+        print(f"{a.to_torch}: {loads}; how its channels are normalised: {beside}")

@@ -21,6 +21,7 @@ from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.core.files import TEXT_BYTES, parse_json, telling_a_full_disk
 from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import meter
+from tf_landslide.core.safe_torch import read_tensors
 
 HUGGING_FACE = "https://huggingface.co"
 _CHUNK = 1 << 20
@@ -67,25 +68,51 @@ def checkpoint_file(word: str, sha256: str | None = None, pause: float = 2.0) ->
     if path.exists():
         if path.is_dir():
             raise LandslideError(f"{path}: is a folder; name a checkpoint file (a run folder goes with --to-torch)")
+        if not path.is_file():
+            raise LandslideError(f"{path}: is not a regular file")
         if sha256 and (found := _digest(path, "sha256")) != sha256.lower():
             raise LandslideError(f"{path}: its SHA-256 is {found}, expected {sha256.lower()}")
         return path, None
+    sha256 = sha256 and sha256.lower()
     on_hugging_face = _ON_HUGGING_FACE.fullmatch(word)
     if word.startswith(("http://", "https://")):
-        remote = RemoteFile(PurePosixPath(urlsplit(word).path).name or "checkpoint", word)
+        remote = RemoteFile(_file_name(word), word)
     elif on_hugging_face and not path.parent.is_dir():
         remote = _hugging_face(on_hugging_face["repository"], on_hugging_face["file"], pause)
     else:
         raise LandslideError(f"{path}: no such file")
-    if sha256 and remote.digest and remote.digest != sha256.lower():
-        raise LandslideError(f"{remote.url}: the server says its SHA-256 is {remote.digest}, expected {sha256.lower()}")
-    remote = replace(remote, digest=sha256.lower() if sha256 else remote.digest)
+    if sha256 and remote.digest and remote.digest != sha256:
+        raise LandslideError(f"{remote.url}: the server says its SHA-256 is {remote.digest}, expected {sha256}")
+    remote = replace(remote, digest=sha256 or remote.digest)
     folder = _cache() / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
     target = folder / remote.name
     with locked(folder), telling_a_full_disk(target):
         folder.mkdir(parents=True, exist_ok=True)
         fetch(remote, target, pause, "check the address")
+        if remote.digest is None:
+            _require_readable(target, remote.url)
     return target, remote.url
+
+
+def _file_name(url: str) -> str:
+    """The name of the file at an address. Raises ``LandslideError`` for what cannot be one."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not url.isprintable() or " " in url:
+        raise LandslideError(f"{url}: is no address; expected https://HOST/FILE.pth")
+    return PurePosixPath(parts.path).name or "checkpoint"
+
+
+def _require_readable(copy: Path, url: str) -> None:
+    """Keep no copy that is no checkpoint, where no checksum vouches for it: it would be in the way of a better one."""
+    try:
+        read_tensors(copy)
+    except LandslideError as error:
+        copy.unlink(missing_ok=True)
+        raise LandslideError(f"{url}: {str(error).removeprefix(f'{copy}: ')}; the copy was removed") from None
 
 
 def _cache() -> Path:
@@ -155,7 +182,7 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
             part.unlink()
             have = 0
         if size is None or have < size:
-            with open_url(file.url, have) as answer, part.open("ab") as copy:
+            with _opened(file.url, have, part) as answer, part.open("ab") as copy:
                 if have and answer.status != 206:  # a server that cannot resume sends all of it again
                     copy.truncate(0)
                     have = 0
@@ -176,6 +203,23 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
             f"{target}: {name} is {found}, {said} {file.digest}; the copy was removed, run the same command again"
         )
     part.replace(target)
+
+
+def _opened(url: str, have: int, part: Path) -> Any:
+    """The answer of a server from a byte on; a part that it cannot go on with is given up, to begin anew."""
+    try:
+        answer = open_url(url, have)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        part.unlink()
+        raise ConnectionError("has no such bytes") from None
+    place = answer.headers.get("Content-Range") if answer.status == 206 else None
+    if place and not place.startswith(f"bytes {have}-"):
+        answer.close()
+        part.unlink(missing_ok=True)
+        raise ConnectionError(f"sends {place[:40]!r}, asked for the bytes from {have} on")
+    return answer
 
 
 def _copy(answer: Any, copy: Any, file: RemoteFile, size: int | None, have: int) -> None:

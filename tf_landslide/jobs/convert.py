@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, write_json
+from tf_landslide.core.files import replacing, require_writable, write_json
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.models.build import build_model
 from tf_landslide.models.layers.norm import input_normalization
@@ -22,6 +22,8 @@ from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
 from tf_landslide.runs.sections import Config
+
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Converted:
     left_out: list[str]
 
 
-def convert(checkpoint: Path, config: Config, out: Path, source: str | None = None) -> Converted:
+def convert(
+    checkpoint: Path, config: Config, out: Path, source: str | None = None, prefix: str | None = None
+) -> Converted:
     """Build a run folder from a checkpoint of one of the paper's networks.
 
     The folder predicts, is judged, exported, served, mapped with and fine-tuned (``model.init_from``) like any other.
@@ -52,6 +56,7 @@ def convert(checkpoint: Path, config: Config, out: Path, source: str | None = No
         config: of the model, its channels and layout, and the threshold.
         out: the run folder to make.
         source: where the file comes from, if not from its path.
+        prefix: of the network's tensors, where a checkpoint holds several networks.
 
     Raises:
         LandslideError: a file that cannot be read, a network that it is not of, or a folder in the way.
@@ -60,6 +65,7 @@ def convert(checkpoint: Path, config: Config, out: Path, source: str | None = No
         raise LandslideError("a converted model needs a threshold: give --threshold")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: already exists; name another folder")
+    require_writable(out)
     tensors = read_tensors(checkpoint)
     chosen = config.model
     model = build_model(
@@ -70,7 +76,7 @@ def convert(checkpoint: Path, config: Config, out: Path, source: str | None = No
         name=config.name,
         **chosen.options,
     )
-    left_out = load_state_dict(model, chosen.architecture, tensors, str(checkpoint))
+    left_out = load_state_dict(model, chosen.architecture, tensors, str(checkpoint), prefix)
     with replacing(out) as folder:
         folder.mkdir()
         (folder / formats.CONFIG).write_text(config.to_yaml())
@@ -101,7 +107,7 @@ def to_torch(run: Run, out: Path) -> Path:
 
     Args:
         run: of one of the paper's networks.
-        out: the file, ``.pth`` or ``.safetensors``.
+        out: the file, ``.pth`` (or ``.pt``, ``.ckpt``, ``.bin``) or ``.safetensors``.
 
     Returns:
         the path of the JSON file.
@@ -109,8 +115,13 @@ def to_torch(run: Run, out: Path) -> Path:
     Raises:
         LandslideError: another network, or a file in the way.
     """
-    if out.exists():
-        raise LandslideError(f"{out}: already exists; name another file")
+    beside = out.with_suffix(".json")
+    if out.suffix not in _SUFFIXES:
+        raise LandslideError(f"{out}: expected a name that ends with {', '.join(_SUFFIXES)}")
+    for file in (out, beside):
+        if file.exists():
+            raise LandslideError(f"{file}: already exists; name another file")
+    require_writable(out.parent)
     if run.derived and not run.derived.same_network:
         raise LandslideError(
             f"{run.path}: is a combined model, which PyTorch has no network for; write its members' weights"
@@ -125,6 +136,5 @@ def to_torch(run: Run, out: Path) -> Path:
         "std": [math.sqrt(value) for value in variance],
         "threshold": run.threshold,
     }
-    beside = out.with_suffix(".json")
     write_json(beside, said)
     return beside

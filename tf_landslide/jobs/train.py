@@ -181,6 +181,13 @@ def _start_from(model: keras.Model, path: Path, run: Run) -> None:
         raise LandslideError(f"model.init_from: {path} is a combined model; name one of the runs that it is made of")
     if what(given) != what(run):
         raise LandslideError(f"model.init_from: {path} is of {what(given)}; this run is of {what(run)}")
+    theirs, ours = given.config.data.normalise, run.config.data.normalise
+    if theirs != ours:
+        warn(
+            f"model.init_from: {path} {'normalises' if theirs else 'does not normalise'} its channels, this run "
+            f"{'does' if ours else 'does not'}, and its weights meet other numbers: add "
+            f"data.normalise={str(theirs).lower()}"
+        )
     model.set_weights(load_model(path, compile=False).get_weights())
 
 

@@ -7,18 +7,19 @@ Layers of the paper's networks are named as the modules there, so a name is a pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.encoders.mix_transformer import EfficientAttention
 from tf_landslide.models.layers.conv import AtrousDepthwiseConv2D, GroupedConv2D
 from tf_landslide.models.layers.norm import ChannelNormalization
+from tf_landslide.models.segformer_names import as_published
 
 Turn = Callable[[np.ndarray], np.ndarray]
 COUNTER = "num_batches_tracked"  # of every batch norm there; nothing is computed from it with a momentum
@@ -55,26 +56,8 @@ NAMINGS = {
 }
 """By architecture."""
 
-_RENAMED = tuple(
-    (re.compile(new), old)
-    for new, old in (
-        (r"segformer\.stages\.(\d+)\.patch_embeddings\.", r"segformer.encoder.patch_embeddings.\1."),
-        (r"segformer\.stages\.(\d+)\.blocks\.", r"segformer.encoder.block.\1."),
-        (r"segformer\.stages\.(\d+)\.layer_norm\.", r"segformer.encoder.layer_norm.\1."),
-        (r"attention\.q_proj\.", "attention.self.query."),
-        (r"attention\.k_proj\.", "attention.self.key."),
-        (r"attention\.v_proj\.", "attention.self.value."),
-        (r"attention\.sequence_reduction\.sequence_reduction\.", "attention.self.sr."),
-        (r"attention\.sequence_reduction\.layer_norm\.", "attention.self.layer_norm."),
-        (r"attention\.o_proj\.", "attention.output.dense."),
-        (r"mlp\.fc1\.", "mlp.dense1."),
-        (r"mlp\.fc2\.", "mlp.dense2."),
-        (r"layernorm_before\.", "layer_norm_1."),
-        (r"layernorm_after\.", "layer_norm_2."),
-        (r"decode_head\.linear_projections\.", "decode_head.linear_c."),
-    )
-)
-"""Modules of SegFormer as transformers calls them from its version 5 on, and as its published files do."""
+SEE = "see --channels and --model"
+ONE_CLASS = "only networks of one class are taken (classes=1)"
 
 UNUSED = {
     "smp_efficientnet": ("encoder._conv_head.", "encoder._bn1."),
@@ -192,7 +175,9 @@ def _of_attention(layer: EfficientAttention, name: str, names: Mapping[str, str]
         yield _plain(f"{name}.{theirs}.bias", *(part.bias for part in parts))
 
 
-def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str, np.ndarray], where: str) -> list[str]:
+def load_state_dict(
+    model: keras.Model, architecture: str, tensors: Mapping[str, np.ndarray], where: str, prefix: str | None = None
+) -> list[str]:
     """Set a model's weights from a state dict.
 
     Args:
@@ -200,6 +185,7 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
         architecture: of it.
         tensors: by name; all may share a prefix (``model.``), and what does not share it is no part of the network.
         where: they come from, for errors.
+        prefix: of the network's tensors, where several networks have one each (``ema_model.module.``).
 
     Returns:
         names of tensors that the network does not compute with.
@@ -209,8 +195,8 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
     """
     wanted = {one.name: one for one in counterparts(model, architecture)}
     if architecture == "hf_segformer":
-        tensors = {_as_published(name): tensor for name, tensor in tensors.items()}
-    prefix = _prefix(tensors, wanted, where)
+        tensors = {as_published(name): tensor for name, tensor in tensors.items()}
+    prefix = _prefix(tensors, wanted, where, prefix)
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     outside = [name for name in tensors if not name.startswith(prefix)]
     unused = tuple(prefix for start, few in UNUSED.items() if _has_encoder(model, start) for prefix in few)
@@ -220,14 +206,28 @@ def load_state_dict(model: keras.Model, architecture: str, tensors: Mapping[str,
     for name, one in wanted.items():
         if inside[name].shape != one.shape:
             raise LandslideError(
-                f"{where}: tensor {name!r} is {inside[name].shape}, the network takes {one.shape}; see --channels and "
-                "--model"
+                f"{where}: tensor {name!r} is {inside[name].shape}, the network takes {one.shape}; "
+                + (ONE_CLASS if _of_several_classes(name, inside[name], architecture) else SEE)
             )
-        if not np.isfinite(_single(inside[name])).all():
-            raise LandslideError(f"{where}: tensor {name!r} holds values that are no finite numbers")
+        _require_weights(inside[name], f"{where}: tensor {name!r}", least=0 if name.endswith(".running_var") else None)
     for name, one in wanted.items():
         one.write(_single(inside[name]))
     return outside + [name for name in idle if not name.endswith(f".{COUNTER}")]
+
+
+def _of_several_classes(name: str, tensor: np.ndarray, architecture: str) -> bool:
+    return name.startswith(NAMINGS[architecture].head) and tensor.ndim > 0 and len(tensor) > 1
+
+
+def _require_weights(tensor: np.ndarray, what: str, least: float | None) -> None:
+    """Refuse what no float network has: whole numbers of a quantised one, what is infinite, a variance below 0."""
+    if not (np.issubdtype(tensor.dtype, np.floating) or tensor.dtype == ml_dtypes.bfloat16):
+        raise LandslideError(f"{what} is {tensor.dtype}, expected floating point, as before quantising")
+    values = _single(tensor)
+    if not np.isfinite(values).all():
+        raise LandslideError(f"{what} holds values that are no finite numbers")
+    if least is not None and (values < least).any():
+        raise LandslideError(f"{what} holds values below {least:g}, which no variance has; fetch or save it again")
 
 
 def _single(tensor: np.ndarray) -> np.ndarray:
@@ -240,28 +240,25 @@ def _has_encoder(model: keras.Model, start: str) -> bool:
     return any(layer.name.startswith(start) for layer in model.layers)
 
 
-def _as_published(name: str) -> str:
-    """A name of transformers' version 5 as version 4 has it; any other as it is."""
-    if "segformer.stages." in name or "decode_head." in name:
-        for new, old in _RENAMED:
-            name = new.sub(old, name)
-    return name
-
-
-def _prefix(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Counterpart], where: str) -> str:
-    """What stands before the names of most of the network's tensors."""
+def _prefix(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Counterpart], where: str, given: str | None) -> str:
+    """What stands before the names of the network's tensors."""
     probe = list(wanted)[-1]
     found = [name.removesuffix(probe) for name in tensors if name == probe or name.endswith(f".{probe}")]
-    if len(found) != 1:
-        what = "no tensor" if not found else f"{len(found)} tensors"
-        raise LandslideError(f"{where}: {what} called {probe!r}; is it of another network?")
-    return found[0]
+    if not found:
+        raise LandslideError(f"{where}: no tensor called {probe!r}; is it of another network?")
+    known = ", ".join(repr(prefix[:80]) for prefix in found[:4])
+    if given is not None and given not in found:
+        raise LandslideError(f"{where}: holds no network behind {given!r}, but behind {known}")
+    if given is None and len(found) > 1:
+        raise LandslideError(f"{where}: holds {len(found)} networks, behind {known}; choose one with --prefix")
+    return found[0] if given is None else given
 
 
 def _refuse(verb: str, names: list[str], where: str, what: str) -> None:
     if names:
         more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-        raise LandslideError(f"{where}: {verb} tensors {what}: {', '.join(names[:3])}{more}; is it of another network?")
+        shown = ", ".join(name[:80] for name in names[:3])
+        raise LandslideError(f"{where}: {verb} tensors {what}: {shown}{more}; is it of another network?")
 
 
 def state_dict_of(model: keras.Model, architecture: str) -> dict[str, np.ndarray]:
