@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.data.test_download import FakeZenodo, Handler
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.data import fetch
 from tf_landslide.data.fetch import checkpoint_file
 
@@ -152,6 +152,47 @@ def test_a_part_that_the_server_does_not_go_on_with_is_begun_anew(hub, tmp_path,
     monkeypatch.setattr(FakeHub, "do_GET", misfit)
     url = part_of(hub, tmp_path, CONTENT if status == 416 else CONTENT[:1000])
     assert checkpoint_file(url, DIGEST, pause=0)[0].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1:1/w.pth", "file:///etc/passwd", "data:,x"])
+def test_a_server_sends_to_the_web_alone(hub, monkeypatch, place):
+    def elsewhere(handler):
+        handler.send_response(302)
+        handler.send_header("Location", place)
+        handler.end_headers()
+
+    monkeypatch.setattr(FakeHub, "do_GET", elsewhere)
+    with pytest.raises(LandslideError, match=r"files/unet\.pth: the server answers 302 Found .*(not allowed|sends to)"):
+        checkpoint_file(f"{hub.url}/files/unet.pth", pause=60)
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 5000])
+def test_a_length_that_is_none_counts_for_nothing(hub, monkeypatch, length):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(CONTENT)
+
+    monkeypatch.setattr(FakeHub, "do_GET", answer)
+    assert checkpoint_file(f"{hub.url}/files/unet.pth", DIGEST, pause=0)[0].read_bytes() == CONTENT
+
+
+def test_that_a_server_is_waited_for_is_told(hub, monkeypatch):
+    answering = threading.Event()
+    served = FakeHub.do_GET
+    monkeypatch.setattr(fetch, "_TIMEOUT", 0.2)
+
+    def late(handler):
+        answering.wait(0.6)
+        answering.set()
+        served(handler)
+
+    monkeypatch.setattr(FakeHub, "do_GET", late)
+    with pytest.warns(
+        LandslideWarning, match=r"unet\.pth: no answer in 0\.2 seconds; asked again, 4 more times at most"
+    ):
+        checkpoint_file(f"{hub.url}/files/unet.pth", DIGEST, pause=0)
 
 
 def test_what_is_no_checkpoint_is_not_kept_unless_a_checksum_vouches_for_it(hub, tmp_path):

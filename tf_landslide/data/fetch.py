@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.core.errors import LandslideError, unknown, warn
 from tf_landslide.core.files import TEXT_BYTES, parse_json, telling_a_full_disk
 from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import meter
@@ -29,6 +29,7 @@ _ATTEMPTS = 5
 _TIMEOUT = 30  # seconds without a byte
 _MOST = 8 << 30
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
+_WHOLE = re.compile(r"[0-9]{1,20}")
 _ON_HUGGING_FACE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)/(?P<file>[\w./-]+\.(pth|pt|ckpt|safetensors))")
 
 
@@ -143,7 +144,16 @@ def _hugging_face(repository: str, file: str, pause: float) -> RemoteFile:
 def open_url(url: str, start: int = 0) -> Any:
     """The answer of a server, from a byte on."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)
+    return urllib.request.build_opener(_WebOnly).open(request, timeout=_TIMEOUT)
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other addresses of the web alone, never to FTP."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.startswith(("http://", "https://")):
+            raise urllib.error.HTTPError(newurl, code, f"{msg} (sends to {newurl[:80]!r})", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def retried(url: str, pause: float, action: Callable[[], Any], remedy: str) -> Any:
@@ -156,7 +166,10 @@ def retried(url: str, pause: float, action: Callable[[], Any], remedy: str) -> A
             if error.code < 500 and error.code != 429:
                 raise LandslideError(f"{url}: {last}; {remedy}") from None
         except _NETWORK_ERRORS as error:
-            last = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = getattr(error, "reason", error)
+            last = str(reason) or type(error).__name__
+            if isinstance(reason, TimeoutError) and k + 1 < _ATTEMPTS:  # to wait for it again takes long
+                warn(f"{url}: no answer in {_TIMEOUT} seconds; asked again, {_ATTEMPTS - k - 1} more times at most")
         if k + 1 < _ATTEMPTS:
             time.sleep(pause * 2**k)
     raise LandslideError(
@@ -186,8 +199,9 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
                 if have and answer.status != 206:  # a server that cannot resume sends all of it again
                     copy.truncate(0)
                     have = 0
-                if size is None and answer.headers.get("Content-Length"):
-                    size = have + int(answer.headers["Content-Length"])
+                length = answer.headers.get("Content-Length", "")
+                if size is None and _WHOLE.fullmatch(length):
+                    size = have + int(length)
                 if (size or 0) > _MOST:
                     raise LandslideError(f"{file.url}: has {size:,} bytes, at most {_MOST:,} are fetched")
                 _copy(answer, copy, file, size, have)
