@@ -15,7 +15,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
-from tf_landslide.runs.provenance import split_fingerprint
+from tf_landslide.runs.provenance import files_of
 
 
 def compare_runs(
@@ -108,7 +108,7 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     _ = run.threshold  # an unfinished run is refused
     kept: list[Path] = []
     model = digest_of(run.model_path) if run.model_path.exists() else None
-    files = None if data_dir is None else _fingerprint(run, Path(data_dir), split)
+    files = None if data_dir is None else files_of(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"
     for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):
         if not path.is_file():
@@ -131,12 +131,6 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     raise LandslideError(
         f"{run.path}: keeps no counts of split {split!r} ({hint}); judge it on its data with --data DIR"
     )
-
-
-def _fingerprint(run: Run, data_dir: Path, split: str) -> str:
-    data = run.config.data
-    divided = data.valid_share is not None or data.valid_groups is not None
-    return split_fingerprint(data_dir, "train" if divided and split == "valid" else split)
 
 
 def _judged_anew(run: Run, split: str, data_dir: str | Path) -> Judged:

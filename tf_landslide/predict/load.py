@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.startup import start_tensorflow
-from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.errors import LandslideError, require_known, warn
 from tf_landslide.core.files import read_json
 from tf_landslide.predict.predictor import Predictor
+from tf_landslide.predict.short import SHORT, short_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.precision import FLOAT32, PRECISIONS, lacking
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +29,9 @@ def is_server(model: str | Path) -> bool:
     return str(model).startswith(("grpc://", "grpcs://"))
 
 
-def load_predictor(model: str | Path, *, runtime: str = "auto", **options: Any) -> Predictor:
+def load_predictor(
+    model: str | Path, *, runtime: str = "auto", precision: str | None = None, **options: Any
+) -> Predictor:
     """A predictor from a run folder, a SavedModel folder (a version, or its parent: the highest version), or a server.
 
     Args:
@@ -34,15 +39,23 @@ def load_predictor(model: str | Path, *, runtime: str = "auto", **options: Any) 
         runtime: what computes a SavedModel: ``tensorflow``; ``openvino``, an optional package that is faster on CPUs
             and must give what the exported model gave, to 1e-4, or is refused; ``auto`` takes OpenVINO where it is
             installed, passes that test and there is no NVIDIA GPU, else TensorFlow.
+        precision: ``float32``, ``bfloat16`` or ``int8``; the short ones by OpenVINO, where they were proven for the
+            model (``tf-landslide prove``), with the threshold chosen for them. None takes what an export was published
+            with, if this CPU and what is installed can, else float32.
         **options: for a server: those of ``tf_landslide.predict.backends.server.connect``.
 
     Raises:
-        LandslideError: none of these, unfinished, unreadable or unreachable, or a runtime that cannot be had.
+        LandslideError: none of these, unfinished, unreadable or unreachable, a runtime that cannot be had, or a
+            precision that is not proven for these weights.
     """
     require_known(runtime, RUNTIMES, "runtime")
+    if precision is not None:
+        require_known(precision, PRECISIONS, "precision")
     if is_server(model):
-        if runtime != "auto":
-            raise LandslideError(f"{model}: is a server, which chooses itself what computes; leave out the runtime")
+        if runtime != "auto" or precision is not None:
+            raise LandslideError(
+                f"{model}: is a server, which chooses itself what computes; leave out runtime and precision"
+            )
         from tf_landslide.predict.backends.server import connect  # gRPC, which the other models do without
 
         return connect(str(model), **options)
@@ -52,6 +65,8 @@ def load_predictor(model: str | Path, *, runtime: str = "auto", **options: Any) 
     if not path.exists():
         raise LandslideError(f"{path}: no such run or SavedModel folder")
     if formats.is_run(path):
+        if precision in SHORT:
+            return predictor_of(Run.open(path), precision=precision)
         if runtime == "openvino":
             raise LandslideError(f"{path}: is a run; OpenVINO takes SavedModels, see tf-landslide export")
         return predictor_of(Run.open(path))
@@ -60,7 +75,12 @@ def load_predictor(model: str | Path, *, runtime: str = "auto", **options: Any) 
         raise LandslideError(
             f"{path}: is neither a run ({formats.CONFIG}, {formats.MODEL}) nor a SavedModel ({formats.SAVED_MODEL})"
         )
-    return _of_export(version, runtime)
+    chosen = _published(version, runtime) if precision is None else precision
+    if chosen not in SHORT:
+        return _of_export(version, runtime)
+    if runtime == "tensorflow":
+        raise LandslideError(f"{version}: TensorFlow computes in float32; {chosen} takes OpenVINO")
+    return short_predictor(_card(version), version, formats.export_digest(version), chosen)
 
 
 def load_card(path: Path) -> ModelCard:
@@ -91,8 +111,19 @@ def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
     return load_keras_model(file, compile=compile)
 
 
-def predictor_of(run: Run, threshold: float | None = None) -> Predictor:
-    """The predictor of a run; ``threshold`` stands in for the one that judging has not chosen yet."""
+def predictor_of(run: Run, threshold: float | None = None, precision: str | None = None) -> Predictor:
+    """The predictor of a run.
+
+    Args:
+        run: whose model it is.
+        threshold: stands in for the one that judging has not chosen yet.
+        precision: as of ``load_predictor``.
+
+    Raises:
+        LandslideError: a damaged model, or a precision that is not proven for it.
+    """
+    if precision in SHORT:
+        return short_predictor(run.card(threshold), run.path, digest_of(run.model_path), precision)
     start_tensorflow()
     from tf_landslide.predict.backends.keras import KerasBackend  # TensorFlow
 
@@ -110,10 +141,10 @@ def _card(version: Path) -> ModelCard:
 def _of_export(version: Path, runtime: str) -> Predictor:
     card = _card(version)
     if runtime == "openvino" or (runtime == "auto" and find_spec("openvino") and not _has_gpu()):
-        from tf_landslide.predict.backends.openvino import OpenVINOBackend, Unfit  # optional
+        from tf_landslide.predict.backends.openvino import Unfit, of_saved_model  # optional
 
         try:
-            return Predictor(card, OpenVINOBackend(version))
+            return Predictor(card, of_saved_model(version))
         except Unfit as reason:
             if runtime == "openvino":
                 raise LandslideError(f"{version}: OpenVINO cannot run it: {reason}") from None
@@ -122,6 +153,17 @@ def _of_export(version: Path, runtime: str) -> Predictor:
     from tf_landslide.predict.backends.savedmodel import SavedModelBackend  # TensorFlow
 
     return Predictor(card, SavedModelBackend(version))
+
+
+def _published(version: Path, runtime: str) -> str:
+    """The precision of an export for which nobody asks for one: its own, if that can be had here."""
+    own = formats.published_precision(version)
+    if own is None or runtime == "tensorflow":
+        return FLOAT32
+    lacks = lacking(own) or ("" if find_spec("openvino") else "OpenVINO is not installed")
+    if lacks:
+        warn(f"{version}: was published in {own}, is computed in float32: {lacks}")
+    return FLOAT32 if lacks else own
 
 
 def _has_gpu() -> bool:

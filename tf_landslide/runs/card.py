@@ -42,6 +42,8 @@ class ModelCard:
         versions: of what it was trained with.
         synthetic: whether its data were the sample landscape.
         copies: of an image that the network is given at a time, where it averages over flips and rotations.
+        precision: the format that it is computed in, for which the threshold was chosen.
+        proof: what a short format scored on validation, in words.
     """
 
     name: str
@@ -60,6 +62,8 @@ class ModelCard:
     versions: dict[str, Any] = field(default_factory=dict)
     synthetic: bool = False
     copies: Annotated[int, Field(ge=1)] = 1
+    precision: str = "float32"
+    proof: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", get_layout(self.layout))
@@ -90,6 +94,8 @@ class ModelCard:
         later: dict[str, Any] = {
             "copies": 1,
             "bilateral": None,
+            "precision": "float32",
+            "proof": "",
         }  # not in cards of before, and not where they say nothing
         values = {name: value for name, value in values.items() if name not in later or value != later[name]}
         return {_JSON_NAMES.get(name, name): value for name, value in values.items()}
@@ -124,6 +130,8 @@ class ModelCard:
             limits.insert(0, f"Validation is whole groups of the training split: {', '.join(groups)}.")
         if self.scores and "test" not in self.scores:
             limits.insert(0, "There was no test split: the best scores are of the split the threshold was chosen on.")
+        if self.proof:
+            limits.append(f"It is computed in {self.precision}; its scores are of float32.")
         if self.layout.caveat:
             limits.insert(0, self.layout.caveat)
         if self.synthetic:

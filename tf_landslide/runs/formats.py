@@ -31,6 +31,9 @@ SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score togethe
 JUDGED = "judged"  # SPLIT.npz: the counts of each patch
 REPORT = "report"  # figures and tables
 REPORT_FILE = "report.md"
+PRECISION = "precision"  # a folder for each short format that was proven
+PROOF = "proof.json"  # in it: what it scored on validation
+GRAPH, GRAPH_WEIGHTS = "model.xml", "model.bin"  # and the graph that was judged, as OpenVINO writes it
 REPORT_PAGE = "report.html"  # the same in one file, pictures inside
 
 SAVED_MODEL = "saved_model.pb"
@@ -38,6 +41,7 @@ VARIABLES = "variables"
 CARD = "assets.extra/model_card.json"
 CARD_TEXT = "assets.extra/model_card.md"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+EXPORT_PRECISION = "assets.extra/precision"  # as in a run: the short format it was published with
 REFERENCE = "assets.extra/reference.npz"  # channels, and what the model that was exported made of them
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -57,6 +61,17 @@ def _is_made_of_others(path: Path) -> bool:
     said = path / ENVIRONMENT
     text = read_text(said) if said.is_file() else ""
     return any(f'"{key}"' in text for key in (CONVERTED, COMBINED, ADAPTED))
+
+
+def precision_folder(model: Path, precision: str) -> Path:
+    """Where a run, or an exported version, keeps a short format."""
+    return model / (EXPORT_PRECISION if (model / SAVED_MODEL).is_file() else PRECISION) / precision
+
+
+def published_precision(version: Path) -> str | None:
+    """The short format that a version was published with; None where it was with none."""
+    kept = sorted((version / EXPORT_PRECISION).glob(f"*/{PROOF}"))
+    return kept[0].parent.name if kept else None
 
 
 def judged_file(run: Path, split: str) -> Path:
@@ -106,21 +121,11 @@ def check_model_name(name: str) -> None:
 
 
 __all__ = [
-    *("ADAPTED", "CARD", "CARD_TEXT", "COMBINED", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS", "HISTORY", "JUDGED"),
-    *(
-        "LOGS",
-        "METRICS",
-        "MODEL",
-        "OUT_OF_FOLD",
-        "REFERENCE",
-        "REPORT",
-        "REPORT_FILE",
-        "REPORT_PAGE",
-        "SAVED_MODEL",
-        "SEEDS",
-        "STATE",
-    ),
+    *("ADAPTED", "CARD", "CARD_TEXT", "COMBINED", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS"),
+    *("EXPORT_PRECISION", "GRAPH", "GRAPH_WEIGHTS", "HISTORY", "JUDGED", "PRECISION", "PROOF"),
+    *("LOGS", "METRICS", "MODEL", "OUT_OF_FOLD", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE"),
+    *("SAVED_MODEL", "SEEDS", "STATE"),
     *("TRACKERS", "VARIABLES", "WARMUP"),
     *("check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
-    *("is_finished_run", "is_run", "judged_file", "next_version"),
+    *("is_finished_run", "is_run", "judged_file", "next_version", "precision_folder", "published_precision"),
 ]

@@ -77,6 +77,13 @@ def split_fingerprint(data_dir: Path, split: str) -> str:
     return _digest(find_patches(data_dir, split, problems=[]))
 
 
+def files_of(run: Run, data_dir: Path, split: str) -> str:
+    """The digest of the files that a run takes a split from: where validation is a share of train, of train's."""
+    data = run.config.data
+    divided = data.valid_share is not None or data.valid_groups is not None
+    return split_fingerprint(data_dir, "train" if divided and split == "valid" else split)
+
+
 def _digest(patches: Sequence[Patch]) -> str:
     digest = hashlib.sha256()
     for patch in patches:

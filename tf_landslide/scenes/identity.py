@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide import __version__
+from tf_landslide.core.cpu import cpu_name, instructions
 from tf_landslide.predict.predictor import Predictor
 
 _PACKAGES = {"tensorflow": ("tensorflow", "keras"), "openvino": ("openvino",)}
 _READING = ("numpy", "rasterio", "pyproj")
 _CODE = ("bands", "predict", "scenes")  # what a block's bytes are made by; the version alone stays while it is changed
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,4 @@ def code(package: Path) -> str:
 
 def cpu() -> str:
     """This machine's CPU by name, and its instruction sets that kernels are chosen by."""
-    path = Path("/proc/cpuinfo")
-    first = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
-    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}
-    name = said.get("model name") or platform.processor() or platform.machine()
-    flags = (said.get("flags") or said.get("Features") or "").split()
-    return " ".join([name, *(flag for flag in _INSTRUCTIONS if flag in flags)])
+    return " ".join([cpu_name(), *instructions()])

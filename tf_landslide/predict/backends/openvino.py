@@ -1,18 +1,22 @@
-"""An exported SavedModel, by OpenVINO: an optional package, and no TensorFlow is needed."""
+"""An exported SavedModel, or its graph in a short format, by OpenVINO: an optional package; no TensorFlow is needed."""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
 from tf_landslide.runs import formats
+from tf_landslide.runs.precision import BFLOAT16, FLOAT32, graph_digest
+
+if TYPE_CHECKING:
+    import openvino
 
 TOLERANCE = 1e-4
 
@@ -24,13 +28,14 @@ class Unfit(Exception):
 class OpenVINOBackend:
     """Computes on the CPU: one image by all cores together, several by streams that share cores and images.
 
-    It must give what the model gave when it was exported (``reference.npz``), to 1e-4.
-
     Args:
-        path: folder of the SavedModel.
+        model: from channels to probabilities.
+        path: of what it was read from, to name it.
+        fingerprint: of its weights, when it is asked for.
+        precision: what to compute in; where a CPU has bfloat16, OpenVINO would take it by itself.
 
     Raises:
-        Unfit: not installed, nothing to prove it on, or another answer.
+        RuntimeError: what OpenVINO cannot compile.
     """
 
     name = "openvino"
@@ -38,35 +43,17 @@ class OpenVINOBackend:
     max_bytes = MAX_BYTES
     in_flight = 1
 
-    def __init__(self, path: Path):
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would tell its maker of our use
-        try:
-            import openvino  # optional
-        except ImportError:
-            raise Unfit("it is not installed; pip install openvino") from None
-        self._path = path
-        channels, expected = _reference(path)
-        # Where a CPU has bfloat16, OpenVINO would take it, and give two or three digits.
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    def __init__(self, model: openvino.Model, path: Path, fingerprint: Callable[[], str], precision: str = FLOAT32):
+        self._path, self.fingerprint = path, fingerprint
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if precision == BFLOAT16 else "f32"}
         if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():  # where processes share a machine
             settings["INFERENCE_NUM_THREADS"] = int(threads)
         self._of_thread = threading.local()
-        try:
-            core = openvino.Core()
-            model = core.read_model(path)
-            self._compiled = {
-                hint: core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": hint})
-                for hint in ("LATENCY", "THROUGHPUT")
-            }
-            found = np.concatenate([self.probability(channels), self.probability(channels[:1])])
-        except RuntimeError as error:  # all that OpenVINO raises
-            raise Unfit(_reason(error)) from None
-        expected = np.concatenate([expected, expected[:1]])
-        if found.shape != expected.shape or not np.abs(found - expected).max() <= TOLERANCE:
-            raise Unfit(f"its answer differs from the exported model's by more than {TOLERANCE:g}")
-
-    def fingerprint(self) -> str:
-        return formats.export_digest(self._path)
+        core = _openvino().Core()
+        self._compiled = {
+            hint: core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": hint})
+            for hint in ("LATENCY", "THROUGHPUT")
+        }
 
     def probability(self, channels: np.ndarray) -> np.ndarray:
         requests = self._requests("LATENCY" if len(channels) == 1 else "THROUGHPUT")[: len(channels)]
@@ -87,6 +74,51 @@ class OpenVINOBackend:
             count = 1 if hint == "LATENCY" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             requests[hint] = [compiled.create_infer_request() for _ in range(count)]
         return requests[hint]
+
+
+def of_saved_model(path: Path) -> OpenVINOBackend:
+    """What computes an exported SavedModel in float32, if it gives what the model gave when it was exported.
+
+    That is ``reference.npz``, to 1e-4.
+
+    Raises:
+        Unfit: not installed, nothing to prove it on, or another answer.
+    """
+    channels, expected = _reference(path)
+    _openvino()
+    from tf_landslide.predict.backends.openvino_graph import read_saved_model  # optional
+
+    try:
+        backend = OpenVINOBackend(read_saved_model(path), path, lambda: formats.export_digest(path))
+        found = np.concatenate([backend.probability(channels), backend.probability(channels[:1])])
+    except RuntimeError as error:  # all that OpenVINO raises
+        raise Unfit(_reason(error)) from None
+    expected = np.concatenate([expected, expected[:1]])
+    if found.shape != expected.shape or not np.abs(found - expected).max() <= TOLERANCE:
+        raise Unfit(f"its answer differs from the exported model's by more than {TOLERANCE:g}")
+    return backend
+
+
+def of_graph(folder: Path, precision: str) -> OpenVINOBackend:
+    """What computes the graph of a short format that a folder holds.
+
+    Raises:
+        Unfit: not installed, or a damaged graph.
+    """
+    try:
+        model = _openvino().Core().read_model(folder / formats.GRAPH)
+        return OpenVINOBackend(model, folder, lambda: f"{graph_digest(folder)} in {precision}", precision)
+    except RuntimeError as error:
+        raise Unfit(_reason(error)) from None
+
+
+def _openvino() -> Any:
+    """The package. Raises ``Unfit`` where it is not installed."""
+    try:
+        import openvino  # optional
+    except ImportError:
+        raise Unfit("it is not installed; pip install openvino") from None
+    return openvino
 
 
 def _reason(error: RuntimeError) -> str:

@@ -1,0 +1,23 @@
+"""Post-training quantisation to int8 by NNCF: an optional package."""
+
+from __future__ import annotations
+
+import logging
+
+import nncf
+import numpy as np
+import openvino
+
+from tf_landslide.predict.backends.openvino_graph import normalisation_of
+
+
+def quantized(model: openvino.Model, channels: np.ndarray) -> openvino.Model:
+    """A graph whose convolutions compute in int8, ranges taken from channels (N, H, W, C), an image at a time.
+
+    What computes in physical units, the normalisation, stays float32: metres and reflectances share no range.
+    """
+    nncf.set_log_level(logging.ERROR)
+    images = nncf.Dataset([image[None] for image in channels])
+    ignored = nncf.IgnoredScope(names=normalisation_of(model))
+    device = nncf.TargetDevice.CPU
+    return nncf.quantize(model, images, subset_size=len(channels), target_device=device, ignored_scope=ignored)
