@@ -24,6 +24,7 @@ COMMANDS = [
     "convert",
     "combine",
     "adapt",
+    "prove",
     "objects",
     "predict",
     "pseudo-label",

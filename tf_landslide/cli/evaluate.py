@@ -7,8 +7,9 @@ from typing import Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.cli.objects import read_rules
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, positive_whole
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, add_precision, positive_whole
 from tf_landslide.cli.printing import change, print_json, scores_table
+from tf_landslide.core.errors import require_known
 from tf_landslide.core.tables import text_table
 
 
@@ -17,7 +18,12 @@ def add(commands: Commands) -> None:
     parser.add_argument("model", metavar="RUN", help="a run folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="a folder of HDF5 patches")
     parser.add_argument("--split", default="test", help="train, valid or test (default test)")
-    parser.add_argument("--out", metavar="REPORT", help="folder for the report (default RUN/report_SPLIT)")
+    add_precision(parser)
+    parser.add_argument(
+        "--out",
+        metavar="REPORT",
+        help="folder for the report (default RUN/report_SPLIT[_PRECISION])",
+    )
     parser.add_argument("--objects", metavar="RULES", help="judge the map refined by rules too: a name or a YAML file")
     parser.add_argument("--against", metavar="SPLIT", help="also what is lost from there to here, e.g. valid")
     parser.add_argument(
@@ -37,15 +43,20 @@ def add(commands: Commands) -> None:
 def run(a: Arguments) -> None:
     from tf_landslide.runs import formats  # pydantic
     from tf_landslide.runs.folder import Run
+    from tf_landslide.runs.precision import PRECISIONS, SHORT
 
+    if a.precision is not None:
+        require_known(a.precision, PRECISIONS, "precision")
     run = Run.open(a.model)
     _ = run.threshold  # an unfinished run is refused before TensorFlow starts
     rules = read_rules(a.objects)
     start_tensorflow()
     from tf_landslide.jobs.evaluate import Asked, evaluate  # TensorFlow
 
-    out = Path(a.out or run.path / f"{formats.REPORT}_{a.split}")
-    scores = evaluate(run, a.data, a.split, out, Asked(rules, a.against, a.importance, a.sensitivity, a.uncertainty))
+    short = f"_{a.precision}" if a.precision in SHORT else ""
+    out = Path(a.out or run.path / f"{formats.REPORT}_{a.split}{short}")
+    asked = Asked(rules, a.against, a.importance, a.sensitivity, a.uncertainty)
+    scores = evaluate(run, a.data, a.split, out, asked, a.precision)
     if a.json:
         print_json(scores)
     else:

@@ -12,6 +12,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("model", metavar="RUN", help="a run folder")
     parser.add_argument("--to", required=True, metavar="MODELS", help="the folder that a model server watches")
     parser.add_argument("--name", help="of the model (default: the config's)")
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        metavar="NAME",
+        help="what predict, map and the page compute it in: float32 (default), or bfloat16 or int8 where proven, see "
+        "prove; servers compute in float32",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -22,8 +29,9 @@ def run(a: Arguments) -> None:
     start_tensorflow()
     from tf_landslide.jobs.export import export_run  # TensorFlow
 
-    version = export_run(run, a.to, a.name)
+    version = export_run(run, a.to, a.name, a.precision)
     if a.json:
         print_json({"model": str(version)})
     else:
-        print(f"{version}: equal to the live model")
+        short = "" if a.precision == "float32" else f"; computed in {a.precision} but by servers"
+        print(f"{version}: equal to the live model{short}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tf_landslide.cli.objects import read_rules
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, event_days, number_from_0
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, add_precision, day, event_days, number_from_0
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.extras import extra
@@ -19,6 +19,7 @@ def add(commands: Commands) -> None:
     _add_inputs(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the map")
     parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
+    add_precision(parser)
     parser.add_argument("--window", type=int, default=512, metavar="PX", help="side of a window (default 512)")
     parser.add_argument("--overlap", type=int, default=128, metavar="PX", help="of two windows (default 128)")
     _add_outputs(parser)
@@ -76,7 +77,7 @@ def run(a: Arguments) -> None:
 
     event_from, event_to = event_days(a)
     rules = read_rules(a.objects)
-    predictor = load_predictor(a.model)
+    predictor = load_predictor(a.model, precision=a.precision)
     with heard() as told:
         scene = open_inputs(inputs_of(a, a.scene), predictor.card.channel_recipe)
     from tf_landslide.jobs.map import map_scene  # rasterio, GeoPandas

@@ -43,6 +43,15 @@ def add_command(
     return parser
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision``, by which a model computes."""
+    parser.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="float32, or bfloat16 or int8 where proven for the model, see prove (default: as it was published)",
+    )
+
+
 def day(text: str) -> date:
     """A day of the calendar, as an argument."""
     try:

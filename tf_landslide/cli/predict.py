@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_landslide.cli.objects import read_rules
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, add_precision
 from tf_landslide.cli.printing import print_json
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import text_table
@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--runtime", default="auto", metavar="NAME", help="for a SavedModel: tensorflow, openvino or auto"
     )
+    add_precision(parser)
     parser.add_argument("--allow-missing", action="store_true", help="take NaN as a missing value, not as a fault")
     parser.add_argument(
         "--wait", type=float, metavar="SECONDS", help=f"for a server that is starting (default {_WAIT}; 0: not at all)"
@@ -91,11 +92,12 @@ def _predictor(a: Arguments) -> Predictor:
             raise LandslideError(
                 "--wait, --tls-ca, --tls-cert and --tls-key are for a model on a server, grpc[s]://HOST:PORT/NAME"
             )
-        return load_predictor(a.model, runtime=a.runtime)
+        return load_predictor(a.model, runtime=a.runtime, precision=a.precision)
     from serving.client import TLS  # gRPC; everything that needs TensorFlow is done by the server
 
     options = {"tls": TLS(**tls)} if any(tls.values()) else {}
-    return load_predictor(a.model, runtime=a.runtime, wait=_WAIT if a.wait is None else a.wait, **options)
+    wait = _WAIT if a.wait is None else a.wait
+    return load_predictor(a.model, runtime=a.runtime, precision=a.precision, wait=wait, **options)
 
 
 def _row(p: Prediction) -> tuple[str, str, str, str]:

@@ -37,4 +37,5 @@ def run(a: Arguments) -> None:
         print_json(proof.as_dict())
         return
     print(f"{run.path}: {proof.precision} is proven: {proof}")
-    print(f"{proof.lost:+.4f} of F1 lost, {ALLOWED[proof.precision]:g} allowed; {proof.valid['patches']} patches")
+    allowed = ALLOWED[proof.precision]
+    print(f"F1 {-proof.lost:+.4f} on {proof.valid['patches']} patches, where {allowed:g} may be lost")

@@ -55,6 +55,7 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             ("split", f"{shown.split}, {scores['patches']:,} patches, {scores['pixels']:,} pixels"),
             ("data", str(shown.source.data_dir)),
             ("threshold", f"{scores['threshold']:.3f}, {run.threshold_from}"),
+            *([("precision", f"{predictor.card.precision}: {predictor.card.proof}")] if predictor.card.proof else []),
             ("averaging", "counts summed over all pixels, then divided once"),
         ),
         notes=sections.notes(run, shown, metrics),

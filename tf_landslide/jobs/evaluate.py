@@ -25,6 +25,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
+from tf_landslide.runs.precision import SHORT
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 
 
@@ -47,31 +48,46 @@ class Asked:
     uncertainty: bool = False
 
 
-def evaluate(run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Run, data_dir: str | Path, split: str, out: Path, asked: Asked | None = None, precision: str | None = None
+) -> dict[str, Any]:
     """Judge one split with the run's own threshold, and write a report to ``out``.
 
     The run's ``metrics.json`` stays what training judged, on the data it trained with.
+
+    Args:
+        run: to judge.
+        data_dir: of patches.
+        split: of them.
+        out: the report's folder.
+        asked: what else it is to say.
+        precision: as of ``load_predictor``; a short one is judged by its own threshold.
 
     Returns:
         the scores of the split, with ``refined``, ``shift``, ``importance``, ``sensitivity`` and ``uncertainty`` as
         they are asked for.
 
     Raises:
-        LandslideError: an unfinished run, a split that is not there, or a fault in its files.
+        LandslideError: an unfinished run, a split that is not there, a fault in its files, or a
+            precision that is not proven.
     """
     asked = asked or Asked()
     threshold = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")
+    if precision in SHORT and asked.against is not None:
+        raise LandslideError(f"{run.path}: what it kept of {asked.against!r} is of float32; leave out --against")
     before = None if asked.against is None else _kept(run, asked.against)
     source, groups = _opened(run, data_dir, split)
-    predictor = predictor_of(run)
+    predictor = predictor_of(run, precision=precision)
+    threshold = predictor.card.threshold
     comparison = Comparison(Refiner(predictor.card, asked.rules, threshold)) if asked.rules else None
     look = comparison.look if comparison else None
     of_patches = groups.get(split)
     judgement = judge_split(predictor, source, split, threshold, look, of_patches)
     drawn = of_patches if of_patches is not None and len(np.unique(of_patches)) > 1 else None
     more: dict[str, Any] = {"refined": comparison.scores()} if comparison else {}
+    more |= {"precision": precision} if precision in SHORT else {}
     if before:
         more["shift"] = {"against": asked.against, **shift(before, judgement.histograms, threshold)}
     if asked.importance:

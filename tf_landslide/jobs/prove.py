@@ -22,12 +22,12 @@ from tf_landslide.metrics.counts import Histograms, best_threshold, curve, thres
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_model
 from tf_landslide.predict.predictor import Predictor
-from tf_landslide.predict.short import SHORT, short_format
+from tf_landslide.predict.short import short_format
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.precision import ALLOWED, INT8, Proof, graph_digest, lacking
+from tf_landslide.runs.precision import ALLOWED, INT8, SHORT, Proof, graph_digest, lacking
 from tf_landslide.runs.provenance import files_of, version_of
 from tf_landslide.runs.splits import open_splits
 

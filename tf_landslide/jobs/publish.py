@@ -186,6 +186,7 @@ def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: 
         "card_sha256": hashlib.sha256(card.as_json().encode()).hexdigest(),
         "weights_sha256": predictor.backend.fingerprint(),
         "runtime": predictor.runtime,
+        "precision": card.precision,
         "synthetic": card.synthetic,
         "threshold": threshold,
         "threshold_from": "the model's card" if options.threshold is None else "the caller",

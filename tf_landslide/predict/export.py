@@ -25,7 +25,13 @@ from tf_landslide.runs.card import ModelCard
 TOLERANCE = 1e-5
 
 
-def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: str | None = None) -> Path:
+def publish(
+    model: keras.Model,
+    card: ModelCard,
+    models_dir: str | Path,
+    name: str | None = None,
+    finish: Callable[[Path], None] | None = None,
+) -> Path:
     """Publish a model as ``MODELS/NAME/VERSION``, one version above the highest there.
 
     The folder appears whole or not at all, so that a server which polls ``MODELS/NAME`` never sees half a version. Two
@@ -36,6 +42,7 @@ def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: s
         card: of it.
         models_dir: the folder that a model server watches.
         name: of the model; by default the card's.
+        finish: adds to the version's folder before it appears.
 
     Returns:
         the version's folder.
@@ -52,6 +59,8 @@ def publish(model: keras.Model, card: ModelCard, models_dir: str | Path, name: s
     with beside(folder / "export") as partial, telling_a_full_disk(folder):
         save_model(model, card, partial)
         verify(model, card, partial)
+        if finish:
+            finish(partial)
         return _as_next_version(partial, folder)
 
 

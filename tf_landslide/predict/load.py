@@ -11,12 +11,12 @@ from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, require_known, warn
 from tf_landslide.core.files import read_json
 from tf_landslide.predict.predictor import Predictor
-from tf_landslide.predict.short import SHORT, short_predictor
+from tf_landslide.predict.short import short_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.precision import FLOAT32, PRECISIONS, lacking
+from tf_landslide.runs.precision import FLOAT32, PRECISIONS, SHORT, lacking
 
 if TYPE_CHECKING:
     import keras
@@ -64,6 +64,8 @@ def load_predictor(
     path = Path(model)
     if not path.exists():
         raise LandslideError(f"{path}: no such run or SavedModel folder")
+    if precision in SHORT and runtime == "tensorflow":
+        raise LandslideError(f"{path}: TensorFlow computes in float32; leave out --runtime for {precision}")
     if formats.is_run(path):
         if precision in SHORT:
             return predictor_of(Run.open(path), precision=precision)
@@ -78,8 +80,6 @@ def load_predictor(
     chosen = _published(version, runtime) if precision is None else precision
     if chosen not in SHORT:
         return _of_export(version, runtime)
-    if runtime == "tensorflow":
-        raise LandslideError(f"{version}: TensorFlow computes in float32; {chosen} takes OpenVINO")
     return short_predictor(_card(version), version, formats.export_digest(version), chosen)
 
 
@@ -158,7 +158,7 @@ def _of_export(version: Path, runtime: str) -> Predictor:
 def _published(version: Path, runtime: str) -> str:
     """The precision of an export for which nobody asks for one: its own, if that can be had here."""
     own = formats.published_precision(version)
-    if own is None or runtime == "tensorflow":
+    if own not in SHORT or runtime == "tensorflow" or _has_gpu():
         return FLOAT32
     lacks = lacking(own) or ("" if find_spec("openvino") else "OpenVINO is not installed")
     if lacks:

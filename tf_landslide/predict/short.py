@@ -9,9 +9,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.precision import BFLOAT16, INT8, lacking, read_proof
-
-SHORT = (BFLOAT16, INT8)
+from tf_landslide.runs.precision import lacking, read_proof
 
 
 def short_predictor(card: ModelCard, model: Path, digest: str, precision: str) -> Predictor:

@@ -20,6 +20,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.checked import checked
 
 FLOAT32, BFLOAT16, INT8 = PRECISIONS = ("float32", "bfloat16", "int8")
+SHORT = (BFLOAT16, INT8)
 ALLOWED = {BFLOAT16: 0.002, INT8: 0.005}
 """What a short format may lose of F1 on validation."""
 NEEDED = {BFLOAT16: ("avx512_bf16", "amx_bf16"), INT8: ("avx512_vnni", "avx_vnni", "amx_int8")}

@@ -50,6 +50,7 @@ class Job:
         batch: windows handed to the model at a time.
         identity: of who asks; workers must be the same but for the CPU.
         unsure: map too how sure the model is.
+        precision: to compute in; None for a server.
     """
 
     model: str
@@ -58,13 +59,15 @@ class Job:
     batch: int
     identity: Identity
     unsure: bool = False
+    precision: str | None = None
 
 
 def job_of(model: str, mapping: Mapping, identity: Identity) -> Job:
     """What workers, who may stand in another folder, are told of a map."""
     place = model if is_server(model) else str(Path(model).absolute())
     scene = replace(mapping.scene, _samplers={}, _masks={})
-    return Job(place, scene, mapping.tiling, mapping.batch, identity, mapping.unsure)
+    precision = None if is_server(model) else mapping.predictor.card.precision
+    return Job(place, scene, mapping.tiling, mapping.batch, identity, mapping.unsure, precision)
 
 
 @contextmanager
@@ -243,13 +246,13 @@ def _interrupts_held() -> Iterator[None]:
 def _answer(job: Job, block: Block) -> tuple[Identity, bytes]:
     """A block's part. Raises ``LandslideError`` where this worker would answer otherwise than who asks."""
     with _LOADING:
-        predictor, identity = _loaded(job.model, job.identity.weights)
+        predictor, identity = _loaded(job.model, job.precision, job.identity.weights)
     if differences := job.identity.differences(identity):
         raise LandslideError(f"the worker would answer otherwise: {differences}")
     return identity, Mapping(job.scene, predictor, job.tiling, job.batch, job.unsure).part(block)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, weights: str) -> tuple[Predictor, Identity]:  # noqa: ARG001 (other weights, another loading)
-    predictor = load_predictor(model)
+def _loaded(model: str, precision: str | None, weights: str) -> tuple[Predictor, Identity]:  # noqa: ARG001 (other weights)
+    predictor = load_predictor(model, precision=precision)
     return predictor, identity_of(predictor)

@@ -71,6 +71,12 @@ def _constant(output: Any) -> np.ndarray | None:
     return node.get_data() if _kind(node) == "Constant" else None
 
 
+def _order(transpose: Any) -> list[int]:
+    """The order that a transpose brings axes into; empty where that is computed."""
+    found = _constant(_given(transpose, 1))
+    return [] if found is None else [int(axis) for axis in found]
+
+
 class _Repeat(NamedTuple):
     """``repeat`` along an axis of (N, H, W, C), of a source whose axes may come in another order."""
 
@@ -86,7 +92,7 @@ def _repeat(reshape: Any) -> _Repeat | None:
         return None
     tile, order = _given(reshape).get_node(), list(range(5))
     if _kind(tile) == "Transpose":
-        order, tile = [int(axis) for axis in _constant(_given(tile, 1))], _given(tile).get_node()
+        order, tile = _order(tile), _given(tile).get_node()
     if _kind(tile) != "Tile" or _kind(_given(tile).get_node()) != "Unsqueeze":
         return None
     unsqueeze = _given(tile).get_node()
@@ -95,7 +101,7 @@ def _repeat(reshape: Any) -> _Repeat | None:
         return None
     axis = int(new.item())
     times = int(repeats[axis])
-    if times < 2 or np.prod(repeats) != times or not 0 < order.index(axis) < 4:
+    if times < 2 or np.prod(repeats) != times or sorted(order) != list(range(5)) or not 0 < order.index(axis) < 4:
         return None
     before = [which - (which > axis) for which in order if which != axis]
     return _Repeat(_given(unsqueeze), before, order.index(axis) - 1, times)
@@ -127,9 +133,9 @@ def _upsample_by_interpolation(model: openvino.Model) -> None:
 def _doubled(output: Any) -> Any | None:
     """The maps (N, C, H, W) that an output is twice the size of, by nearest neighbours; None where it is no such."""
     node = output.get_node()
-    if _kind(node) == "Transpose" and [*_constant(_given(node, 1))] == [0, 3, 1, 2]:
+    if _kind(node) == "Transpose" and _order(node) == [0, 3, 1, 2]:
         before = _given(node).get_node()
-        if _kind(before) == "Transpose" and [*_constant(_given(before, 1))] == _NCHW:  # there and back
+        if _kind(before) == "Transpose" and _order(before) == _NCHW:  # there and back
             node = _given(before).get_node()
     if _kind(node) != "Interpolate" or node.get_attributes()["mode"] != "nearest":
         return None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import nncf
 import numpy as np
@@ -20,4 +23,5 @@ def quantized(model: openvino.Model, channels: np.ndarray) -> openvino.Model:
     images = nncf.Dataset([image[None] for image in channels])
     ignored = nncf.IgnoredScope(names=normalisation_of(model))
     device = nncf.TargetDevice.CPU
-    return nncf.quantize(model, images, subset_size=len(channels), target_device=device, ignored_scope=ignored)
+    with redirect_stdout(sys.stderr if sys.stderr.isatty() else StringIO()):  # it draws bars
+        return nncf.quantize(model, images, subset_size=len(channels), target_device=device, ignored_scope=ignored)
