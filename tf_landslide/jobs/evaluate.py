@@ -87,7 +87,7 @@ def evaluate(
     judgement = judge_split(predictor, source, split, threshold, look, of_patches)
     drawn = of_patches if of_patches is not None and len(np.unique(of_patches)) > 1 else None
     more: dict[str, Any] = {"refined": comparison.scores()} if comparison else {}
-    more |= {"precision": precision} if precision in SHORT else {}
+    more |= {"computed_in": precision} if precision in SHORT else {}
     if before:
         more["shift"] = {"against": asked.against, **shift(before, judgement.histograms, threshold)}
     if asked.importance:
