@@ -118,6 +118,8 @@ def inference(bench: Bench) -> dict:
     contenders = {
         OURS_TF: bench.ours("inference", path=saved_model, runtime="tensorflow", batches=batches),
         OURS_AUTO: bench.ours("inference", path=saved_model, runtime="auto", batches=batches),
+        report.OURS_BFLOAT16: bench.ours("short", path=saved_model, precision="bfloat16", batches=batches),
+        report.OURS_INT8: bench.ours("short", path=saved_model, precision="int8", batches=batches),
         report.TORCH: bench.peer("torch_inference", channels_last=False, **state),
         report.TORCH_LAST: bench.peer("torch_inference", channels_last=True, **state),
         report.ONNX: bench.peer("onnx_inference", **onnx),

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from contest import Calls, Describe, peak_mb, resident_mb, versions, work
+from contest import Calls, Describe, NotApplicable, peak_mb, resident_mb, versions, work
 
 from serving.startup import start_tensorflow
 
@@ -114,6 +114,32 @@ def inference(facts: dict, path: str, runtime: str, batches: list[int]) -> tuple
         "probe": predict(random_channels(1)).ravel()[::1021].tolist(),
         "runtime": predict.runtime,
     }
+
+
+def short(facts: dict, path: str, precision: str, batches: list[int]) -> tuple[Calls, Describe]:
+    """The predictor of a short format, as ``prove`` makes its graph; random weights have nothing to prove."""
+    import tempfile
+
+    from tf_landslide.predict.backends.openvino_graph import read_saved_model, write_graph
+    from tf_landslide.predict.load import load_card
+    from tf_landslide.predict.short import short_format
+    from tf_landslide.runs.precision import lacking
+
+    if lacks := lacking(precision):
+        raise NotApplicable(lacks)
+    graph, packages = read_saved_model(Path(path)), ("openvino", "numpy")
+    if precision == "int8":
+        from tf_landslide.predict.backends.quantized import quantized
+
+        graph, packages = quantized(graph, random_channels(16)), (*packages, "nncf")
+    facts |= {"versions": versions(*packages), "imported_mb": resident_mb()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_graph(graph, Path(folder))
+        predict = short_format(load_card(Path(path)), Path(folder), precision)
+        calls = {str(n): partial(predict, random_channels(n)) for n in batches}
+        for call in calls.values():  # the weights are read from the file when they are first needed
+            call()
+    return calls, lambda: {"probe": predict(random_channels(1)).ravel()[::1021].tolist()}
 
 
 def peak(facts: dict, sides: list[int]) -> tuple[Calls, Describe]:
@@ -236,6 +262,7 @@ KINDS = {
     "keras_training": keras_training,
     "export": export,
     "inference": inference,
+    "short": short,
     "peak": peak,
     "loading": loading,
     "plain_loading": plain_loading,

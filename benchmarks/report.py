@@ -15,12 +15,14 @@ from tf_landslide.core.files import write_text
 from tf_landslide.core.tables import markdown_table
 
 OURS, OURS_XLA, OURS_TF, OURS_AUTO = "ours", "ours, XLA", "ours, TensorFlow", "ours, fastest"
+OURS_BFLOAT16, OURS_INT8 = "ours, bfloat16", "ours, int8"
 SMP, COMPILED, PLAIN_TORCH = "segmentation_models.pytorch, channels last", ", torch.compile", "PyTorch, channels last"
 OURS_BFLOAT16, SMP_BFLOAT16 = "ours, mixed_bfloat16", "segmentation_models.pytorch, channels last, autocast to bfloat16"
 KERAS_SM = "segmentation-models on Keras"
 TORCH, TORCH_LAST, ONNX = "PyTorch, contiguous", "PyTorch, channels last", "ONNX Runtime"
 OPENVINO, OPENVINO_OURS = "OpenVINO run directly, PyTorch's ONNX", "OpenVINO run directly, our SavedModel"
 OPENVINO_DEFAULT = "OpenVINO, bfloat16 (its default here)"
+OWN_NETWORK = (OURS_TF, OURS_AUTO, OURS_BFLOAT16, OURS_INT8, OPENVINO_OURS)
 OURS_UNCACHED = "ours, cache: none"
 GENERATOR, GENERATOR_CACHED = "h5py in a tf.data generator", "the same with tf.data's cache"
 LOADER = "h5py in a PyTorch DataLoader, 2 processes"
@@ -188,6 +190,15 @@ def _over_openvino(batch: str, among: tuple[str, ...]):
     return lambda results: _ratio(results, "inference", OURS_AUTO, _best(results, "inference", among, batch), batch)
 
 
+def _over_all(batch: str):
+    """Over the fastest other runtime in float32."""
+    return _over_openvino(batch, (TORCH, TORCH_LAST, ONNX, OPENVINO, OPENVINO_OURS))
+
+
+def _over_float32(short: str):
+    return lambda results: _ratio(results, "inference", short, OURS_AUTO, "16")
+
+
 def _over_generator(variant: str):
     return lambda results: _ratio(results, "input", OURS, GENERATOR, variant)
 
@@ -269,6 +280,12 @@ TARGETS = (
         1.0,
         _over_openvino("16", (OPENVINO, OPENVINO_OURS)),
     ),
+    *(
+        Target(f"inference, batch {batch}: fastest ÷ the fastest other runtime, float32", 0.97, 1.05, _over_all(batch))
+        for batch in ("1", "16", "64")
+    ),
+    Target("inference, batch 16: bfloat16 ÷ our float32", 1.7, 2.0, _over_float32(OURS_BFLOAT16)),
+    Target("inference, batch 16: int8 ÷ our float32", 2.0, 3.0, _over_float32(OURS_INT8)),
     Target("input, first epoch, all checks on: ours ÷ h5py generator", 5, 10, _over_generator("first")),
     Target("input, later epochs: ours ÷ h5py generator", 20, 50, _over_generator("later")),
     Target("input, later epochs, shuffled and turned: ours ÷ h5py generator", 10, 20, _over_generator("turned")),
@@ -351,7 +368,7 @@ def _inference(results: Results) -> str:
         if "error" in contender:
             rows.append([name, f"failed: {contender['error']}", *["–"] * (3 * len(batches) + 1)])
             continue
-        adds = group["multiply_adds"]["ours" if name in (OURS_TF, OURS_AUTO, OPENVINO_OURS) else "peers"]
+        adds = group["multiply_adds"]["ours" if name in OWN_NETWORK else "peers"]
         cells = []
         for batch in batches:
             seconds = median_seconds(contender, batch)
@@ -376,7 +393,7 @@ def _inference(results: Results) -> str:
 
 
 def _difference(contenders: dict[str, dict], name: str) -> str:
-    reference = OURS_TF if name in (OURS_TF, OURS_AUTO, OPENVINO_OURS) else TORCH
+    reference = OURS_TF if name in OWN_NETWORK else TORCH
     mine, theirs = (contenders.get(n, {}).get("facts", {}).get("probe") for n in (name, reference))
     if name == reference or not mine or not theirs:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.cli.printing import print_json
+from tf_landslide.core.errors import require_known
 
 
 def add(commands: Commands) -> None:
@@ -22,7 +23,6 @@ def add(commands: Commands) -> None:
 
 
 def run(a: Arguments) -> None:
-    from tf_landslide.core.errors import require_known
     from tf_landslide.runs.folder import Run  # pydantic
     from tf_landslide.runs.precision import ALLOWED
 

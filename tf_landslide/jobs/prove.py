@@ -128,12 +128,12 @@ def _judged(predictor: Predictor, source: PatchSource, label: str) -> _Scores:
 def _write_graph(network: Any, card: ModelCard, folder: Path, calibration: np.ndarray | None) -> None:
     """A network's graph as OpenVINO computes it; quantised where there are channels to take ranges from."""
     with extra("openvino"):
-        from tf_landslide.predict.backends.openvino_graph import read_saved_model, write_graph
+        from tf_landslide.predict.backends.openvino_graph import read_saved_model, write_graph  # optional
     with tempfile.TemporaryDirectory() as saved:
         save_model(network, card, Path(saved))
         graph = read_saved_model(Path(saved))
     if calibration is not None:
         with extra("int8"):
-            from tf_landslide.predict.backends.quantized import quantized
+            from tf_landslide.predict.backends.quantized import quantized  # NNCF, optional
         graph = quantized(graph, calibration)
     write_graph(graph, folder)
