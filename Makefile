@@ -1,10 +1,10 @@
-# make venv · demo · test · test-fast · test-long · test-models · conformance · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
+# make venv · demo · test · test-fast · test-long · test-models · conformance · fuzz · soak · lint · docs · bench: each sets up .venv where it is missing or stale, then does it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: venv demo test test-fast test-long test-models conformance bench lint docs lock clean
+.PHONY: venv demo test test-fast test-long test-models conformance fuzz soak bench lint docs lock clean
 
 venv: $(STAMP)
 
@@ -37,6 +37,12 @@ conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the 
 
 .conformance: # Keras 2, which those tests are written for
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ "tf_keras==2.21.*"
+
+fuzz: $(STAMP) # every reader of strangers' files under damaged and made-up ones, SECONDS=60 each, from SEED=0; failing inputs in fuzz/
+	$(BIN)/python -m tests.fuzz.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0) $(TARGETS)
+
+soak: $(STAMP) # server and page at four times what they can do, SECONDS=600 each, to docs/reliability.md's figures; let nothing else work meanwhile
+	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --out $(or $(OUT),docs/images)
 
 bench: $(STAMP) $(BENCH_STAMP) # ours beside its peers, to docs/performance.md; let nothing else work meanwhile
 	$(BIN)/python benchmarks/bench.py

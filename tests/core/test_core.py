@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tf_landslide.core.errors import LandslideError, lookup, require_known
+from tf_landslide.core.errors import LandslideError, LandslideWarning, first_line, lookup, require_known, warn
 from tf_landslide.core.extras import extra
 from tf_landslide.core.files import replacing
 from tf_landslide.core.tables import markdown_table, text_table
@@ -19,6 +19,19 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         lookup({"unet": 1, "other": 2}, "unett", "architecture")
     with pytest.raises(LandslideError, match=r"^unknown cache 'x'; known: disk, memory$"):
         require_known("x", ("memory", "disk"), "cache")
+
+
+@pytest.mark.parametrize("quoted", ["\x1b[2J", "a\nb", "\u2028", "\ud800", "\u202e", "\0"])
+def test_what_an_error_quotes_is_made_one_line_that_can_be_printed(quoted):
+    assert str(LandslideError(f"é: {quoted!s} – no")) == "é: " + repr(quoted)[1:-1] + " – no"
+    with pytest.warns(LandslideWarning) as caught:
+        warn(f"w {quoted}")
+    assert str(caught[0].message) == "w " + repr(quoted)[1:-1]
+
+
+def test_what_another_library_says_is_cut():
+    assert first_line(ValueError("\n\nfirst\nsecond")) == "first" and first_line(KeyError()) == "KeyError"
+    assert len(first_line(ValueError("x" * 10_000))) == 301
 
 
 def test_tables():

@@ -180,3 +180,31 @@ def test_without_a_reference_system_it_is_refused(tmp_path):
     (tmp_path / "s.prj").unlink()
     with pytest.raises(LandslideError, match=r"add its \.prj"):
         read_inventory(tmp_path / "s.shp")
+
+
+def shapefile(path, **changed):
+    """A shapefile in an archive, with some of its files changed."""
+    frame_of(box(0, 0, 10, 10)).to_file(path.with_suffix(".shp"), engine="pyogrio")
+    with zipfile.ZipFile(path, "w") as archive:
+        for suffix in ("shp", "shx", "dbf", "prj"):
+            content = path.with_suffix(f".{suffix}").read_bytes()
+            archive.writestr(f"a.{suffix}", changed.get(suffix, lambda c: c)(content))
+    return path
+
+
+def test_shapefiles_that_libraries_do_not_expect_are_one_line(tmp_path):
+    """Each raises something else within GDAL, GEOS, GeoPandas or zipfile."""
+    unknown = shapefile(tmp_path / "unknown.zip")
+    content = bytearray(unknown.read_bytes())
+    at = content.find(b"PK\1\2")
+    content[at + 6 : at + 8] = (250).to_bytes(2, "little")  # the version of ZIP that is needed
+    unknown.write_bytes(content)
+    system = shapefile(tmp_path / "system.zip", prj=lambda content: content[:20] + b"\xf2\x01" + content[20:])
+    open_ring = shapefile(tmp_path / "ring.zip", shp=lambda content: content[:-8] + b"\0" * 7 + b"\x40")
+    for path in (unknown, system, open_ring):
+        try:
+            assert len(read_inventory(path).frame) == 1
+        except LandslideError as error:
+            assert str(path) in str(error) and str(error).isprintable()
+    with pytest.raises(LandslideError, match="is a damaged ZIP archive"):
+        read_inventory(unknown)

@@ -142,3 +142,10 @@ def test_planetary_computer_s_addresses_are_signed_or_the_package_is_named(folde
     ):
         warnings.simplefilter("ignore")
         open_inputs(manifest(folder, bands=bands(place)), RGB)
+
+
+@pytest.mark.parametrize("named", ["x" * 300 + ".tif", "a\0b.tif", "\ud800.tif"], ids=["long", "zero", "half"])
+def test_a_name_that_no_file_can_have_is_one_line(folder, named):
+    with pytest.raises(LandslideError) as error:
+        open_inputs(manifest(folder, bands=[{"name": "red", "file": named}]), None)
+    assert str(error.value).isprintable()

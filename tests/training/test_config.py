@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,16 @@ def test_mistakes_are_one_clear_line(write, text, overrides, said):
 def test_a_missing_config_is_refused(tmp_path):
     with pytest.raises(LandslideError, match="no such config"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("named", ["x" * 300, "a\0b", "\ud800"], ids=["long", "zero", "half"])
+@pytest.mark.parametrize("key", ["base", "layout", "groups"])
+def test_a_config_may_name_what_no_file_can_be_called(write, key, named):
+    values = {"base": {"base": named}, "layout": {"data": {"layout": f"{named}.yaml"}}}
+    path = write(json.dumps(values.get(key, {"data": {"groups": {"file": named}}})))
+    if key == "groups":
+        load_config(path)  # it is looked for among the data
+        return
+    with pytest.raises(LandslideError, match="cannot be read|no such") as error:
+        load_config(path)
+    assert str(error.value).isprintable()

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 Value = TypeVar("Value")
+_LONGEST = 300  # characters of another library's message
 
 
 class LandslideError(Exception):
@@ -34,12 +35,13 @@ class LandslideWarning(UserWarning):
 
 def warn(text: str) -> None:
     """Say what a user should know, once."""
-    warnings.warn(text, LandslideWarning, stacklevel=2)
+    warnings.warn(printable(text), LandslideWarning, stacklevel=2)
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's exception says, on one line."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What another library's exception says, on one line of a bounded length: some quote a file at large."""
+    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:

@@ -182,8 +182,16 @@ def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
         raise
     except UnicodeDecodeError:
         raise LandslideError(f"{path}: is not text") from None
-    except OSError as error:
-        raise LandslideError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        raise LandslideError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path that somebody wrote into a file is that of one; a name that no file can have is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def read_json(path: str | Path, at_most: int = TEXT_BYTES) -> dict[str, Any]:

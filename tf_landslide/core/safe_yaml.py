@@ -116,5 +116,7 @@ def read_yaml(path: Path, what: str = "file") -> Any:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise LandslideError(f"{path}: no such {what}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LandslideError(f"{path}: cannot be read ({error})") from None
+    except UnicodeDecodeError:
+        raise LandslideError(f"{path}: cannot be read (it is not text in UTF-8)") from None
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        raise LandslideError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None

@@ -22,12 +22,13 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.foreign import foreign
+from tf_landslide.data.heaps import check_heaps
 
 LIMIT = 2**30
 """Bytes that one dataset may take, unless a caller sets another limit: 4,000 x 4,000 pixels of fourteen bands."""
 
 LAYOUT_ATTRIBUTE = "layout"  # of the image's dataset: the name of its band layout, where a file says it
-_MOST_LINKS = 16
+_MOST_LINKS, _CODEC = 16, ("utf-8", "surrogateescape")  # links that are followed; how names are written
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def out_of_memory(path: Path) -> LandslideError:
 
 def _key(path: Path, file: h5py.File, kind: Kind) -> str:
     """The name of the dataset: the usual one, else the only one that it can be."""
-    names = list(file)
+    names = [name if isinstance(name, str) else name.decode(*_CODEC) for name in file]  # bytes: a name is no UTF-8
     if kind.key in names:
         return kind.key
     foreign_names = {name for other in _KINDS if other is not kind for name in (other.key, *other.others)}
@@ -200,8 +201,9 @@ def _key(path: Path, file: h5py.File, kind: Kind) -> str:
 
 def _is_dataset(file: h5py.File, name: str) -> bool:
     """Whether a name stands for a dataset in the file itself, or for a link: what that is, opening it will tell."""
-    link = file.id.links.get_info(name.encode())
-    return link.type != h5py.h5l.TYPE_HARD or file.get(name, getclass=True) is h5py.Dataset
+    raw = name.encode(*_CODEC)
+    is_link = file.id.links.get_info(raw).type != h5py.h5l.TYPE_HARD
+    return is_link or isinstance(h5py.h5o.open(file.id, raw), h5py.h5d.DatasetID)
 
 
 def _opened(path: Path, file: h5py.File, key: str) -> h5py.h5d.DatasetID:
@@ -209,10 +211,10 @@ def _opened(path: Path, file: h5py.File, key: str) -> h5py.h5d.DatasetID:
     root = here = h5py.h5g.open(file.id, b"/")
     steps, links = [key], 0
     while steps:
-        step = steps.pop(0).encode()
+        step = steps.pop(0).encode(*_CODEC)
         link = here.links.get_info(step).type
         if link == h5py.h5l.TYPE_SOFT:
-            target, links = here.links.get_val(step).decode(), links + 1
+            target, links = here.links.get_val(step).decode(*_CODEC), links + 1
             if links > _MOST_LINKS:
                 raise LandslideError(f"{path}: {key!r} is a link that leads nowhere")
             here = root if target.startswith("/") else here
@@ -264,7 +266,11 @@ def _stated_layout(path: Path, dataset: h5py.h5d.DatasetID) -> str | None:
     if not h5py.h5a.exists(dataset, name):
         return None
     attribute = h5py.h5a.open(dataset, name)
-    value = h5py.Dataset(dataset).attrs[LAYOUT_ATTRIBUTE] if attribute.shape == () else None
+    kind = attribute.get_type()
+    is_text = attribute.shape == () and isinstance(kind, h5py.h5t.TypeStringID)
+    if is_text and kind.is_variable_str():
+        check_heaps(path, h5py.h5i.get_file_id(dataset))
+    value = h5py.Dataset(dataset).attrs[LAYOUT_ATTRIBUTE] if is_text else None
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     if not isinstance(text, str):
         raise LandslideError(

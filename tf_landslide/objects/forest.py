@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing
+from tf_landslide.core.safe_npz import DamagedError, read_npz
 
 MOST_BYTES = 2**27
 """Of a forest's file, packed or not: 200 trees on 30,000 objects have some ten megabytes."""
@@ -161,13 +161,10 @@ class Forest:
         """Raises ``LandslideError`` for anything that is no forest."""
         content = _content(path)
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
-                    raise LandslideError(f"{path}: unpacks to more than {MOST_BYTES:,} bytes")
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in _TYPES if name in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError):
-            raise LandslideError(f"{path}: is no forest (a .npz of plain arrays)") from None
+            arrays = read_npz(io.BytesIO(content), MOST_BYTES)
+        except DamagedError as error:
+            raise LandslideError(f"{path}: is no forest, a .npz of plain arrays ({error})") from None
+        found = {name: arrays[name] for name in _TYPES if name in arrays}
         forest_faults = _faults(found)
         if forest_faults:
             raise LandslideError(f"{path}: is no forest: {forest_faults}")

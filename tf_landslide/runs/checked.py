@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
 from tf_landslide.core.errors import LandslideError
 
 _SHOWN = 60  # characters of a wrong value
+
+
+_Number = Annotated[float, Strict()]  # scores are passed on as they are, so a text of digits is none
+_Interval = tuple[_Number | None, _Number | None]
+
+
+class _Intervals(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    f1: _Interval
+    precision: _Interval
+    recall: _Interval
+    iou: _Interval
 
 
 class _Scores(BaseModel):
@@ -16,13 +29,15 @@ class _Scores(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    iou: float | None
-    threshold: float = Field(ge=0, le=1)
+    f1: _Number | None
+    precision: _Number | None
+    recall: _Number | None
+    iou: _Number | None
+    threshold: _Number = Field(ge=0, le=1)
     patches: int = Field(ge=0)
-    interval: dict[str, tuple[float | None, float | None]]
+    interval: _Intervals
+    share_of_train: _Number | None = None
+    groups_of_train: list[str] | None = None
 
 
 _SCORES = TypeAdapter(dict[str, _Scores])

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tf_landslide.bands.layouts import get_layout, is_layout_file
 from tf_landslide.core.errors import LandslideError, unknown
+from tf_landslide.core.files import is_file
 from tf_landslide.core.safe_yaml import parse_yaml, read_yaml
 from tf_landslide.runs.refusals import explained
 from tf_landslide.runs.sections import Config
@@ -86,7 +87,7 @@ def check_config(values: Any, origin: str) -> Config:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve() if path.exists() else path
+    path = path.resolve() if is_file(path) else path
     if path in seen:
         raise LandslideError(f"{path}: is its own base")
     values = read_yaml(path, "config")
@@ -110,7 +111,7 @@ def _with_groups(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     data: Any = values.get("data")
     groups: Any = data.get("groups") if isinstance(data, dict) else None
     file = groups.get("file") if isinstance(groups, dict) else None
-    if not isinstance(file, str) or not (folder / file).is_file():
+    if not isinstance(file, str) or not is_file(folder / file):
         return values
     return values | {"data": data | {"groups": groups | {"file": str((folder / file).absolute())}}}
 

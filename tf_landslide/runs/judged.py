@@ -6,8 +6,6 @@ Integers only, without a pickle: of each patch its pixels by probability, landsl
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,14 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from tf_landslide.core.errors import LandslideError, first_line
-from tf_landslide.core.files import replacing
+from tf_landslide.core.files import parse_json, replacing
+from tf_landslide.core.safe_npz import read_npz
 from tf_landslide.metrics.counts import BINS, Histograms
 from tf_landslide.runs.checked import checked
 
 _FORMAT = 1
 _AT_MOST = 2**30  # bytes of a file's arrays
 _ARRAYS = ("landslide", "other", "pixels", "ignored")
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -103,10 +101,9 @@ class Judged:
             LandslideError: it is damaged, or its counts do not sum to the patches' pixels.
         """
         try:
-            _check_size(path)
-            with np.load(path, allow_pickle=False) as file:
-                values = json.loads(file["about"].tobytes())
-                arrays = [_counts(file[name]) for name in _ARRAYS]
+            found = read_npz(path, _AT_MOST)
+            values = parse_json(found["about"].tobytes(), "its text")
+            arrays = [_counts(found[name]) for name in _ARRAYS]
             if values.pop("format") != _FORMAT:
                 raise ValueError("its format is not known here")
             about = checked(TypeAdapter(About), values, path)
@@ -117,7 +114,7 @@ class Judged:
                 raise ValueError("its groups do not fit its patches")
         except FileNotFoundError:
             raise
-        except _DAMAGE as error:
+        except (OSError, KeyError, ValueError, LandslideError) as error:
             raise LandslideError(f"{path}: is damaged ({first_line(error)}); judge the run again") from None
         judged = cls(about, Histograms(arrays[0], arrays[1]), arrays[2], arrays[3])
         judged.check(path)
@@ -133,10 +130,3 @@ def _counts(array: Any) -> np.ndarray:
     if array.dtype.kind != "u":
         raise ValueError(f"expected counts, found {array.dtype}")
     return np.asarray(array, np.int64)
-
-
-def _check_size(path: Path) -> None:
-    """Raise ``ValueError`` before memory is taken for arrays that are too large."""
-    with zipfile.ZipFile(path) as file:
-        if sum(member.file_size for member in file.infolist()) > _AT_MOST:
-            raise ValueError(f"its arrays have more than {_AT_MOST:,} bytes")

@@ -12,11 +12,19 @@ def scores_table(metrics: dict[str, Any]) -> Table:
     """A table of the scores of each split, with 95 % intervals over patches."""
     rows = []
     for split, row in metrics.items():
-        cells = [f"{row[s]:.4f} ({row['interval'][s][0]:.3f}-{row['interval'][s][1]:.3f})" for s in SCORES]
+        cells = [_with_interval(row, name) for name in SCORES]
         made = "a share of" if "share_of_train" in row else "groups of" if "groups_of_train" in row else ""
         label = f"{split} ({made} train)" if made else split
         rows.append((label, row["patches"], *cells, f"{row['threshold']:.3f}"))
     return Table(("split", "patches", "F1", "precision", "recall", "IoU", "threshold"), rows)
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    """A score and its interval; a dash for one that has no value, as F1 where there is nothing to find."""
+    score, (low, high) = row[name], row["interval"][name]
+    if score is None:
+        return "–"
+    return f"{score:.4f}" if low is None or high is None else f"{score:.4f} ({low:.3f}-{high:.3f})"
 
 
 def calibration_table(metrics: dict[str, Any]) -> Table:

@@ -7,8 +7,6 @@ is one, written beside the last one and renamed. It is read without TensorFlow, 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError, first_line
-from tf_landslide.core.files import replacing
+from tf_landslide.core.files import parse_json, replacing
+from tf_landslide.core.safe_npz import read_npz
 from tf_landslide.runs.history import Row
 
 _FORMAT = 1
@@ -62,30 +61,18 @@ class TrainingState:
                 )
             return None
         try:
-            _check_size(path)
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                if about["format"] != _FORMAT:
-                    raise ValueError(f"format {about['format']} is not known here")
-                parts: dict[str, list[np.ndarray]] = {"model": [], "optimizer": []}
-                for name in file.files:
-                    if name != "about":
-                        parts[name.partition("/")[0]].append(file[name])
+            arrays = read_npz(path, at_most=path.stat().st_size)  # they are not packed
+            about = parse_json(arrays.pop("about").tobytes(), "its text")
+            if about["format"] != _FORMAT:
+                raise ValueError(f"format {about['format']!r:.40} is not known here")
+            parts: dict[str, list[np.ndarray]] = {"model": [], "optimizer": []}
+            for name, array in arrays.items():
+                parts[name.partition("/")[0]].append(array)
             return cls(about["history"], **parts)
-        except (OSError, EOFError, KeyError, ValueError, TypeError, MemoryError, *_DAMAGE) as error:
+        except (OSError, KeyError, ValueError, LandslideError) as error:
             raise LandslideError(
                 f"{path}: is damaged ({first_line(error)}); put back a copy, or remove it to train from the first epoch"
             ) from None
-
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
-
-
-def _check_size(path: Path) -> None:
-    """Raise ``ValueError`` where a member claims to be larger than the file, before memory is taken for it."""
-    with zipfile.ZipFile(path) as file:
-        if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
-            raise ValueError("its parts are larger than the file")
 
 
 def restore(variables: Sequence[Any], arrays: Sequence[np.ndarray], path: Path) -> None:

@@ -152,7 +152,7 @@ def manifest_of(scene: Found, terrain: list[str], metadata: Metadata, hosts: fro
     if not set(assets) & set(sentinel2.BANDS):
         raise LandslideError(f"{scene.id}: the catalogue names none of its bands")
     baseline = _baseline(scene)
-    stated = {code: _scaling(asset) for code, asset in assets.items() if code in sentinel2.BANDS}
+    stated = {code: _scaling(scene, asset) for code, asset in assets.items() if code in sentinel2.BANDS}
     if any(values is None for values in stated.values()):
         stated = _by_metadata(scene, metadata, list(stated))
     bands = []
@@ -210,9 +210,9 @@ def _baseline(scene: Found) -> str | None:
     return next(iter(stated | by_name), None)
 
 
-def _scaling(asset: Mapping[str, Any]) -> tuple[float, float, float] | None:
+def _scaling(scene: Found, asset: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """Scale, offset and no-data value that an asset states, in STAC 1.0's way or in 1.1's; None where it does not."""
-    layers = [layers[0] for layers in (asset.get("raster:bands"), asset.get("bands")) if layers]
+    layers = [layers[0] for key in ("raster:bands", "bands") if isinstance(layers := asset.get(key), list) and layers]
     for values in (asset, *(layer for layer in layers if isinstance(layer, Mapping))):
         scale, offset = (
             values.get("raster:scale", values.get("scale")),
@@ -220,7 +220,13 @@ def _scaling(asset: Mapping[str, Any]) -> tuple[float, float, float] | None:
         )
         if scale is not None and offset is not None:
             nodata = values.get("nodata", asset.get("nodata"))
-            return float(scale), float(offset), sentinel2.NODATA if nodata is None else float(nodata)
+            stated = (scale, offset, sentinel2.NODATA if nodata is None else nodata)
+            try:
+                return float(stated[0]), float(stated[1]), float(stated[2])
+            except (TypeError, ValueError, OverflowError):
+                raise LandslideError(
+                    f"{scene.id}: the catalogue states {stated!r:.80} for scale, offset and no data; expected numbers"
+                ) from None
     return None
 
 

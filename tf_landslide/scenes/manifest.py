@@ -54,7 +54,11 @@ class Place:
         if "://" in value and parts.scheme != "file":
             return href(value, self.hosts)
         path = self.folder / (unquote(parts.path) if parts.scheme == "file" else value)
-        if not self.outside and not path.resolve().is_relative_to(self.folder.resolve()):
+        try:
+            whole = path.resolve()
+        except (OSError, ValueError, RuntimeError):  # zeros, halves of characters, links that lead to themselves
+            raise LandslideError(f"{where}: file: {value!r:.80} is no path") from None
+        if not self.outside and not whole.is_relative_to(self.folder.resolve()):
             raise LandslideError(
                 f"{where}: {value} lies outside of {self.folder}; --allow-outside reads it all the same"
             )

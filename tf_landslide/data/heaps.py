@@ -1,0 +1,49 @@
+"""HDF5's heaps of texts of any length, looked through before HDF5 does: it walks a damaged one forever."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import h5py
+
+from tf_landslide.core.errors import LandslideError
+
+_SIGNATURE, _HEAD, _OBJECT = b"GCOL", 16, 16  # bytes of a heap's head, and of each of its objects'
+
+
+def check_heaps(path: Path, file: h5py.h5f.FileID) -> None:
+    """Refuse a file in which some heap's objects do not follow one another to the heap's end.
+
+    A heap may lie anywhere in a file; all places that look like the beginning of one are asked (HDF5 File Format
+    Specification 3.0, III.E).
+
+    Raises:
+        LandslideError: there is such a heap, or lengths are not of eight bytes, as everybody writes them.
+    """
+    if file.get_create_plist().get_sizes()[1] != 8:
+        raise LandslideError(f"{path}: states lengths in another number of bytes than 8; write it again")
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_SIGNATURE)
+        while start >= 0:
+            if not _is_whole(content, start):
+                raise LandslideError(f"{path}: not a readable HDF5 file (damaged); fetch or write it again")
+            start = content.find(_SIGNATURE, start + len(_SIGNATURE))
+
+
+def _is_whole(content: mmap.mmap, start: int) -> bool:
+    """Whether a heap lies within its file, and each step from object to object leads on within the heap."""
+
+    def number(at: int, width: int) -> int:
+        return int.from_bytes(content[at : at + width], "little")
+
+    end, at = start + number(start + 8, 8), start + _HEAD
+    if end > len(content):
+        return False
+    while at + _OBJECT <= end:
+        index, size = number(at, 2), number(at + 8, 8)
+        step = size if index == 0 else _OBJECT + -(-size // 8) * 8  # object 0 is what is free, its own head included
+        if not _OBJECT <= step <= end - at:
+            return False
+        at += step
+    return True
