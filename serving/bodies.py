@@ -37,6 +37,7 @@ class Bodies:
             yield body
         finally:
             self.held -= len(body.content)
+            body.content = bytearray()  # who would have read it later may still refer to the body
 
 
 class Body:

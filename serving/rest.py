@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import time
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 from google.protobuf.json_format import MessageToDict
@@ -25,6 +23,7 @@ from serving.json_outputs import dump, write_classes, write_outputs, write_value
 from serving.json_tensors import parse_json, read_inputs, signature_name
 from serving.listener import HttpServer, listen
 from serving.metrics import METRICS_PATH
+from serving.parsing import Parsing
 from serving.protos import (
     ClassificationRequest,
     GetModelMetadataRequest,
@@ -38,7 +37,6 @@ from serving.status import Code, HttpError, ServingError, http_status
 from serving.tensors import to_proto
 
 log = logging.getLogger("serving")
-PARSING = 2  # bodies parsed, run and answered at a time: JSON holds the interpreter, and gRPC must get its turn
 MOST_DIGITS = 19  # of a number of 63 bits; Python refuses to read thousands
 JSON, TEXT = "application/json", "text/plain"
 API = "/v1/"
@@ -103,13 +101,13 @@ class _Door:
         self, api: Api, hosts: Hosts, bodies: Bodies, answer_within: float, metrics_path: str | None, cors: bool
     ):
         self._api, self._hosts, self._bodies = api, hosts, bodies
-        self._answer_within, self._metrics_path, self._cors = answer_within, metrics_path, cors
-        self._pool = ThreadPoolExecutor(PARSING, "rest")
+        self._metrics_path, self._cors = metrics_path, cors
+        self._parsing = Parsing(answer_within, api.limits.queue)
         self.stopping = False
 
     def close(self) -> None:
         """Begin with nothing more; what runs is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._parsing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -150,7 +148,7 @@ class _Door:
             self._hosts.check_page(request.headers)
             if path == self._metrics_path:
                 return 200, self._api.metrics.text(), "text/plain; version=0.0.4"
-            return 200, await self._answer(method, path, body), JSON
+            return 200, await self._answer(request, path, body), JSON
         except ServingError as error:
             return http_status(error.code), _error(error.message), JSON
         except HttpError as error:
@@ -162,10 +160,12 @@ class _Door:
             log.exception("a request failed in a way that is the server's fault")
             return 500, _error("internal error; see the server's log"), JSON
 
-    async def _answer(self, method: str, path: str, body: Body) -> bytes:
+    async def _answer(self, request: Request, path: str, body: Body) -> bytes:
+        method = request.method
         if not path.lower().startswith(API):
             raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
-        content = await body.read() if method == "POST" else b""
+        if method == "POST":
+            await body.read()
         pattern = {"POST": _POST, "GET": _GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         if not match:
@@ -175,18 +175,8 @@ class _Door:
         spec = _spec(match)
         if method == "GET":
             return self._get(spec, bool(match["metadata"]))
-        return await self._in_time(match["method"].lower(), spec, content)
-
-    async def _in_time(self, method: str, spec: ModelSpec, body: bytes | bytearray) -> bytes:
-        """The answer of a POST; the caller is told in time, whatever those that run take."""
-        within = self._answer_within if self._answer_within > 0 else None
-        caller = Caller(time.monotonic() + within if within else None)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(within):
-                return await loop.run_in_executor(self._pool, self._post, method, spec, body, caller)
-        except TimeoutError:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the answer came") from None
+        called = match["method"].lower()
+        return await self._parsing.run(request, lambda caller: self._post(called, spec, body.content, caller))
 
     def _get(self, spec: ModelSpec, metadata: bool) -> bytes:
         if metadata:

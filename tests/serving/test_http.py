@@ -7,13 +7,14 @@ import io
 import json
 import shutil
 import socket
+import struct
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from serving import bodies, listener, rest
+from serving import bodies, listener, parsing, rest
 from serving.api import Api
 from serving.hosts import Hosts
 from serving.protos import ModelSpec
@@ -346,7 +347,52 @@ def test_two_bodies_are_parsed_at_a_time(port, monkeypatch):
         callers = [stack.enter_context(connect(port)) for _ in range(8)]
         for caller in callers:
             caller.sendall(of_length())
-        assert {read(caller)[0] for caller in callers} == {200} and max(most) == rest.PARSING
+        assert {read(caller)[0] for caller in callers} == {200} and max(most) == parsing.PARSING
+
+
+def test_what_nobody_waits_for_any_more_is_not_run(models, busy):
+    go, begun = busy
+    with running(models) as server:
+        with contextlib.ExitStack() as stack:
+            callers = [stack.enter_context(connect(server.rest_port)) for _ in range(8)]
+            for caller in callers:
+                caller.sendall(of_length())
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset when closed
+            until(lambda: len(begun) == 2)
+            time.sleep(0.5)
+        time.sleep(0.5)
+        with connect(server.rest_port) as last:
+            last.sendall(of_length())
+            go.set()
+            assert read(last)[0] == 200
+        assert len(begun) == 3
+
+
+def test_as_many_wait_as_the_queue_has_room_for_and_one_more_is_refused(models, busy):
+    go, begun = busy
+    with running(models, "--max_queue=3") as server, contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(connect(server.rest_port)) for _ in range(5)]
+        for caller in callers:
+            caller.sendall(of_length())
+        until(lambda: len(begun) == 2)
+        time.sleep(0.3)
+        assert ask(server.rest_port, f"Content-Length: {len(BODY)}", body=BODY) == (
+            503,
+            "the queue is full: 5 requests wait; try again",
+        )
+        go.set()
+        assert [read(caller)[0] for caller in callers] == [200] * 5
+
+
+@pytest.mark.usefixtures("busy")
+def test_the_time_for_an_answer_begins_when_its_body_has_come(models):
+    with running(models, "--rest_api_timeout_in_ms=400") as server, contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(connect(server.rest_port)) for _ in range(3)]
+        began = time.monotonic()
+        for caller in callers:
+            caller.sendall(of_length())
+        assert [said(caller) for caller in callers] == [(504, parsing.LATE)] * 3
+        assert 0.3 < time.monotonic() - began < 10
 
 
 # ---- times and connections
