@@ -41,8 +41,8 @@ conformance: $(STAMP) .conformance # TensorFlow Serving's own tests against the 
 fuzz: $(STAMP) # every reader of strangers' files under damaged and made-up ones, SECONDS=60 each, from SEED=0; failing inputs in fuzz/
 	$(BIN)/python -m tests.fuzz.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0) $(TARGETS)
 
-soak: $(STAMP) # server and page at four times what they can do, SECONDS=600 each, to docs/reliability.md's figures; let nothing else work meanwhile
-	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --out $(or $(OUT),docs/images)
+soak: $(STAMP) # server and page at four times what they can do, SECONDS=600 each, to docs/reliability.md, or to OUT; let nothing else work meanwhile
+	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) $(if $(OUT),--out $(OUT),--out docs/images --report docs/reliability.md)
 
 bench: $(STAMP) $(BENCH_STAMP) # ours beside its peers, to docs/performance.md; let nothing else work meanwhile
 	$(BIN)/python benchmarks/bench.py

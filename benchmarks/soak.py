@@ -1,6 +1,6 @@
 """The server and the page at four times what they can do, for ten minutes, on one machine: ``make soak``.
 
-    python benchmarks/soak.py [--seconds 600] [--out DIR] [server] [page]
+    python benchmarks/soak.py [--seconds 600] [--out DIR] [--report FILE] [server] [page]
 
 First their capacity is measured: the number of callers where the rate no longer rises. Then four times as many ask, one
 request after another: valid ones, invalid ones, and ones that are broken off. Then those of before ask again, until the
@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,53 +31,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import psutil
 import soak_callers as callers
-from soak_callers import ANSWERED, LOST, MIXED, OUTCOMES, REFUSED, VALID, WRONG, Ask
-
-from tf_landslide.core.tables import markdown_table
+from soak_callers import ANSWERED, MIXED, OUTCOMES, VALID, Ask
+from soak_report import BACK, TIMES, Soak, picture, reported, table
 
 ROOT = Path(__file__).parents[1]
-TIMES = 4
 COUNTS = (1, 2, 4, 8)  # callers, to find where the rate no longer rises
-GROWTH, BACK = 0.05, 10.0  # of memory, at most; seconds until the rate is 0.9 of what it was
 QUEUE = 8  # --max_queue of the server, so small that four times its callers fill it
 SIDE, PATCHES = 64, 6
-
-
-@dataclass
-class Soak:
-    """What was seen.
-
-    Attributes:
-        what: was asked.
-        seconds: of the load.
-        callers: where the rate no longer rises, and in the load.
-        capacity: answers a second of the former, all of them valid.
-        outcomes: of the load's requests.
-        rates: answers a second, a number for each second of the load and what came after.
-        memory: (seconds, MB, threads) of the process, from the beginning of the load on.
-        growth: share by which memory grew from a fifth of the load on, by a straight line through it.
-        back: seconds from the load's end until the rate was 0.9 of the capacity; None where that took too long.
-        machine: it ran on.
-    """
-
-    what: str
-    seconds: float
-    callers: tuple[int, int] = (0, 0)
-    capacity: float = 0.0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    rates: dict[str, list[int]] = field(default_factory=dict)
-    memory: list[tuple[float, float, int]] = field(default_factory=list)
-    growth: float = 0.0
-    back: float | None = None
-    machine: str = ""
-
-    @property
-    def faults(self) -> list[str]:
-        """What should not be."""
-        found = [f"{self.outcomes[what]} {what}" for what in (LOST, WRONG) if self.outcomes.get(what)]
-        found += [f"memory grew by {self.growth:.1%}"] if self.growth >= GROWTH else []
-        found += [f"the rate was not back in {BACK:g} s"] if self.back is None else []
-        return [*found, *([] if self.outcomes.get(REFUSED) else ["nothing was refused: the queue was never full"])]
 
 
 class Load:
@@ -257,53 +217,12 @@ def _check(answers: dict[str, Any], patches: Sequence[Path], predictor: Any) -> 
             raise RuntimeError(f"{path.name}: the page says {answers[path.name]}, the predictor {mean}")
 
 
-def picture(seen: Soak, path: Path) -> None:
-    """What became of the requests, second by second, and the memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 5), sharex=True, layout="constrained")
-    width = max(1, round(seen.seconds / 120))  # seconds to a point
-    for name in (name for name in OUTCOMES if any(seen.rates[name])):
-        counts = np.array(seen.rates[name][: len(seen.rates[name]) // width * width]).reshape(-1, width).mean(1)
-        above.plot((np.arange(len(counts)) + 0.5) * width, counts, label=name)
-    above.axhline(seen.capacity, color="grey", linestyle=":", label="capacity")
-    above.axvline(seen.seconds, color="grey", linewidth=0.5)
-    above.set(ylabel="requests a second", ylim=(0, None))
-    above.legend(ncols=3, fontsize="small")
-    times, sizes, threads = np.array(seen.memory).T
-    below.plot(times, sizes, label="memory, MB")
-    below.plot(times, threads, label="threads")
-    below.set(xlabel="seconds", ylim=(0, None))
-    below.legend(fontsize="small")
-    figure.suptitle(f"{seen.what}: {seen.callers[1]} callers, {TIMES} x those that {seen.capacity:.0f} answers/s need")
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
-def table(seen: Sequence[Soak]) -> str:
-    """A column for each, as Markdown."""
-    rows = [
-        ("seconds of load", *(f"{s.seconds:g}" for s in seen)),
-        ("callers where the rate no longer rises", *(str(s.callers[0]) for s in seen)),
-        ("their answers a second (capacity)", *(f"{s.capacity:.1f}" for s in seen)),
-        ("callers of the load", *(str(s.callers[1]) for s in seen)),
-        *((name, *(f"{s.outcomes.get(name, 0):,}" for s in seen)) for name in OUTCOMES),
-        ("memory after warm-up, MB", *(f"{max(m[1] for m in s.memory):,.0f} at most" for s in seen)),
-        ("its growth over the load", *(f"{s.growth:+.1%}" for s in seen)),
-        ("threads at most", *(str(max(m[2] for m in s.memory)) for s in seen)),
-        ("full speed again after, s", *("no" if s.back is None else f"{s.back:g}" for s in seen)),
-    ]
-    return markdown_table(("", *(s.what for s in seen)), rows)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", help="server, page (default: both)")
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--out", type=Path, default=ROOT / "soak", help="folder of the numbers, the table, the figures")
+    parser.add_argument("--out", type=Path, default=ROOT / "soak", help="folder of the numbers and the figures")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="Markdown whose table of the soak is replaced")
     a = parser.parse_args()
     wanted = a.what or ["server", "page"]
     a.out.mkdir(parents=True, exist_ok=True)
@@ -313,15 +232,17 @@ def main() -> int:
 
         folder = Path(temporary)
         model = export(folder / "models")
-        if "server" in wanted:
-            seen.append(soak_server(folder / "models", model, a.seconds))
-        if "page" in wanted:
-            seen.append(soak_page(folder / "models", folder, a.seconds))
-    for one in seen:
-        (a.out / f"soak_{one.what}.json").write_text(json.dumps(asdict(one)) + "\n")
-        picture(one, a.out / f"soak_{one.what}.png")
-    (a.out / "soak.md").write_text(table(seen) + "\n")
+        soaks = {
+            "server": lambda: soak_server(folder / "models", model, a.seconds),
+            "page": lambda: soak_page(folder / "models", folder, a.seconds),
+        }
+        for what in wanted:
+            seen.append(soaks[what]())
+            (a.out / f"soak_{what}.json").write_text(json.dumps(asdict(seen[-1])) + "\n")
+            picture(seen[-1], a.out / f"soak_{what}.png")
     print(table(seen))
+    if a.report:
+        a.report.write_text(reported(a.report.read_text(), seen))
     for one in seen:
         for fault in one.faults:
             print(f"FAULT {one.what}: {fault}")

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from serving.protos import ModelServerConfig
 from serving.status import UsageError
 
+_LONGEST = 300  # characters of an error
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _INT64, _BOOL, _STRING_VALUE = (
     ".google.protobuf.Int64Value",
@@ -86,7 +87,9 @@ def read_config(path: str | Path, kind: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What an error says, on one line of a bounded length that can be printed: it quotes the file."""
+    said = (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
 
 
 def read_model_config(path: str | Path) -> ModelServerConfig:

@@ -1,6 +1,8 @@
 """A little of ``make fuzz``, the same inputs each time; and that the watch sees what it is there for."""
 
 import random
+import subprocess
+import sys
 import time
 import warnings
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from serving.status import ServingError, UsageError
+from tests.conftest import ROOT
 from tests.fuzz import watching
 from tests.fuzz.mutation import damaged
 from tests.fuzz.targets import TARGETS
@@ -56,6 +59,29 @@ def test_documents_of_other_values_are_values_or_one_line(watch, prepared):
         assert fault is None, fault.told
 
     each()
+
+
+@pytest.mark.slow
+def test_make_fuzz_runs_both_halves_of_a_target(tmp_path):
+    pytest.importorskip("atheris", reason="Atheris exists for Linux and Python up to 3.13")
+    words = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.fuzz",
+        "--seconds",
+        "4",
+        "--seed",
+        "3",
+        "--out",
+        tmp_path,
+        "history",
+        "card",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    first, *rest = done.stdout.splitlines()
+    assert first == f"seed 3, 4 s a target, failing inputs to {tmp_path}" and done.returncode == 0, done.stdout
+    counts = [int(line.split()[1].replace(",", "")) for line in rest]
+    assert len(counts) == 2 and min(counts) > 20
 
 
 def _raises(error):

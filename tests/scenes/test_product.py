@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import shapely
+from rasterio import Affine
 from scipy.ndimage import map_coordinates
 
 from tests.scenes import products
@@ -14,7 +15,8 @@ from tests.scenes.test_sampler import UTM
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, LandslideWarning
-from tf_landslide.scenes.grid import Window
+from tf_landslide.scenes.clouds import read_polygons
+from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.inputs import Inputs, open_inputs
 
 RGB = ChannelRecipe(LANDSLIDE4SENSE, ("red", "green", "blue"))
@@ -248,3 +250,22 @@ def test_a_product_is_mapped_by_the_command_line(tmp_path, run_folder, capsys):
     np.testing.assert_array_equal(np.isnan(probability), missing)
     polygons = geopandas.read_file(tmp_path / "map" / "landslides.gpkg")
     assert len(polygons) and (polygons["event_date_to"].astype(str).str[:10] == "2023-06-01").all()
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        (":32654", ":nowhere", "names a reference system that is none"),
+        (":32654", ":32655", "its polygons lie in"),
+        ('srsDimension="2"', 'srsDimension="1"', "holds an outline that is none"),
+        ('srsDimension="2"', 'srsDimension="0"', "holds an outline that is none"),
+    ],
+)
+def test_damaged_polygons_of_clouds_are_one_line(tmp_path, was, becomes, said):
+    path, grid = tmp_path / "MSK_CLOUDS_B00.gml", Grid(Affine(10, 0, 0, 0, -10, 100), UTM, (10, 10))
+    gml = cloud_polygons([("OPAQUE", [(0, 0), (50, 0), (50, 50), (0, 0)])])
+    path.write_text(gml)
+    assert read_polygons(path, grid)(Window(0, 0, 10, 10)).any()
+    path.write_text(gml.replace(was, becomes))
+    with pytest.raises(LandslideError, match=said):
+        read_polygons(path, grid)

@@ -384,17 +384,6 @@ def test_as_many_wait_as_the_queue_has_room_for_and_one_more_is_refused(models, 
         assert [read(caller)[0] for caller in callers] == [200] * 5
 
 
-@pytest.mark.usefixtures("busy")
-def test_the_time_for_an_answer_begins_when_its_body_has_come(models):
-    with running(models, "--rest_api_timeout_in_ms=400") as server, contextlib.ExitStack() as stack:
-        callers = [stack.enter_context(connect(server.rest_port)) for _ in range(3)]
-        began = time.monotonic()
-        for caller in callers:
-            caller.sendall(of_length())
-        assert [said(caller) for caller in callers] == [(504, parsing.LATE)] * 3
-        assert 0.3 < time.monotonic() - began < 10
-
-
 # ---- times and connections
 
 

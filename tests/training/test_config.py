@@ -304,6 +304,6 @@ def test_a_config_may_name_what_no_file_can_be_called(write, key, named):
     if key == "groups":
         load_config(path)  # it is looked for among the data
         return
-    with pytest.raises(LandslideError, match="cannot be read|no such") as error:
+    with pytest.raises(LandslideError, match=r"cannot be read|no such") as error:
         load_config(path)
     assert str(error.value).isprintable()

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import shapely
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 
 from tf_landslide.core.errors import LandslideError
@@ -99,13 +100,21 @@ def read_polygons(path: Path, grid: Grid) -> PolygonClouds:
     root = read_xml(path, MASK_BYTES)
     for element in root.iter():
         name = element.get("srsName")
-        if name and CRS.from_user_input(f"EPSG:{name.rpartition(':')[2]}") != grid.crs:
-            raise LandslideError(f"{path}: its polygons lie in {name}, the bands in {grid.crs.name}")
+        if name and _system(name, path) != grid.crs:
+            raise LandslideError(f"{path}: its polygons lie in {name[:80]}, the bands in {grid.crs.name}")
     polygons = []
     for feature in find_all(root, "MaskFeature"):
         if text_of(feature, "maskType") in ("OPAQUE", "CIRRUS"):
             polygons += [_polygon(polygon, path) for polygon in find_all(feature, "Polygon")]
     return PolygonClouds(tuple(polygons), grid, path)
+
+
+def _system(name: str, path: Path) -> CRS:
+    """The reference system of ``urn:ogc:def:crs:EPSG:8.7:32654``."""
+    try:
+        return CRS.from_user_input(f"EPSG:{name.rpartition(':')[2]}")
+    except CRSError:
+        raise LandslideError(f"{path}: names a reference system that is none, {name[:80]!r}") from None
 
 
 def _polygon(element: Element, path: Path) -> shapely.Polygon:
@@ -120,7 +129,7 @@ def _ring(element: Element, path: Path) -> Sequence[Sequence[float]]:
     try:
         numbers = np.array((places.text or "").split() if places is not None else [], np.float64)
         ring = numbers.reshape(-1, int(places.get("srsDimension", 2)) if places is not None else 2)[:, :2]
-        if len(ring) >= 4 and np.isfinite(ring).all():
+        if len(ring) >= 4 and ring.shape[1] == 2 and np.isfinite(ring).all():
             return ring.tolist()
     except ValueError:
         pass
