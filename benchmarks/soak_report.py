@@ -77,7 +77,8 @@ def picture(seen: Soak, path: Path) -> None:
     beside.set_ylim(0, None)
     beside.set_ylabel("threads", color="tab:orange")
     above.set_title(
-        f"{seen.what}: {seen.callers[1]} callers; {seen.callers[0]} get {seen.capacity:.1f} answers/s", fontsize="medium"
+        f"{seen.what}: {seen.callers[1]} callers; {seen.callers[0]} get {seen.capacity:.1f} answers/s",
+        fontsize="medium",
     )
     figure.savefig(path, dpi=100)
     plt.close(figure)
@@ -91,7 +92,7 @@ def table(seen: Sequence[Soak]) -> str:
         ("their answers a second (capacity)", *(f"{s.capacity:.1f}" for s in seen)),
         ("callers of the load", *(str(s.callers[1]) for s in seen)),
         *((name, *(f"{s.outcomes.get(name, 0):,}" for s in seen)) for name in OUTCOMES),
-        ("memory after warm-up, MB", *(f"{max(m[1] for m in s.memory):,.0f} at most" for s in seen)),
+        ("memory at most, MB", *(f"{max(m[1] for m in s.memory):,.0f}" for s in seen)),
         ("its growth over the load", *(f"{s.growth:+.1%}" for s in seen)),
         ("threads at most", *(str(max(m[2] for m in s.memory)) for s in seen)),
         ("full speed again after, s", *("no" if s.back is None else f"{s.back:g}" for s in seen)),

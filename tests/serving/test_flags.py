@@ -98,6 +98,14 @@ def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):
     assert error.startswith("error: ") and said in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("text", ["[" * 5000, "a\x1b[2J", "\u2028"])
+def test_what_a_text_file_holds_does_not_become_the_message(tmp_path, text):
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {text}")
+    with pytest.raises(UsageError) as error:
+        configs.read_model_config(tmp_path / "models.config")
+    assert str(error.value).isprintable() and len(str(error.value)) < 1000
+
+
 def test_a_text_file_that_is_wrong_is_named_with_its_line(tmp_path):
     file = tmp_path / "models.config"
     file.write_text("model_config_list {\n  config { nmae: 'x' }\n}")
