@@ -15,9 +15,9 @@ from tf_landslide.data.safe_hdf5 import MASK, dataset
 IMAGE = np.ones((4, 4, 14), np.float32)
 
 
-def written(path, layout="landslide4sense"):
+def written(path, layout="landslide4sense", image=IMAGE):
     with h5py.File(path, "w") as file:
-        file.create_dataset("img", data=IMAGE).attrs["layout"] = layout
+        file.create_dataset("img", data=image).attrs["layout"] = layout
     return path
 
 
@@ -32,6 +32,14 @@ def damaged(path, object_, size):
     return path
 
 
+@pytest.mark.parametrize("by_chance", [b"GCOLKAiGc\xdeR\xd9\x03\xde\xc9\x02", b"GCOL\x01\0\0\0" + b"\xff" * 8])
+def test_values_may_look_like_one(tmp_path, by_chance):
+    image = np.resize(np.frombuffer(by_chance, np.uint8), IMAGE.shape)
+    path = written(tmp_path / "a.h5", image=image)
+    assert path.read_bytes().count(b"GCOL") > 2
+    assert image_layout(path).name == "landslide4sense" and np.array_equal(read_image(path), image)
+
+
 SIZES = {"text": (0, 2**64 - 16), "nothing is free": (1, 0), "a little is free": (1, 8), "too much is free": (1, 2**40)}
 
 
@@ -42,6 +50,10 @@ def test_a_sound_one_is_read(tmp_path):
 
 def test_a_damaged_one_is_told_and_not_walked(tmp_path):
     paths = [damaged(tmp_path / f"{name}.h5", *values) for name, values in SIZES.items()]
+    paths.append(written(tmp_path / "a heap beyond the file.h5"))
+    content = paths[-1].read_bytes()
+    at = content.find(b"GCOL") + 8
+    paths[-1].write_bytes(content[:at] + (2**40).to_bytes(8, "little") + content[at + 8 :])
     code = """
 import sys
 from pathlib import Path

@@ -12,6 +12,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.groups import balanced_folds
 from tf_landslide.jobs import folds as jobs
 from tf_landslide.jobs.compare import compare_runs
+from tf_landslide.metrics import SCORES
 from tf_landslide.metrics.counts import BINS, Histograms
 from tf_landslide.runs.folder import Run
 
@@ -30,7 +31,9 @@ def trained(monkeypatch):
         if (seed, path.name) in failing:
             raise LandslideError("the loss is no longer a number")
         row = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "iou": 0.3, "threshold": 0.5, "patches": 6}
-        (path / "metrics.json").write_text(json.dumps({"valid": {**row, "interval": {"f1": [0.4, 0.6]}}}))
+        (path / "metrics.json").write_text(
+            json.dumps({"valid": {**row, "interval": {key: [0.4, 0.6] for key in SCORES}}})
+        )
         return Run.open(path)
 
     def histograms(run, source):

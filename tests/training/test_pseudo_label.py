@@ -13,6 +13,7 @@ from tf_landslide.cli.main import main
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_mask
 from tf_landslide.jobs import pseudo_label as jobs
+from tf_landslide.metrics import SCORES
 from tf_landslide.predict.load import load_predictor
 from tf_landslide.runs.config import check_config, load_config
 from tf_landslide.runs.folder import Run
@@ -25,7 +26,15 @@ def run(tmp_path, monkeypatch):
     path.mkdir()
     config = check_config({"data": {"channels": ["red_stored"]}, "name": "reddish"}, "test")
     (path / "config.yaml").write_text(config.to_yaml())
-    row = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "iou": 0.3, "threshold": 0.4, "patches": 6, "interval": {}}
+    row = {
+        "f1": 0.5,
+        "precision": 0.5,
+        "recall": 0.5,
+        "iou": 0.3,
+        "threshold": 0.4,
+        "patches": 6,
+        "interval": {key: [0.4, 0.6] for key in SCORES},
+    }
     (path / "metrics.json").write_text(json.dumps({"valid": row}))
     backend = types.SimpleNamespace(fingerprint=lambda: "f" * 64)
     predictor = types.SimpleNamespace(from_bands=lambda bands: (bands[..., 3:4],) * 2, backend=backend)

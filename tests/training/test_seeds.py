@@ -15,6 +15,7 @@ import pytest
 from tf_landslide.cli.main import main, parse
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs import seeds as jobs
+from tf_landslide.metrics import SCORES
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
@@ -28,7 +29,7 @@ def trained(monkeypatch):
     asked: list[tuple[int, bool]] = []
     failing: set[int] = set()
     row = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "iou": 0.3, "threshold": 0.4, "patches": 6}
-    row |= {"interval": {"f1": [0.4, 0.6]}, "objects": {"at": {"0.3": {"f1": 0.25}}}}
+    row |= {"interval": {key: [0.4, 0.6] for key in SCORES}, "objects": {"at": {"0.3": {"f1": 0.25}}}}
 
     def train(config, _, path, *, resume):
         seed = config.training.seed

@@ -9,14 +9,16 @@ import h5py
 
 from tf_landslide.core.errors import LandslideError
 
-_SIGNATURE, _HEAD, _OBJECT = b"GCOL", 16, 16  # bytes of a heap's head, and of each of its objects'
+_SIGNATURE = b"GCOL\x01"  # and its version; HDF5 itself refuses another
+_HEAD, _OBJECT = 16, 16  # bytes of a heap's head, and of each of its objects'
 
 
 def check_heaps(path: Path, file: h5py.h5f.FileID) -> None:
     """Refuse a file in which some heap's objects do not follow one another to the heap's end.
 
     A heap may lie anywhere in a file; all places that look like the beginning of one are asked (HDF5 File Format
-    Specification 3.0, III.E).
+    Specification 3.0, III.E), unless it would reach beyond the file: values may look so by chance, and HDF5 itself
+    refuses such a heap.
 
     Raises:
         LandslideError: there is such a heap, or lengths are not of eight bytes, as everybody writes them.
@@ -32,14 +34,14 @@ def check_heaps(path: Path, file: h5py.h5f.FileID) -> None:
 
 
 def _is_whole(content: mmap.mmap, start: int) -> bool:
-    """Whether a heap lies within its file, and each step from object to object leads on within the heap."""
+    """Whether each step from object to object leads on within a heap, if it is one."""
 
     def number(at: int, width: int) -> int:
         return int.from_bytes(content[at : at + width], "little")
 
     end, at = start + number(start + 8, 8), start + _HEAD
     if end > len(content):
-        return False
+        return True
     while at + _OBJECT <= end:
         index, size = number(at, 2), number(at + 8, 8)
         step = size if index == 0 else _OBJECT + -(-size // 8) * 8  # object 0 is what is free, its own head included
