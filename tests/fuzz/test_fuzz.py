@@ -61,7 +61,7 @@ def test_documents_of_other_values_are_values_or_one_line(watch, prepared):
     each()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_make_fuzz_runs_both_halves_of_a_target(tmp_path):
     pytest.importorskip("atheris", reason="Atheris exists for Linux and Python up to 3.13")
     words = [

@@ -60,7 +60,7 @@ def answer(model, x):
 @pytest.mark.parametrize(
     "architecture",
     [
-        name if name in ("plain_unet", "smp_unet") else pytest.param(name, marks=pytest.mark.slow)
+        name if name in ("plain_unet", "smp_unet") else pytest.param(name, marks=pytest.mark.long)
         for name in ARCHITECTURES
     ],
 )
@@ -75,7 +75,7 @@ def test_weights_and_answers_are_those_of_the_network_without_it(build, architec
     assert found[..., 1].max() > 1e-4 and found[..., 2].max() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["smp_unet", "smp_deeplabv3plus", "hf_segformer"])
 def test_what_pytorch_is_given_is_the_same(build, architecture):
     plain, dropping = build(architecture), build(architecture, head_dropout=0.3)
@@ -125,7 +125,7 @@ def test_a_share_that_cannot_be_is_refused(rate):
         build_model("plain_unet", channels=3, width=4, depth=2, head_dropout=rate)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_it_tells_how_sure_it_is(config_file, sample, tmp_path, capsys):
     run = tmp_path / "run"
     more = ["model.head_dropout=0.25", "training.epochs=1"]

@@ -11,7 +11,7 @@ from tf_landslide.core.cpu import instructions
 from tf_landslide.runs import precision
 
 pytest.importorskip("distributed", reason="needs the extra scale")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_map_says_its_format_and_workers_compute_in_it(run, scene, tmp_path):  # noqa: F811 (fixtures)

@@ -92,7 +92,7 @@ def test_a_model_that_cannot_say_is_refused_before_anything_is_predicted(run_fol
     assert not (tmp_path / "map").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_give_the_bytes_of_one_process(averaged, scene, tmp_path):  # noqa: F811
     pytest.importorskip("distributed", reason="needs the extra scale")
     for name, how in (("one", ()), ("two", ("--workers", "2"))):

@@ -121,10 +121,13 @@ def _openvino() -> Any:
     return openvino
 
 
+_WHERE = ("Exception from ", "Check ", "FrontEnd API failed", "Model wasn't fully converted", "-- ")
+
+
 def _reason(error: RuntimeError) -> str:
     """What is said behind the lines of where in OpenVINO's source it is said."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith(("Exception from ", "Check ", "FrontEnd API failed"))]
+    said = [line for line in lines if not line.startswith(_WHERE)]
     return said[0] if said else first_line(error)
 
 

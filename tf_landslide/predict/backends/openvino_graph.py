@@ -16,11 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import openvino
+from openvino import frontend
 from openvino import opset13 as ops
 
 from tf_landslide.runs.formats import GRAPH
 
 _NHWC, _NCHW = [0, 1, 2, 3], [0, 2, 3, 1]  # which axis of a map is each of (N, H, W, C)
+_FAILURES = (
+    frontend.GeneralFailure,
+    frontend.InitializationFailure,
+    frontend.NotImplementedFailure,
+    frontend.OpConversionFailure,
+    frontend.OpValidationFailure,
+)
 _INFINITY = np.array(np.inf, np.float32)
 
 
@@ -30,7 +38,10 @@ def read_saved_model(path: Path) -> openvino.Model:
     Raises:
         RuntimeError: what OpenVINO cannot read.
     """
-    model = openvino.convert_model(path)
+    try:
+        model = openvino.convert_model(path)
+    except _FAILURES as error:  # no kinds of RuntimeError, as all others of OpenVINO's are
+        raise RuntimeError(str(error)) from None
     _upsample_by_interpolation(model)
     _convolve_before_upsampling(model)
     _compare_to_infinity(model)
