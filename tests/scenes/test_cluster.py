@@ -87,7 +87,7 @@ def expected(exported, scene, tmp_path_factory):
     return rasters(out)
 
 
-@pytest.mark.parametrize("workers", ["2", "4"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("4", marks=pytest.mark.long)])
 def test_workers_give_the_bytes_of_one_process(exported, scene, expected, tmp_path, workers):
     assert finished(start(exported, scene, tmp_path / "map", workers)) == []
     assert rasters(tmp_path / "map") == expected
@@ -114,7 +114,10 @@ def test_a_worker_that_is_killed_loses_nothing(exported, scene, expected, tmp_pa
     assert rasters(tmp_path / "map") == expected
 
 
-@pytest.mark.parametrize(("how", "by"), [("here", signal.SIGKILL), ("2", signal.SIGKILL), ("2", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("how", "by"),
+    [("here", signal.SIGKILL), ("2", signal.SIGKILL), pytest.param("2", signal.SIGINT, marks=pytest.mark.long)],
+)
 def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     exported, scene, expected, tmp_path, how, by
 ):

@@ -139,7 +139,7 @@ def test_a_worker_of_another_version_is_refused_by_name_and_difference(exported,
     assert not (tmp_path / "map" / "mask.tif").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_that_ask_a_server_give_what_one_process_that_asks_it_does(exported, scene, tmp_path):  # noqa: F811
     from tests.serving.conftest import running
 

@@ -108,7 +108,7 @@ for out, seed in zip(outs, (3, 3, 4)):
     assert first == again != other
 
 
-@pytest.mark.parametrize("ema", ["null", "0.9"])
+@pytest.mark.parametrize("ema", [pytest.param("null", marks=pytest.mark.long), "0.9"])
 def test_a_stopped_run_resumes_as_if_it_had_never_stopped(sample, config_file, tmp_path, capsys, ema):
     settings = ["training.epochs=4", f"training.ema={ema}", "training.early_stopping=4"]
     config = load_config(config_file, settings)
