@@ -16,8 +16,9 @@ from serving.status import Code, ServingError
 
 _SPACE = re.compile(r"[ \n\r\t]*")
 _DISAGREED = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{300}|[eE]\+?[0-9]{3}")  # what Python's reader may take otherwise
-_RESPELLED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-NaN|Inf(?!inity)', re.DOTALL)  # strings stay; what Python spells so
-_MOST_VALUES = 2**18  # that the exact reader reads: a second or two
+# Strings stay, to the end where one is not closed (else each of its quotes would be tried); the rest Python spells so.
+_RESPELLED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|-NaN|Inf(?!inity)', re.DOTALL)
+_MOST_VALUES = 2**18  # and escapes, that the exact reader reads: a second or two
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _DIGITS = re.compile(r"[0-9]*")
 _HEX = re.compile(r"[0-9a-fA-F]{4}")
@@ -34,9 +35,7 @@ HEX = "Incorrect hex digit after \\u escape in string."
 SURROGATE = "The surrogate pair in string is invalid."
 ESCAPE = "Invalid escape character in string."
 QUOTE = "Missing a closing quotation mark in string."
-TOO_MANY = (
-    f"More than {_MOST_VALUES:,} values, which are read only from plain JSON (no half surrogate pairs, no errors),"
-)
+TOO_MANY = f"More than {_MOST_VALUES:,} values and escapes, which are read from plain JSON without errors only,"
 ENCODING = "Invalid encoding in string."
 TOO_BIG = "Number too big to be stored in double."
 FRACTION = "Miss fraction part in number."
@@ -60,9 +59,8 @@ def parse(body: bytes | bytearray) -> Any:
     begin = _skip(text, begin)
     if text[begin : begin + 1] in ("{", "[") and not _DISAGREED.search(body):
         try:
-            return _PYTHON.raw_decode(
-                _RESPELLED.sub(_respelled, text) if b"N" in body or b"I" in body else text, begin
-            )[0]
+            plain = _RESPELLED.sub(_respelled, text) if b"-NaN" in body or b"Inf" in body else text
+            return _PYTHON.raw_decode(plain, begin)[0]
         except (ValueError, RecursionError):
             pass
     try:
@@ -100,18 +98,15 @@ class _Reader:
     """Reads one value, with a stack of its own: no nesting is too deep."""
 
     def __init__(self, text: str, at: int):
-        self._text, self._at = text, at
+        self._text, self._at, self._read = text, at, 0
 
     def document(self) -> Any:
         """The value, and nothing behind it."""
         if self._peek() in ("", "\0", "]", "}", ",", ":"):
             raise JsonError(EMPTY, self._at)
         open_: list[tuple[Any, str]] = []  # what is open, and the name that waits for a value there
-        read = 0
         while True:
-            read += 1
-            if read > _MOST_VALUES:
-                raise JsonError(TOO_MANY, self._at)
+            self._count()
             value, opened = self._value()
             while True:
                 if opened and (name := self._first(value)) is not None:
@@ -129,6 +124,11 @@ class _Reader:
                     open_.append((parent, following))
                     break
                 value, opened = parent, False
+
+    def _count(self) -> None:
+        self._read += 1
+        if self._read > _MOST_VALUES:
+            raise JsonError(TOO_MANY, self._at)
 
     def _peek(self) -> str:
         self._at = _skip(self._text, self._at)
@@ -199,6 +199,7 @@ class _Reader:
                 return "".join(parts)
             if head != "\\":
                 raise JsonError(QUOTE if head in ("", "\0") else ENCODING, self._at)
+            self._count()
             parts.append(self._escape())
 
     def _escape(self) -> str:

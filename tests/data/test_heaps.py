@@ -54,6 +54,8 @@ def test_a_damaged_one_is_told_and_not_walked(tmp_path):
     content = paths[-1].read_bytes()
     at = content.find(b"GCOL") + 8
     paths[-1].write_bytes(content[:at] + (2**40).to_bytes(8, "little") + content[at + 8 :])
+    many = np.resize(np.frombuffer(b"GCOL\x01\0\0\0" + b"\xff" * 8, np.uint8), (1000, 1000, 14))
+    paths.append(written(tmp_path / "more than anybody writes.h5", image=many))
     code = """
 import sys
 from pathlib import Path

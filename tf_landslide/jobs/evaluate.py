@@ -72,7 +72,7 @@ def evaluate(
             precision that is not proven.
     """
     asked = asked or Asked()
-    threshold = run.threshold  # an unfinished run is refused before any reading
+    _ = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")
     if precision in SHORT and asked.against is not None:
