@@ -88,7 +88,7 @@ def training(bench: Bench) -> dict:
         OURS_XLA: bench.ours("training", jit=True, **task),
         SMP: bench.peer("training", compiled=False, **task),
         SMP + COMPILED: bench.peer("training", compiled=True, **task),
-        report.OURS_BFLOAT16: bench.ours("training", jit=False, precision="mixed_bfloat16", **task),
+        report.TRAINED_BFLOAT16: bench.ours("training", jit=False, precision="mixed_bfloat16", **task),
         report.SMP_BFLOAT16: bench.peer("training", compiled=False, bfloat16=True, **task),
         report.SMP_BFLOAT16 + COMPILED: bench.peer("training", compiled=True, bfloat16=True, **task),
         KERAS_SM: bench.ours("keras_training", batch=task["batch"]),
@@ -106,6 +106,21 @@ def training_plain(bench: Bench) -> dict:
         report.PLAIN_TORCH + COMPILED: bench.peer("training", compiled=True, **task),
     }
     return {"batch": task["batch"], "contenders": contest(contenders, {str(task["batch"]): 1}, bench.rounds(5))}
+
+
+def training_windows(bench: Bench) -> dict:
+    """A step of U-Net/ResNet-34 on large windows, whose activations fill the memory."""
+    size, batch = (128, 2) if bench.quick else (512, 4)
+    task = {"network": "unet_resnet34", "batch": batch, "size": size}
+    contenders = {
+        OURS: bench.ours("training", jit=False, **task),
+        report.CHECKPOINTED: bench.ours("training", jit=False, checkpointing=True, **task),
+        report.CHECKPOINTED + ", mixed_bfloat16": bench.ours(
+            "training", jit=False, checkpointing=True, precision="mixed_bfloat16", **task
+        ),
+        SMP: bench.peer("training", compiled=False, **task),
+    }
+    return {"batch": batch, "size": size, "contenders": contest(contenders, {str(batch): 1}, bench.rounds(5))}
 
 
 def inference(bench: Bench) -> dict:
@@ -255,6 +270,7 @@ GROUPS: dict[str, Callable[[Bench], dict]] = {
     "growth": growth,
     "serving": serving,
     "training_plain": training_plain,
+    "training_windows": training_windows,
 }
 
 

@@ -43,7 +43,7 @@ def _started(facts: dict, *packages: str) -> bool:
     return bool(gpus)
 
 
-def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
+def _train_calls(model, optimizer, batch: int, jit: bool, size: int = SIZE) -> Calls:
     """The step that ``fit`` takes, fed as ``fit`` feeds it, until its loss is known."""
     import tensorflow as tf
 
@@ -51,21 +51,30 @@ def _train_calls(model, optimizer, batch: int, jit: bool) -> Calls:
 
     model.compile(optimizer=optimizer, loss=BCEDice(), jit_compile=jit)
     model.make_train_function()
-    data = iter(tf.data.Dataset.from_tensors((random_channels(batch), random_masks(batch))).repeat())
+    data = iter(tf.data.Dataset.from_tensors((random_channels(batch, size), random_masks(batch, size))).repeat())
     return {str(batch): lambda: float(model.train_function(data)["loss"])}
 
 
 def training(
-    facts: dict, network: str, jit: bool, batch: int = 16, precision: str | None = None
+    facts: dict,
+    network: str,
+    jit: bool,
+    batch: int = 16,
+    precision: str | None = None,
+    size: int = SIZE,
+    checkpointing: bool = False,
 ) -> tuple[Calls, Describe]:
     _started(facts)
     from tf_landslide.models.build import build_model
     from tf_landslide.models.complexity import multiply_adds
+    from tf_landslide.training.checkpointing import checkpoint_gradients
     from tf_landslide.training.optimizers import FusedAdam
 
     architecture, encoder = NETWORKS[network]
     model = build_model(architecture, encoder, channels=CHANNELS, precision=precision)
-    return _train_calls(model, FusedAdam(1e-3), batch, jit), lambda: {"multiply_adds": multiply_adds(model)}
+    if checkpointing:
+        checkpoint_gradients(model)
+    return _train_calls(model, FusedAdam(1e-3), batch, jit, size), lambda: {"multiply_adds": multiply_adds(model)}
 
 
 def keras_training(facts: dict, batch: int = 16) -> tuple[Calls, Describe]:

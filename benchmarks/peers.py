@@ -14,9 +14,9 @@ from contest import Calls, Describe, NotApplicable, resident_mb, versions, work
 SIZE, CHANNELS = 128, 6
 
 
-def random_channels(n: int, channels_last: bool = False) -> np.ndarray:
+def random_channels(n: int, channels_last: bool = False, size: int = SIZE) -> np.ndarray:
     """The very numbers that the product's contenders get, in PyTorch's order of axes or in TensorFlow's."""
-    x = np.random.default_rng(0).standard_normal((n, SIZE, SIZE, CHANNELS), np.float32)
+    x = np.random.default_rng(0).standard_normal((n, size, size, CHANNELS), np.float32)
     return x if channels_last else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
@@ -105,7 +105,7 @@ def multiply_adds(model) -> int:
 
 
 def training(
-    facts: dict, network: str, compiled: bool, batch: int = 16, bfloat16: bool = False
+    facts: dict, network: str, compiled: bool, batch: int = 16, bfloat16: bool = False, size: int = SIZE
 ) -> tuple[Calls, Describe]:
     """Forward, backward and Adam on 0.5 binary cross-entropy + 0.5 Dice over the batch, channels last."""
     device = _started(facts, "segmentation_models_pytorch")
@@ -120,8 +120,8 @@ def training(
     gpu = device.type == "cuda"
     half = torch.autocast(device.type, torch.float16 if gpu else torch.bfloat16, enabled=gpu or bfloat16)
     scaler = torch.amp.GradScaler("cuda", enabled=gpu)
-    x = torch.from_numpy(random_channels(batch)).to(device, memory_format=torch.channels_last)
-    y = torch.from_numpy((np.random.default_rng(1).random((batch, 1, SIZE, SIZE)) < 0.02).astype(np.float32)).to(device)
+    x = torch.from_numpy(random_channels(batch, size=size)).to(device, memory_format=torch.channels_last)
+    y = torch.from_numpy((np.random.default_rng(1).random((batch, 1, size, size)) < 0.02).astype(np.float32)).to(device)
 
     def step() -> float:
         optimizer.zero_grad()

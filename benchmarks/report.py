@@ -17,7 +17,9 @@ from tf_landslide.core.tables import markdown_table
 OURS, OURS_XLA, OURS_TF, OURS_AUTO = "ours", "ours, XLA", "ours, TensorFlow", "ours, fastest"
 OURS_BFLOAT16, OURS_INT8 = "ours, bfloat16", "ours, int8"
 SMP, COMPILED, PLAIN_TORCH = "segmentation_models.pytorch, channels last", ", torch.compile", "PyTorch, channels last"
-OURS_BFLOAT16, SMP_BFLOAT16 = "ours, mixed_bfloat16", "segmentation_models.pytorch, channels last, autocast to bfloat16"
+TRAINED_BFLOAT16 = "ours, mixed_bfloat16"
+SMP_BFLOAT16 = "segmentation_models.pytorch, channels last, autocast to bfloat16"
+CHECKPOINTED = "ours, gradient checkpointing"
 KERAS_SM = "segmentation-models on Keras"
 TORCH, TORCH_LAST, ONNX = "PyTorch, contiguous", "PyTorch, channels last", "ONNX Runtime"
 OPENVINO, OPENVINO_OURS = "OpenVINO run directly, PyTorch's ONNX", "OpenVINO run directly, our SavedModel"
@@ -222,6 +224,24 @@ def _command(name: str):
     return measure
 
 
+def _windows(results: Results) -> str:
+    group = results["training_windows"]
+    batch, size = group["batch"], group["size"]
+    rows = [
+        [
+            name,
+            _three(seconds and batch / seconds),
+            "" if name == OURS else _interval(_step_ratio(results, "training_windows", OURS, name)),
+            _number(_memory_mb(contender), 0),
+        ]
+        for name, contender in group["contenders"].items()
+        for seconds in [median_seconds(contender, str(batch))]
+    ]
+    return f"The same step of U-Net/ResNet-34 on {batch} windows of {size} x {size} x 6.\n\n" + markdown_table(
+        ["", "windows/s", "ours ÷ it", "MB above import"], rows
+    )
+
+
 def _memory_mb(contender: dict) -> float | None:
     """Highest resident memory above what importing took."""
     facts, rounds = contender.get("facts"), contender.get("rounds", {})
@@ -255,7 +275,7 @@ TARGETS = (
         lambda results: _step_ratio(
             results,
             "training",
-            OURS_BFLOAT16,
+            TRAINED_BFLOAT16,
             _best(
                 results,
                 "training",
@@ -516,6 +536,7 @@ def _gpu(results: Results) -> str:
 SECTIONS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "training": ("Training step, U-Net/ResNet-34", lambda results: _training(results, "training", SMP)),
     "training_plain": ("Training step, plain U-Net", lambda results: _training(results, "training_plain", PLAIN_TORCH)),
+    "training_windows": ("Training step, large windows", _windows),
     "inference": ("Inference", _inference),
     "input": ("Input", _input),
     "start": ("Start", _start),

@@ -32,6 +32,7 @@ from tf_landslide.training.callbacks import (
     Shown,
     Track,
 )
+from tf_landslide.training.checkpointing import checkpoint_gradients
 from tf_landslide.training.losses import get_loss
 from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import ByUpdates, FusedAdam
@@ -165,6 +166,8 @@ def compiled(
         jit_compile=settings.jit_compile,
     )
     optimizer.build(model.trainable_variables)  # while the encoder is among them
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(model)
     return optimizer
 
 

@@ -42,6 +42,9 @@ class TrainingConfig(Section):
     ema: float | None = Field(None, gt=0, lt=1, description="momentum of an average of the weights, judged and kept")
     early_stopping: int | None = Field(None, ge=1, description="epochs without a better one before stopping")
     precision: Precision = Field("float32", description="of the layers' computations: float32 or mixed_(b)float16")
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again rather than keep them: larger patches or batches, slower steps"
+    )
     strategy: StrategyName = Field(
         "none", description="one device; mirrored: all GPUs here; multi_worker: those of all machines in TF_CONFIG"
     )
