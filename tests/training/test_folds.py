@@ -132,3 +132,55 @@ def test_each_patch_is_judged_by_the_run_that_did_not_see_its_group(grouped, con
         main([*arguments, "--folds", "4", "--resume"]) == 2
         and "of another config or other folds" in capsys.readouterr().err
     )
+
+
+@pytest.mark.long
+def test_folds_are_combined_fold_by_fold(grouped, config_file, tmp_path, capsys):
+    """Two folders of the same folds: each patch gets the mean of the two answers that did not see its group."""
+    out = {}
+    for seed in (0, 1):
+        out[seed] = tmp_path / f"seed_{seed}"
+        settings = [ASKED, "training.epochs=1", f"training.seed={seed}", "data.split_seed=0"]
+        train_folds(load_config(config_file, settings), grouped, out[seed], 2)
+    both = tmp_path / "both"
+    capsys.readouterr()
+    command = ["combine", str(out[0]), str(out[1]), "--out", str(both), "--data", str(grouped)]
+    assert main(command) == 0
+    assert "all, out of fold" in capsys.readouterr().out
+    said = json.loads((both / "folds.json").read_text())
+    counts = np.zeros(3)
+    for fold in said["by_fold"]:
+        members = [load_predictor(folder / fold["run"]) for folder in out.values()]
+        for patch in (p for p in find_patches(grouped, "train") if NAMES[p.number - 1] in fold["groups"]):
+            image, true = read_image(patch.image)[None], read_mask(patch.mask) == 1
+            mean = np.mean([member.from_bands(image)[1][0, ..., 0] for member in members], axis=0)
+            marked = mean >= np.float32(said["threshold"])
+            counts += (marked & true).sum(), (marked & ~true).sum(), (~marked & true).sum()
+    np.testing.assert_allclose(counts, [said["scores"][key] for key in ("tp", "fp", "fn")], atol=2)  # at the threshold
+    derived = json.loads((both / "fold_0/environment.json").read_text())["combined_from"]
+    assert [member["run"] for member in derived["members"]] == ["seed_0/fold_0", "seed_1/fold_0"]
+    assert main(["compare", str(both / "out_of_fold"), str(out[0] / "out_of_fold"), "--split", "valid"]) == 0
+    assert main(command) == 2 and "already exists" in capsys.readouterr().err
+    refused(capsys, ["combine", str(both), str(out[0]), "--out", str(tmp_path / "x")], "give --data DIR")
+    elsewhere = ["--out", str(tmp_path / "x"), "--data", str(grouped)]
+    refused(capsys, ["combine", str(both), str(out[0]), *elsewhere, "--threshold", "0.5"], "leave out --threshold")
+    refused(capsys, ["combine", str(both), str(out[0] / "fold_0"), *elsewhere], "it has no folds.json")
+    assert not (tmp_path / "x").exists()
+
+
+def refused(capsys, command, said):
+    assert main(command) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_other_folds_are_not_combined(tmp_path, grouped, capsys):
+    plans = {0: [["north", "east"], ["south", "west"]], 5: [["north", "west"], ["south", "east"]]}
+    for seed, plan in plans.items():
+        (tmp_path / f"seed_{seed}").mkdir()
+        by_fold = [{"run": f"fold_{i}", "groups": names} for i, names in enumerate(plan)]
+        (tmp_path / f"seed_{seed}/folds.json").write_text(json.dumps({"by_fold": by_fold}))
+    command = ["combine", *(str(tmp_path / f"seed_{s}") for s in (0, 5)), "--out", str(tmp_path / "both")]
+    refused(capsys, [*command, "--data", str(grouped)], "are of other folds")
+    (tmp_path / "seed_5/folds.json").write_text("{}")
+    refused(capsys, [*command, "--data", str(grouped)], "does not say which groups")
+    assert not (tmp_path / "both").exists()

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
-from tf_landslide.cli.printing import print_json, scores_table
+from tf_landslide.cli.printing import folds_table, print_json, scores_table
+from tf_landslide.core.errors import LandslideError
 
 
 def add(commands: Commands) -> None:
     what = "make one run of several: answers or weights averaged, over symmetries, calibrated"
     parser = add_command(commands, "combine", run, what)
-    parser.add_argument("models", nargs="+", metavar="RUN", help="finished runs of the same channels and layout")
+    parser.add_argument(
+        "models", nargs="+", metavar="RUN", help="finished runs of the same channels, or folders of folds"
+    )
     parser.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--data", metavar="DIR", help="what the runs were validated on: choose the threshold there")
     parser.add_argument(
@@ -27,8 +30,12 @@ def add(commands: Commands) -> None:
 
 
 def run(a: Arguments) -> None:
+    from tf_landslide.runs import formats  # pydantic
     from tf_landslide.runs.folder import Run  # pydantic
 
+    if any((Path(model) / formats.FOLDS).is_file() for model in a.models):
+        _folds(a)
+        return
     runs = [Run.open(model) for model in a.models]
     for member in runs:
         _ = member.threshold  # an unfinished run is refused before TensorFlow starts
@@ -50,3 +57,14 @@ def run(a: Arguments) -> None:
         before, after = derived.validation["ece_before"], derived.validation.get("ece_after")
         print(f"ECE on validation {before:.4f} before" + (f", {after:.4f} after" if after is not None else ""))
     print(f"threshold {made.threshold:.3f}, {made.threshold_from}")
+
+
+def _folds(a: Arguments) -> None:
+    if a.data is None:
+        raise LandslideError("folds are judged where they are combined: give --data DIR")
+    start_tensorflow()
+    from tf_landslide.jobs.combine import Recipe  # TensorFlow
+    from tf_landslide.jobs.folds import combine_folds
+
+    told = combine_folds(a.models, a.out, Recipe(a.tta, a.average, a.temperature, a.threshold), a.data)
+    print_json(told) if a.json else print(folds_table(told))

@@ -49,6 +49,17 @@ def scores_table(rows: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def folds_table(judged: dict[str, Any]) -> str:
+    """The scores of each fold and of all patches out of fold, as ``folds.json`` holds them."""
+    rows = {f"{fold['run']} ({', '.join(fold['groups'])})": fold for fold in judged["by_fold"]}
+    low, high = judged["scores"]["interval_groups"]["f1"]
+    return (
+        f"{scores_table(rows | {'all, out of fold': judged['scores']})}\n"
+        f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
+        f"interval over {judged['scores']['groups']} groups"
+    )
+
+
 def change(difference: dict[str, Any]) -> str:
     """A paired difference in words."""
     low, high = difference["interval"]

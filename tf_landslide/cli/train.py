@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command, seeds
-from tf_landslide.cli.printing import print_json, scores_table
+from tf_landslide.cli.printing import folds_table, print_json, scores_table
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import text_table
 from tf_landslide.metrics import SCORES
@@ -60,16 +60,7 @@ def _folds(a: Arguments, config: Config) -> None:
     from tf_landslide.jobs.folds import train_folds  # TensorFlow
 
     judged = train_folds(config, a.data, a.out, a.folds, resume=a.resume)
-    if a.json:
-        print_json(judged)
-        return
-    rows = {f"{fold['run']} ({', '.join(fold['groups'])})": fold for fold in judged["by_fold"]}
-    low, high = judged["scores"]["interval_groups"]["f1"]
-    print(scores_table(rows | {"all, out of fold": judged["scores"]}))
-    print(
-        f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
-        f"interval over {judged['scores']['groups']} groups"
-    )
+    print_json(judged) if a.json else print(folds_table(judged))
 
 
 def _seeds(a: Arguments, config: Config) -> None:

@@ -243,8 +243,9 @@ def _threshold(runs: Sequence[Run], recipe: Recipe, judged: bool) -> tuple[float
 
 
 def _member(run: Run) -> Member:
-    model = run.card(threshold=0.5)
-    return Member(run.path.absolute().name, digest_of(run.model_path), run.threshold, model.architecture, model.encoder)
+    model, path = run.card(threshold=0.5), run.path.absolute()
+    name = f"{path.parent.name}/{path.name}" if (path.parent / formats.FOLDS).is_file() else path.name
+    return Member(name, digest_of(run.model_path), run.threshold, model.architecture, model.encoder)
 
 
 def _write(folder: Path, model: keras.Model, config: Config, derived: Derived, runs: Sequence[Run]) -> None:

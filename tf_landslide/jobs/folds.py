@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import write_json
+from tf_landslide.core.files import read_json, replacing, write_json
 from tf_landslide.core.locks import locked
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
@@ -17,6 +17,7 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.evaluation.keeping import keep_counts
 from tf_landslide.jobs.apart import train_apart
+from tf_landslide.jobs.combine import Recipe, combine
 from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 from tf_landslide.predict.load import predictor_of
@@ -75,6 +76,60 @@ def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str
             "(data.groups.pattern='(\\d+)' makes every patch a group of its own)"
         )
     return balanced_folds(groups.of_patches(find_patches(data_dir, "train"), data_dir), folds, config.split_seed)
+
+
+def combine_folds(
+    folders: Sequence[str | Path], out: str | Path, recipe: Recipe, data_dir: str | Path
+) -> dict[str, Any]:
+    """Combine the runs of some folders of folds, fold by fold, and judge the combinations on all patches out of fold.
+
+    Args:
+        folders: of ``train_folds``, all of the same folds.
+        out: the folder to make, as ``train_folds`` makes one.
+        recipe: how; no threshold of its own.
+        data_dir: the data that they were trained on.
+
+    Returns:
+        as ``train_folds``.
+
+    Raises:
+        LandslideError: folders of other folds, a threshold, a folder in the way, or as ``combine``.
+    """
+    path, first = Path(out), Path(folders[0])
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise LandslideError(f"{path}: already exists; name another folder")
+    if recipe.threshold is not None:
+        raise LandslideError("folds are judged at the threshold chosen on all their patches; leave out --threshold")
+    plans = [_plan_of(Path(folder)) for folder in folders]
+    for folder, plan in zip(folders[1:], plans[1:], strict=True):
+        if plan != plans[0]:
+            raise LandslideError(f"{first} and {folder} are of other folds; train both with one data.split_seed")
+    members = {name: [Run.open(Path(folder) / name) for folder in folders] for name in plans[0]}
+    whole = _undivided(members[next(iter(plans[0]))][0].config)
+    with replacing(path) as folder:
+        folder.mkdir()
+        made = [combine(runs, folder / name, recipe, data_dir) for name, runs in members.items()]
+        judged = _judged(whole, data_dir, made, list(plans[0].values()), folder / formats.OUT_OF_FOLD)
+        write_json(folder / formats.FOLDS, judged)
+    return judged
+
+
+def _plan_of(folder: Path) -> dict[str, list[str]]:
+    """The groups that each run of a folder of folds was judged on, by the run's name."""
+    if not (folder / formats.FOLDS).is_file():
+        raise LandslideError(f"{folder}: is not a folder of finished folds: it has no {formats.FOLDS}")
+    try:
+        return {
+            str(fold["run"]): list(map(str, fold["groups"])) for fold in read_json(folder / formats.FOLDS)["by_fold"]
+        }
+    except (KeyError, TypeError):
+        raise LandslideError(
+            f"{folder / formats.FOLDS}: does not say which groups each fold has; train the folds anew"
+        ) from None
+
+
+def _undivided(config: Config) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"valid_groups": None})})
 
 
 def _of_fold(config: Config, names: list[str]) -> Config:
