@@ -4,16 +4,19 @@ import json
 import shutil
 from collections import Counter
 
+import h5py
 import numpy as np
 import pytest
 
 from tests.test_export import CARD
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.cpu import instructions
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.jobs.export import export_run
 from tf_landslide.jobs.prove import prove
 from tf_landslide.predict.load import load_predictor
 from tf_landslide.runs import formats, precision
+from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is optional: pip install openvino")
@@ -220,14 +223,6 @@ def test_a_proof_that_does_not_hold_is_refused(run, monkeypatch, spoil, asked, s
         load_predictor(run, precision=asked)
 
 
-def test_what_loses_too_much_is_not_kept(run_folder, sample, tmp_path, monkeypatch):
-    copy = shutil.copytree(run_folder, tmp_path / "run")
-    monkeypatch.setitem(precision.ALLOWED, "bfloat16", -1.0)
-    with pytest.raises(LandslideError, match=r"bfloat16 loses .* of F1 on validation .*keep float32"):
-        prove(Run.open(copy), sample, "bfloat16")
-    assert not [*(copy / "precision").iterdir()]
-
-
 def test_other_data_prove_nothing(run, copy):
     next((copy / "ValidData" / "img").glob("*.h5")).unlink()
     with pytest.raises(LandslideError, match=r"is not the data that .* was validated on"):
@@ -258,6 +253,105 @@ def test_a_cpu_without_the_instructions_computes_in_float32(version, monkeypatch
         load_predictor(version, precision="bfloat16")
 
 
+def test_what_loses_too_much_is_not_kept_nor_is_an_earlier_proof(run, sample, monkeypatch):
+    monkeypatch.setitem(precision.ALLOWED, "bfloat16", -1.0)
+    with pytest.raises(LandslideError, match=r"bfloat16 loses .* of F1 on validation .*keep float32"):
+        prove(Run.open(run), sample, "bfloat16")
+    with pytest.raises(LandslideError, match="bfloat16 is not proven"):
+        load_predictor(run, precision="bfloat16")
+    assert not [*(run / "precision").iterdir()]
+
+
+def test_another_openvino_than_the_proof_s_is_told(run):
+    spoilt(run / "precision/bfloat16/proof.json", lambda proof: proof | {"versions": {"openvino": "2020.1"}})
+    with pytest.warns(LandslideWarning, match=r"proven with OpenVINO 2020\.1, this is .*; prove it anew"):
+        load_predictor(run, precision="bfloat16")
+
+
+def test_what_openvino_cannot_take_is_told_in_a_line(run, sample, monkeypatch):
+    def refused(_):
+        raise RuntimeError("Check 'false' failed at src/x.cpp:1:\nno such operation")
+
+    monkeypatch.setattr("tf_landslide.predict.backends.openvino_graph.read_saved_model", refused)
+    with pytest.raises(LandslideError, match=r"OpenVINO cannot run it: [^\n]*$"):
+        prove(Run.open(run), sample, "bfloat16")
+
+
+def changed(run, **values):
+    """The run with other values in its config and its environment."""
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("threshold: null", f"threshold: {values['threshold']}", 1))
+    path = run / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values["environment"]))
+
+
+def test_a_threshold_that_came_with_the_model_is_kept(run, sample):
+    changed(
+        run, threshold=0.25, environment={"converted_from": {"file": "m.pth", "sha256": "0"}, "data_fingerprint": {}}
+    )
+    proof = prove(Run.open(run), sample, "bfloat16")
+    assert proof.threshold == 0.25 == load_predictor(run, precision="bfloat16").card.threshold
+    x, y = splits(sample, "valid")
+    for f1, name in ((proof.f1, "bfloat16"), (proof.f1_float32, "float32")):
+        marked, mask = load_predictor(run, precision=name)(x)[..., 0] >= 0.25, y[..., 0] == 1
+        assert f1 == pytest.approx(2 * (marked & mask).sum() / (marked.sum() + mask.sum()))
+
+
+def test_members_that_left_out_other_patches_prove_nothing(run, sample):
+    members = [{"run": name, "sha256": "0", "threshold": 0.5, "architecture": "unet"} for name in "ab"]
+    derived = {"members": members, "threshold_from": "the mean of the members' own"}
+    changed(run, threshold=0.5, environment={"combined_from": derived})
+    with pytest.raises(LandslideError, match="was combined without --data"):
+        prove(Run.open(run), sample, "bfloat16")
+
+
+@pytest.mark.long
+def test_validation_that_is_a_part_of_train_is_that_of_the_run(run, copy, config_file):
+    """Where the dataset has a validation split of its own too, as for folds."""
+    patterns = ["data.groups.pattern=([0-9]+)", 'data.valid_groups=["1","2","3"]']
+    config = load_config(config_file, patterns)
+    (run / "config.yaml").write_text(config.to_yaml())
+    path = run / "environment.json"
+    environment = json.loads(path.read_text())
+    assert environment["data_fingerprint"]["train"] != environment["data_fingerprint"]["valid"]
+    proof = prove(Run.open(run), copy, "bfloat16")
+    assert proof.valid == {"patches": 3, "sha256": environment["data_fingerprint"]["train"]["sha256"]}
+
+
+@pytest.mark.skipif("avx512_bf16" not in instructions(), reason="this CPU has no bfloat16")
+def test_bfloat16_is_computed_in_bfloat16(run, sample):
+    x, _ = splits(sample, "valid")
+    short = load_predictor(run, precision="bfloat16")
+    hints = {
+        compiled.get_property("INFERENCE_PRECISION_HINT").to_string() for compiled in short.backend._compiled.values()
+    }
+    assert hints == {"bf16"}
+    assert 1e-5 < np.abs(short(x) - load_predictor(run, precision="float32")(x)).max() < 0.1
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_what_was_trained_in_half_is_computed_and_exported_in_float32(policy, tmp_path):
+    import keras
+
+    from tf_landslide.models.build import build_model
+    from tf_landslide.predict.backends.keras import load_keras_model
+    from tf_landslide.predict.backends.openvino import of_saved_model
+    from tf_landslide.predict.export import save_model
+
+    options = {"channels": 6, "width": 4, "depth": 2, "batch_norm": True}
+    model = build_model("plain_unet", precision=policy, **options)
+    model.save(tmp_path / "m.keras")
+    x = np.random.default_rng(0).normal(size=(2, 32, 64, 6)).astype(np.float32)
+    plain = build_model("plain_unet", precision="float32", **options)
+    plain.set_weights(model.get_weights())
+    loaded = load_keras_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded(x, training=False), plain(x, training=False), atol=1e-6)
+    assert np.abs(np.asarray(model(x, training=False)) - np.asarray(plain(x, training=False))).max() > 1e-5
+    assert keras.saving.load_model(tmp_path / "m.keras").get_layer("logits").compute_dtype == "float32"
+    save_model(loaded, CARD, tmp_path / "export")
+    of_saved_model(tmp_path / "export")  # refuses what differs by 1e-4
+
+
 def test_what_cannot_be_is_refused_in_a_line(run, sample, tmp_path, capsys):
     patch = str(next((sample / "TestData" / "img").glob("*.h5")))
     out = ["--out", str(tmp_path / "out")]
@@ -282,6 +376,41 @@ def test_evaluate_judges_by_the_threshold_of_the_format(run, sample, tmp_path, c
     scores, proof = json.loads(capsys.readouterr().out), json.loads((run / "precision/bfloat16/proof.json").read_text())
     assert scores["computed_in"] == "bfloat16" and scores["threshold"] == proof["threshold"]
     assert scores["f1"] == pytest.approx(proof["f1"]) and "bfloat16" in (tmp_path / "report/report.md").read_text()
+
+
+@pytest.mark.long
+def test_patches_of_any_size_give_ranges(run, tmp_path, monkeypatch):
+    pytest.importorskip("nncf", reason="NNCF is optional: pip install 'tf-landslide[int8]'")
+    given = {}
+
+    def kept(graph, channels):
+        given["shape"] = channels.shape
+        return graph
+
+    monkeypatch.setattr("tf_landslide.predict.backends.quantized.quantized", kept)
+    monkeypatch.setitem(precision.ALLOWED, "int8", 1.0)
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("pad: false", "pad: true"))
+    odd = of_another_size(tmp_path, 50)
+    path = run / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data_fingerprint": {}}))
+    prove(Run.open(run), odd, "int8")
+    assert given["shape"] == (2, 64, 64, 6)
+
+
+def of_another_size(folder, side):
+    """A dataset of small patches."""
+    from tf_landslide.data.synthetic import write_sample
+
+    whole, small = folder / "whole", folder / "small"
+    write_sample(whole, train=2, valid=2, test=1, seed=1)
+    for file in whole.rglob("*.h5"):
+        to = small / file.relative_to(whole)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(file) as before, h5py.File(to, "w") as after:
+            for name, values in before.items():
+                after[name] = values[:side, :side]
+                after[name].attrs.update(values.attrs)
+    return small
 
 
 def test_int8_is_near_float32_but_for_the_normalisation(run, sample, monkeypatch):

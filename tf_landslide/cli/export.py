@@ -33,5 +33,6 @@ def run(a: Arguments) -> None:
     if a.json:
         print_json({"model": str(version)})
     else:
-        short = "" if a.precision == "float32" else f"; computed in {a.precision} but by servers"
-        print(f"{version}: equal to the live model{short}")
+        print(f"{version}: equal to the live model")
+        if a.precision != "float32":
+            print(f"predict, map and the page compute it in {a.precision}; servers compute it in float32")

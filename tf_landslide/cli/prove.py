@@ -24,11 +24,12 @@ def add(commands: Commands) -> None:
 
 def run(a: Arguments) -> None:
     from tf_landslide.runs.folder import Run  # pydantic
-    from tf_landslide.runs.precision import ALLOWED
+    from tf_landslide.runs.precision import ALLOWED, SHORT, require_to_prove
 
-    require_known(a.precision, ALLOWED, "short format")
+    require_known(a.precision, SHORT, "short format")
     run = Run.open(a.model)
     _ = run.threshold  # an unfinished run is refused before TensorFlow starts
+    require_to_prove(a.precision)
     start_tensorflow()
     from tf_landslide.jobs.prove import prove  # TensorFlow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from tf_landslide.core.errors import LandslideError
 
@@ -14,4 +15,14 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise LandslideError(f"{error.name} is not installed: pip install 'tf-landslide[{name}]'") from None
+        raise _missing(str(error.name), name) from None
+
+
+def require(package: str, name: str) -> None:
+    """Raise ``LandslideError``, with what to install, where a package of an extra is missing; imports nothing."""
+    if find_spec(package) is None:
+        raise _missing(package, name)
+
+
+def _missing(package: str, name: str) -> LandslideError:
+    return LandslideError(f"{package} is not installed: pip install 'tf-landslide[{name}]'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from tf_landslide.predict.predictor import Predictor
 from tf_landslide.predict.short import short_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.precision import FLOAT32, PRECISIONS, SHORT, lacking
 
@@ -41,7 +39,7 @@ def load_predictor(
             installed, passes that test and there is no NVIDIA GPU, else TensorFlow.
         precision: ``float32``, ``bfloat16`` or ``int8``; the short ones by OpenVINO, where they were proven for the
             model (``tf-landslide prove``), with the threshold chosen for them. None takes what an export was published
-            with, if this CPU and what is installed can, else float32.
+            with; where this machine cannot, float32, with a warning.
         **options: for a server: those of ``tf_landslide.predict.backends.server.connect``.
 
     Raises:
@@ -67,11 +65,9 @@ def load_predictor(
     if precision in SHORT and runtime == "tensorflow":
         raise LandslideError(f"{path}: TensorFlow computes in float32; leave out --runtime for {precision}")
     if formats.is_run(path):
-        if precision in SHORT:
-            return predictor_of(Run.open(path), precision=precision)
-        if runtime == "openvino":
+        if runtime == "openvino" and precision not in SHORT:
             raise LandslideError(f"{path}: is a run; OpenVINO takes SavedModels, see tf-landslide export")
-        return predictor_of(Run.open(path))
+        return predictor_of(Run.open(path), precision=precision)
     version = formats.export_version(path)
     if version is None:
         raise LandslideError(
@@ -95,7 +91,8 @@ def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
 
     Args:
         path: of the folder or the file.
-        compile: bring its optimiser, loss and metrics along, to train on.
+        compile: bring its optimiser, loss and metrics along, to train on, in the precision it was trained in. Without,
+            it computes in float32 in any case.
 
     Raises:
         LandslideError: there is none, or it is damaged.
@@ -105,9 +102,9 @@ def load_model(path: str | Path, *, compile: bool = True) -> keras.Model:
 
     file = Path(path)
     if file.is_dir():
-        file = Run.open(path).model_path
-    if not file.is_file():
-        raise LandslideError(f"{file.parent}: holds no {file.name} yet; let its training finish an epoch")
+        file = Run.open(path).require_model()
+    elif not file.is_file():
+        raise LandslideError(f"{file}: no such run or {formats.MODEL}")
     return load_keras_model(file, compile=compile)
 
 
@@ -123,7 +120,7 @@ def predictor_of(run: Run, threshold: float | None = None, precision: str | None
         LandslideError: a damaged model, or a precision that is not proven for it.
     """
     if precision in SHORT:
-        return short_predictor(run.card(threshold), run.path, digest_of(run.model_path), precision)
+        return short_predictor(run.card(threshold), run.path, run.model_digest, precision)
     start_tensorflow()
     from tf_landslide.predict.backends.keras import KerasBackend  # TensorFlow
 
@@ -148,7 +145,7 @@ def _of_export(version: Path, runtime: str) -> Predictor:
         except Unfit as reason:
             if runtime == "openvino":
                 raise LandslideError(f"{version}: OpenVINO cannot run it: {reason}") from None
-            warnings.warn(f"{version}: TensorFlow runs it, since OpenVINO cannot: {reason}", stacklevel=3)
+            warn(f"{version}: TensorFlow runs it, since OpenVINO cannot: {reason}")
     start_tensorflow()
     from tf_landslide.predict.backends.savedmodel import SavedModelBackend  # TensorFlow
 
@@ -158,9 +155,11 @@ def _of_export(version: Path, runtime: str) -> Predictor:
 def _published(version: Path, runtime: str) -> str:
     """The precision of an export for which nobody asks for one: its own, if that can be had here."""
     own = formats.published_precision(version)
-    if own not in SHORT or runtime == "tensorflow" or _has_gpu():
+    if own not in SHORT or runtime == "tensorflow":
         return FLOAT32
     lacks = lacking(own) or ("" if find_spec("openvino") else "OpenVINO is not installed")
+    if _has_gpu():
+        lacks = "there is an NVIDIA GPU, which TensorFlow takes"
     if lacks:
         warn(f"{version}: was published in {own}, is computed in float32: {lacks}")
     return FLOAT32 if lacks else own

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.precision import lacking, read_proof
+from tf_landslide.runs.provenance import version_of
 
 
 def short_predictor(card: ModelCard, model: Path, digest: str, precision: str) -> Predictor:
@@ -28,6 +29,9 @@ def short_predictor(card: ModelCard, model: Path, digest: str, precision: str) -
     proof = read_proof(folder, precision, digest, model)
     if lacks := lacking(precision):
         raise LandslideError(f"{model}: {lacks}; take --precision float32")
+    proven_with, here = proof.versions.get("openvino"), version_of("openvino")
+    if here and proven_with != here:
+        warn(f"{model}: {precision} was proven with OpenVINO {proven_with}, this is {here}; prove it anew to be sure")
     card = replace(card, threshold=proof.threshold, precision=precision, proof=str(proof))
     return short_format(card, folder, precision)
 

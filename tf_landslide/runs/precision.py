@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from tf_landslide.core.cpu import instructions
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.extras import require
 from tf_landslide.core.files import read_json
 from tf_landslide.runs import formats
 from tf_landslide.runs.checked import checked
@@ -78,6 +79,15 @@ class Proof:
             f"F1 {self.f1:.4f} on validation for {self.f1_float32:.4f} in float32, ECE {self.ece:.4f} for "
             f"{self.ece_float32:.4f}, at threshold {self.threshold:.3f}"
         )
+
+
+def require_to_prove(precision: str) -> None:
+    """Raise ``LandslideError`` where this CPU does not compute in a format, or what makes its graph is missing."""
+    if lacks := lacking(precision):
+        raise LandslideError(f"{precision}: {lacks}; prove it on a machine that computes in it")
+    require("openvino", "openvino")
+    if precision == INT8:
+        require("nncf", "int8")
 
 
 def command(precision: str) -> str:

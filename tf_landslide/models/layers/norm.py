@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.models._keras_compat import saved_as
+from tf_landslide.models._keras_compat import saved_as, sublayers
 
 
 @saved_as("Normalization")
@@ -136,6 +136,14 @@ def fuse_batch_norm(model: keras.Model, momentum: float) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.__class__ = FusedBatchNormalization  # the same weights and settings; only ``call`` differs
             layer.momentum = momentum
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A model whose layers compute in float32, whatever they were trained in; the weights are float32 in any case."""
+    for layer in sublayers(model):
+        if layer.compute_dtype in ("float16", "bfloat16"):
+            layer.dtype_policy = keras.DTypePolicy("float32")
+    return model
 
 
 def input_normalization(model: keras.Model) -> ChannelNormalization:

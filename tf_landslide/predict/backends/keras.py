@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, first_line
+from tf_landslide.models.layers.norm import in_float32
 from tf_landslide.models.uncertainty import uncertainty
 from tf_landslide.predict.predictor import BATCH_SIZE, MAX_BYTES
 
@@ -52,11 +53,16 @@ class KerasBackend:
 
 
 def load_keras_model(path: str | Path, *, compile: bool = False) -> keras.Model:
-    """A ``.keras`` file of ours, loaded in safe mode. Raises ``LandslideError`` where it cannot be."""
+    """A ``.keras`` file of ours, loaded in safe mode; to predict with, it computes in float32 whatever it trained in.
+
+    Raises:
+        LandslideError: it cannot be loaded.
+    """
     try:
         with ZipFile(path) as archive:  # from Python 3.13 on, nobody compares checksums where Keras reads
             if damaged := archive.testzip():
                 raise BadZipFile(f"Bad CRC-32 for file {damaged!r}")
-        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # a damaged file makes Keras raise almost anything
         raise LandslideError(f"{path}: cannot be loaded ({first_line(error)})") from None
+    return model if compile else in_float32(model)

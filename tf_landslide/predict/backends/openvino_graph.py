@@ -30,6 +30,12 @@ _FAILURES = (
     frontend.OpValidationFailure,
 )
 _INFINITY = np.array(np.inf, np.float32)
+_NEAREST = {
+    "mode": "nearest",
+    "shape_calculation_mode": "scales",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 
 
 def read_saved_model(path: Path) -> openvino.Model:
@@ -129,15 +135,7 @@ def _upsample_by_interpolation(model: openvino.Model) -> None:
             continue
         source = rows.source if rows.order == _NCHW else ops.transpose(rows.source, [0, 3, 1, 2]).output(0)
         times = np.array([rows.times] * 2, np.float32)
-        larger = ops.interpolate(
-            source,
-            times,
-            "nearest",
-            "scales",
-            axes=np.array([2, 3]),
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
+        larger = ops.interpolate(source, times, axes=np.array([2, 3]), **_NEAREST)
         node.output(0).replace(ops.transpose(larger, _NCHW).output(0))
 
 
@@ -148,10 +146,11 @@ def _doubled(output: Any) -> Any | None:
         before = _given(node).get_node()
         if _kind(before) == "Transpose" and _order(before) == _NCHW:  # there and back
             node = _given(before).get_node()
-    if _kind(node) != "Interpolate" or node.get_attributes()["mode"] != "nearest":
+    if _kind(node) != "Interpolate" or not _NEAREST.items() <= node.get_attributes().items():
         return None
-    scales = _constant(_given(node, 1))
-    return _given(node) if scales is not None and [*scales] == [2, 2] else None
+    scales, axes = (_constant(_given(node, i)) for i in (1, 2))
+    doubled = scales is not None and axes is not None and ([*scales], [*axes]) == ([2, 2], [2, 3])
+    return _given(node) if doubled else None
 
 
 def _convolve_before_upsampling(model: openvino.Model) -> None:
@@ -161,7 +160,8 @@ def _convolve_before_upsampling(model: openvino.Model) -> None:
         if weights is None or weights.shape[2:] != (3, 3) or not _is_plain(node):
             continue
         joined = _given(node).get_node()
-        parts = [_given(joined, i) for i in range(joined.get_input_size())] if _kind(joined) == "Concat" else []
+        channels_joined = _kind(joined) == "Concat" and joined.get_attributes()["axis"] in (1, -3)
+        parts = [_given(joined, i) for i in range(joined.get_input_size())] if channels_joined else []
         first = parts[0] if len(parts) == 2 else _given(node)
         small = _doubled(first)
         channels = first.get_partial_shape()[1]

@@ -6,7 +6,7 @@ Needs neither TensorFlow nor Keras: a client starts in a second, not in ten.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,14 +44,19 @@ class ServerBackend:
     def probability(self, channels: np.ndarray) -> np.ndarray:
         with _told():
             outputs = self.client.predict({"channels": channels})
-        if "probability" not in outputs:
-            raise LandslideError(f"{self.client.url}: the model gives {', '.join(outputs)}, expected 'probability'")
-        return outputs["probability"]
+        return self._expected(outputs, ["probability"])
 
     def uncertainty(self, channels: np.ndarray) -> np.ndarray:
         with _told():
             outputs = self.client.predict({"channels": channels}, "uncertainty")
-        return np.concatenate([outputs[name] for name in UNCERTAINTY], axis=-1)
+        return self._expected(outputs, UNCERTAINTY)
+
+    def _expected(self, outputs: dict[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+        """Outputs side by side. Raises ``LandslideError`` where one is missing."""
+        if missing := [repr(name) for name in names if name not in outputs]:
+            given = ", ".join(outputs)
+            raise LandslideError(f"{self.client.url}: the model gives {given}, expected {', '.join(missing)}")
+        return np.concatenate([outputs[name] for name in names], axis=-1)
 
 
 def connect(
