@@ -91,7 +91,7 @@ def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
         scores,
         "chosen on all patches out of fold" if a.folds else "chosen on validation",
         groups,
-        of_train=bool(a.folds) or config.data.valid_groups is not None or config.data.valid_share is not None,
+        of_train=bool(a.folds) or config.data.divides_train,
     )
     return scores
 

@@ -19,6 +19,7 @@ from tf_landslide.models.batch_statistics import recompute
 from tf_landslide.models.build import build_model
 from tf_landslide.models.combine import SYMMETRIES, average_weights, combined
 from tf_landslide.models.uncertainty import PASSES, of_votes, uncertainty
+from tf_landslide.predict.backends.server import ServerBackend
 from tf_landslide.predict.load import load_model, load_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -486,3 +487,15 @@ def test_a_network_without_batch_norm_is_told_so(region, tmp_path, capsys):
     run = run_of(tmp_path / "plain", 3, region, batch_norm=False)
     assert main(["adapt", str(run), "--data", str(region), "--out", str(tmp_path / "out")]) == 2
     assert "has no batch norm" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_server_that_answers_something_else_is_told():
+    class Client:
+        url = "grpc://host:1/m"
+
+        def predict(self, inputs, signature="serving_default"):
+            return {"spread": inputs["channels"]}
+
+    for ask, expected in (("probability", "'probability'"), ("uncertainty", "'probability', 'deviation', ")):
+        with pytest.raises(LandslideError, match=f"the model gives spread, expected {expected}"):
+            getattr(ServerBackend(Client()), ask)(np.zeros((1, 32, 32, 3), np.float32))

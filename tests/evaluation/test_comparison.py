@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,13 +14,16 @@ from sklearn.metrics import f1_score, precision_score
 
 from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import digest_of
+from tf_landslide.evaluation.keeping import keep_counts
 from tf_landslide.jobs.compare import compare_runs
 from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms, judge
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
+from tf_landslide.runs.config import load_config
 from tf_landslide.runs.judged import About, Judged
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.splits import open_splits
 
 N, SIDE = 6, 12
 GROUPS = ["a", "a", "b", "c", "c", "d"]
@@ -194,7 +198,38 @@ def test_a_run_made_of_others_is_another_model(tmp_path):
         (folder / "environment.json").write_text(json.dumps({formats.COMBINED: told}))
     rows = compare_runs([*plain, *made], "test")["rows"]
     assert sorted(row["seeds"] for row in rows) == [[0, 1], [0, 1]]
-    assert {row["differs"].get("combined.symmetries") for row in rows} == {None, "eight"}
+    assert {row["differs"].get("made.symmetries") for row in rows} == {None, "eight"}
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [
+        lambda i: {formats.CONVERTED: {"file": "m.pth", "sha256": str(i) * 64}},
+        lambda i: {"data_fingerprint": {"train": {"patches": 3, "sha256": str(i) * 64}}},
+        lambda i: {
+            formats.ADAPTED: {
+                "members": [{"run": "p", "sha256": "0" * 64, "threshold": 0.4, "architecture": "unet"}],
+                "threshold_from": "that of p",
+                "statistics": "batch norm",
+                "images": f"region_{i}, test, 9 images",
+            }
+        },
+    ],
+    ids=["of two checkpoints", "trained on two datasets", "adapted to two regions"],
+)
+def test_what_is_of_one_config_but_not_alike_is_not_taken_for_seeds(tmp_path, differing):
+    runs = [make_run(tmp_path / f"r{i}", 0.2 + i / 20)[0] for i in range(2)]
+    for i, folder in enumerate(runs):
+        (folder / "environment.json").write_text(json.dumps(differing(i)))
+    rows = compare_runs(runs, "test")["rows"]
+    assert len(rows) == 2 and rows[1]["difference"] and all(row["over_seeds"] is None for row in rows)
+    assert all(row["differs"] for row in rows)
+
+
+def test_a_seed_that_was_run_twice_is_not_two_seeds(tmp_path):
+    runs = [make_run(tmp_path / name, 0.2 + i / 50, seed=i % 2)[0] for i, name in enumerate("abcd")]
+    rows = compare_runs(runs, "test")["rows"]
+    assert sorted((row["runs"], row["seeds"]) for row in rows) == [(["a", "b"], [0, 1]), (["c", "d"], [0, 1])]
 
 
 @pytest.mark.parametrize(
@@ -309,8 +344,8 @@ def test_a_run_of_before_is_judged_on_its_data(run_folder, sample, tmp_path):
     with pytest.raises(LandslideError, match=r"runs of before kept none\); judge it on its data with --data DIR"):
         compare_runs([old], "test")
     told = compare_runs([old, run_folder], "test", data_dir=sample)
-    for row in told["rows"]:
-        assert [member["tp"] for member in row["members"]] == [kept["rows"][0]["members"][0]["tp"]] * 2
+    members = [member for row in told["rows"] for member in row["members"]]
+    assert [member["tp"] for member in members] == [kept["rows"][0]["members"][0]["tp"]] * 2
 
 
 @pytest.mark.usefixtures("models")
@@ -353,3 +388,17 @@ def test_a_baseline_may_be_one_of_the_runs_or_a_folder_of_seeds(models, tmp_path
         shutil.copytree(paths[3 * seed], tmp_path / f"mixed/{seed}")
     with pytest.raises(LandslideError, match=r"--against .*mixed: holds runs of several models; name one run"):
         compare_runs(paths, "test", against=tmp_path / "mixed")
+
+
+def test_masks_that_were_corrected_since_are_other_data(copy, tmp_path, config_file, monkeypatch):
+    """The fingerprint of a dataset looks at a few files, here at one."""
+    monkeypatch.setattr("tf_landslide.runs.provenance._SAMPLES", 1)
+    config = load_config(config_file)
+    valid = open_splits(config, copy)["valid"]
+    histograms = Histograms.of([(np.full((128, 128), 0.5), mask[..., 0]) for mask in valid.fetch(np.arange(6))[1]])
+    keep_counts(tmp_path / "kept", config, valid, histograms, judge(histograms, 0.4), "chosen on validation")
+    assert compare_runs([tmp_path / "kept"], "valid", data_dir=copy)["patches"] == 6
+    with h5py.File(valid.patches[3].mask, "r+") as file:
+        file["mask"][5, 7] ^= 1
+    with pytest.raises(LandslideError, match="is of other data than"):
+        compare_runs([tmp_path / "kept"], "valid", data_dir=copy)

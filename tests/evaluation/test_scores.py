@@ -10,10 +10,12 @@ from tf_landslide.metrics.counts import (
     curve,
     f1_band,
     judge,
+    judged_counts,
     patch_f1,
     probability_bins,
     scores,
 )
+from tf_landslide.metrics.significance import paired_significance
 
 
 @pytest.fixture
@@ -120,6 +122,18 @@ def test_interval_holds_the_score_narrows_with_data_and_repeats():
         assert judge(of_n, 0.5) == found
         widths[n] = high - low
     assert widths[160] < widths[10] / 2.5  # a quarter, but for chance
+
+
+def test_a_sample_that_misses_what_a_score_is_of_says_nothing():
+    """Landslides in three of 245 patches, each found to 19 pixels of 20: a sample has none of them once in twenty."""
+    counts = np.zeros((245, 4), np.int64)
+    counts[:, 3], counts[:3, 0], counts[:3, 2] = 1000, 19, 1
+    found = judged_counts(counts)["interval"]
+    assert found["recall"] == pytest.approx([0.95, 0.95]) and found["precision"] == [1, 1]
+    assert found["f1"] == pytest.approx([38 / 39, 38 / 39])
+    assert judged_counts(counts * [0, 0, 0, 1])["interval"]["f1"] == [0, 0]  # nothing there, nothing marked
+    told = paired_significance(counts, counts * [1, 0, 2, 1])
+    assert told["interval"] == pytest.approx([38 / 40 - 38 / 39] * 2) and told["p_bootstrap"] < 0.01
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -159,7 +159,9 @@ def test_folds_are_combined_fold_by_fold(grouped, config_file, tmp_path, capsys)
     np.testing.assert_allclose(counts, [said["scores"][key] for key in ("tp", "fp", "fn")], atol=2)  # at the threshold
     derived = json.loads((both / "fold_0/environment.json").read_text())["combined_from"]
     assert [member["run"] for member in derived["members"]] == ["seed_0/fold_0", "seed_1/fold_0"]
-    assert main(["compare", str(both / "out_of_fold"), str(out[0] / "out_of_fold"), "--split", "valid"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(both / "out_of_fold"), str(out[0] / "out_of_fold"), "--split", "valid", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2  # one config, but not two seeds of one model
     assert main(command) == 2 and "already exists" in capsys.readouterr().err
     refused(capsys, ["combine", str(both), str(out[0]), "--out", str(tmp_path / "x")], "give --data DIR")
     elsewhere = ["--out", str(tmp_path / "x"), "--data", str(grouped)]

@@ -139,6 +139,8 @@ def test_a_share_is_drawn_by_the_seed_and_no_patch_is_in_both(copy, config_file)
 def test_a_share_where_there_is_a_validation_split_is_refused(sample, config_file):
     with pytest.raises(LandslideError, match=r"has a validation split with masks; leave out data\.valid_share"):
         open_splits(load_config(config_file, ["data.valid_share=0.3"]), sample)
+    judged = open_splits(load_config(config_file, ["data.valid_share=0.3"]), sample, splits=["test"])
+    assert list(judged) == ["test"]  # a run can be judged on such a dataset
 
 
 def test_a_channel_that_never_varies_is_warned_of_by_name(copy, config_file, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -184,6 +185,12 @@ def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:
         raise LandslideError(f"{path}: is not text") from None
     except (OSError, ValueError) as error:  # the latter of a name that no file can have
         raise LandslideError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_file(path: Path) -> bool:

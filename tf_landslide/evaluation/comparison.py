@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from scipy import stats
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.metrics import SCORES
 from tf_landslide.metrics.calibration import calibration
-from tf_landslide.metrics.counts import scores
+from tf_landslide.metrics.counts import sampled_scores, scores
 from tf_landslide.metrics.resampling import bootstrap, interval
 from tf_landslide.metrics.significance import holm, paired_significance
 from tf_landslide.runs.judged import Judged
@@ -32,7 +33,8 @@ class Entry:
         name: how it is called.
         config: of it.
         judged: its counts.
-        made: how it was made of other runs, by key, where it was; members are counted, not named.
+        made: of what else than a config it was made, by key: its training data, a checkpoint, other runs (counted, not
+            named) and how they were combined.
     """
 
     name: str
@@ -75,14 +77,18 @@ def check_comparable(entries: Sequence[Entry]) -> None:
 
 
 def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Runs of one config together, which differ by their seed alone, in the order of their first; a run that was made
-    of others stands beside those that were made alike.
+    """Runs of one config, made alike of the same data, together, in the order of their first: they differ by their seed
+    alone. A second run of one seed is no further seed, and stands by itself.
     """
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[tuple[str, int], list[Entry]] = {}
+    times: Counter[tuple[str, int]] = Counter()
     for entry in entries:
         training = entry.config.training.model_copy(update={"seed": 0})
         config = entry.config.model_copy(update={"training": training, "threshold": None})
-        groups.setdefault(f"{config.to_yaml()}\n{sorted(entry.made.items())}", []).append(entry)
+        alike = f"{config.to_yaml()}\n{sorted(entry.made.items())}"
+        of_seed = (alike, entry.config.training.seed)
+        groups.setdefault((alike, times[of_seed]), []).append(entry)
+        times[of_seed] += 1
     return list(groups.values())
 
 
@@ -157,7 +163,7 @@ def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> 
                 "tn": tn,
             }
         )
-        sampled.append(scores(*(draws @ entry.counts).T[:3])["f1"])
+        sampled.append(sampled_scores(draws, entry.counts)["f1"])
     f1 = [member["f1"] for member in members]
     eces = [member["ece"] for member in members if member["ece"] is not None]
     return {
@@ -223,7 +229,7 @@ def _welch(one: Sequence[float], two: Sequence[float]) -> float | None:
 
 def _differences(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """The keys that differ between models, with the value of each; names, descriptions, thresholds and seeds apart."""
-    flat = [_flat(entry.config.model_dump(mode="json") | {"combined": entry.made or None}) for entry in entries]
+    flat = [_flat(entry.config.model_dump(mode="json") | {"made": entry.made or None}) for entry in entries]
     keys = [
         key
         for key in dict.fromkeys(key for values in flat for key in values)

@@ -14,7 +14,7 @@ from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
+from tf_landslide.runs.derived import Derived
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import About, Judged
 from tf_landslide.runs.provenance import split_fingerprint
@@ -24,18 +24,16 @@ from tf_landslide.runs.sections import Config
 def judged_of(run: Run, judgement: Judgement) -> Judged:
     """The counts of a judgement, and what they are of."""
     source, tally, data = judgement.source, judgement.tally, run.config.data
-    divided = data.valid_share is not None or data.valid_groups is not None
-    of_train = divided and judgement.split in ("train", "valid")
     about = About(
         split=judgement.split,
         threshold=judgement.scores["threshold"],
         threshold_from=run.threshold_from,
-        model=digest_of(run.model_path),
+        model=run.model_digest,
         data=str(source.data_dir.absolute()),
-        files=split_fingerprint(source.data_dir, "train" if of_train else judgement.split),
+        files=split_fingerprint(source.data_dir, data.stored_split(judgement.split)),
         masks=tally.masks,
         names=[patch.image.name for patch in source.patches if patch.image],
-        of_train=of_train,
+        of_train=data.divides_train and judgement.split in ("train", "valid"),
         groups=None if judgement.groups is None else [str(group) for group in judgement.groups],
     )
     return Judged(about, judgement.histograms, tally.pixels, tally.ignored)
@@ -51,6 +49,7 @@ def keep_counts(
     groups: np.ndarray | None = None,
     *,
     of_train: bool = False,
+    derived: Derived | None = None,
 ) -> None:
     """Keep the counts of patches as a run's validation, without a model: ``compare`` sets it beside runs.
 
@@ -63,6 +62,7 @@ def keep_counts(
         threshold_from: in words.
         groups: of each patch.
         of_train: whether they are patches of the training split.
+        derived: of what runs the model was made, and how; None for one that was trained.
     """
     digest, pixels, ignored = MasksDigest(), np.zeros(len(source), np.int64), np.zeros(len(source), np.int64)
     for i in range(len(source)):
@@ -85,3 +85,5 @@ def keep_counts(
     Judged(about, histograms, pixels, ignored).save(formats.judged_file(folder, "valid"))
     write_json(folder / formats.METRICS, {"valid": scores})
     write_text(folder / formats.CONFIG, config.to_yaml())
+    if derived:
+        write_json(folder / formats.ENVIRONMENT, {formats.COMBINED: derived.as_dict()})

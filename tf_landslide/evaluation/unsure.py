@@ -63,7 +63,8 @@ def unsureness(measures: Measures, source: PatchSource, threshold: float, batch:
 
     Returns:
         by measure ``aurc``, ``excess`` (of ``metrics.uncertainty.RiskCoverage``; None without a pixel) and ``curve``, a
-        row for each of ``COVERAGES``, with the error ``risk`` and ``f1`` among the share of pixels that is surest.
+        row for each of ``COVERAGES`` or, where many are equally sure, the next share that can be told apart, with the
+        error ``risk`` and ``f1`` among the share of pixels that is surest.
     """
     kept: list[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]] = []
     for start in progress(range(0, len(source), batch), label="uncertainty", unit="batch"):
@@ -78,7 +79,9 @@ def unsureness(measures: Measures, source: PatchSource, threshold: float, batch:
 
 def _told(found: RiskCoverage) -> dict[str, Any]:
     rows = []
-    for share in COVERAGES if len(found.coverage) else ():
+    for share in COVERAGES if len(found.coverage) else ():  # pixels that are equally sure stand together
         i = min(int(np.searchsorted(found.coverage, share - 1e-12)), len(found.coverage) - 1)
-        rows.append({"coverage": share, "risk": float(found.risk[i]), "f1": float(found.f1[i])})
+        reached = float(found.coverage[i])
+        rows.append({"coverage": reached, "risk": float(found.risk[i]), "f1": float(found.f1[i])})
+    rows = [row for i, row in enumerate(rows) if not i or row["coverage"] > rows[i - 1]["coverage"]]
     return {"aurc": found.aurc, "excess": found.excess, "curve": rows}

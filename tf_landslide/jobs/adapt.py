@@ -20,7 +20,7 @@ from tf_landslide.predict.files import split_images
 from tf_landslide.predict.load import load_model
 from tf_landslide.predict.predictor import padded
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import Derived, Member, digest_of
+from tf_landslide.runs.derived import Derived, Member
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
 
@@ -77,7 +77,7 @@ def _derived(run: Run, statistics: str, images: str) -> Derived:
     card, before = run.card(threshold=0.5), run.derived
     name = run.path.absolute().name
     return Derived(
-        members=(Member(name, digest_of(run.model_path), run.threshold, card.architecture, card.encoder),),
+        members=(Member(name, run.model_digest, run.threshold, card.architecture, card.encoder),),
         threshold_from=f"that of {name}",
         statistics={"both": "batch norm and input", "input": "input", "batch_norm": "batch norm"}[statistics],
         images=images,

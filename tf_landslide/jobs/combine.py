@@ -28,7 +28,7 @@ from tf_landslide.predict.load import load_model
 from tf_landslide.predict.predictor import BATCH_SIZE, Predictor, padded
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.derived import Derived, Member, digest_of
+from tf_landslide.runs.derived import Derived, Member
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
 from tf_landslide.runs.sections import Config
@@ -245,7 +245,7 @@ def _threshold(runs: Sequence[Run], recipe: Recipe, judged: bool) -> tuple[float
 def _member(run: Run) -> Member:
     model, path = run.card(threshold=0.5), run.path.absolute()
     name = f"{path.parent.name}/{path.name}" if (path.parent / formats.FOLDS).is_file() else path.name
-    return Member(name, digest_of(run.model_path), run.threshold, model.architecture, model.encoder)
+    return Member(name, run.model_digest, run.threshold, model.architecture, model.encoder)
 
 
 def _write(folder: Path, model: keras.Model, config: Config, derived: Derived, runs: Sequence[Run]) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import replacing, require_writable, write_json, write_text
-from tf_landslide.data.folders import SPLITS
+from tf_landslide.data.folders import SPLITS, find_patches
+from tf_landslide.data.hdf5 import read_mask
 from tf_landslide.evaluation.comparing import comparison_document, comparison_values
 from tf_landslide.evaluation.comparison import Entry, compare, grouped
+from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
 from tf_landslide.runs.provenance import files_of
@@ -77,17 +78,21 @@ def _baseline(path: Path, named: dict[str, Path], entries: Sequence[Entry]) -> s
 
 
 def _made(run: Run) -> dict[str, Any]:
-    """How a run was made of other runs; nothing of one that was trained."""
-    derived = run.derived
+    """Of what else than its config a run was made, in digests of eight digits: data, checkpoint, other runs."""
+    environment, derived = run.environment, run.derived
+    data = environment.get("data_fingerprint", {}).get("train", {}).get("sha256", "")
+    checkpoint = environment.get(formats.CONVERTED, {}).get("sha256", "")
+    made = {key: str(digest)[:8] for key, digest in (("data", data), ("checkpoint", checkpoint)) if digest}
     if derived is None:
-        return {}
+        return made
     network = " + ".join(filter(None, derived.network))
-    return {
+    return made | {
         "members": len(derived.members),
         "network": network,
         "average": derived.average,
         "symmetries": derived.symmetries,
         "statistics": derived.statistics,
+        "images": derived.images,
         "temperature": derived.temperature is not None,
     }
 
@@ -107,7 +112,7 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
     _ = run.threshold  # an unfinished run is refused
     kept: list[Path] = []
-    model = digest_of(run.model_path) if run.model_path.exists() else None
+    model = run.model_digest if run.model_path.exists() else None
     files = None if data_dir is None else files_of(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"
     for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):
@@ -117,7 +122,7 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
         if judged.about.split != split:
             raise LandslideError(f"{path}: holds counts of split {judged.about.split!r}, expected {split!r}")
         kept.append(path)
-        if model in (None, judged.about.model) and files in (None, judged.about.files):
+        if model in (None, judged.about.model) and _is_of(judged, run, data_dir, files):
             _check_metrics(run, judged, path)
             return judged
     if data_dir is not None and model is not None:
@@ -131,6 +136,21 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     raise LandslideError(
         f"{run.path}: keeps no counts of split {split!r} ({hint}); judge it on its data with --data DIR"
     )
+
+
+def _is_of(judged: Judged, run: Run, data_dir: str | Path | None, files: str | None) -> bool:
+    """Whether counts are of a dataset as it is now, of which a fingerprint looks at a few masks only."""
+    if data_dir is None:
+        return True
+    data = run.config.data
+    stored = find_patches(data_dir, data.stored_split(judged.about.split))
+    masks = {patch.image.name: patch.mask for patch in stored if patch.image and patch.mask}
+    if files != judged.about.files or not set(judged.about.names) <= masks.keys():
+        return False
+    digest = MasksDigest()
+    for name in judged.about.names:
+        digest.add(read_mask(masks[name], ignore=data.ignore))
+    return digest.text == judged.about.masks
 
 
 def _judged_anew(run: Run, split: str, data_dir: str | Path) -> Judged:

@@ -11,14 +11,13 @@ import keras
 import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, require_writable, write_json
+from tf_landslide.core.files import digest_of, replacing, require_writable, write_json
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.models.build import build_model
 from tf_landslide.models.layers.norm import input_normalization
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import machine
 from tf_landslide.runs.sections import Config

@@ -22,7 +22,6 @@ from tf_landslide.objects.judging import Comparison, Refiner
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
 from tf_landslide.runs.precision import SHORT
@@ -114,7 +113,7 @@ def _kept(run: Run, split: str) -> Histograms:
         raise LandslideError(
             f"{path}: is not there: runs of before kept no counts; train anew, or leave it out"
         ) from None
-    if judged.about.split != split or judged.about.model != digest_of(run.model_path):
+    if judged.about.split != split or judged.about.model != run.model_digest:
         raise LandslideError(f"{path}: is of another split, or of another model than {run.model_path.name} is now")
     return judged.histograms
 

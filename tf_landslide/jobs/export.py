@@ -11,7 +11,6 @@ from tf_landslide.core.files import write_json
 from tf_landslide.predict.export import publish
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
-from tf_landslide.runs.derived import digest_of
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.precision import FLOAT32, PRECISIONS, SHORT, read_proof
 
@@ -35,7 +34,7 @@ def export_run(run: Run, models_dir: str | Path, name: str | None = None, precis
     """
     require_known(precision, PRECISIONS, "precision")
     card, folder = run.card(), formats.precision_folder(run.path, precision)
-    proof = read_proof(folder, precision, digest_of(run.model_path), run.path) if precision in SHORT else None
+    proof = read_proof(folder, precision, run.model_digest, run.path) if precision in SHORT else None
 
     def add_short_format(version: Path) -> None:
         if proof:

@@ -65,7 +65,7 @@ def train_planned(
 def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
     """The groups of each fold, drawn by the config's ``split_seed``. Raises ``LandslideError`` where it cannot be."""
     data = config.data
-    if data.valid_groups is not None or data.valid_share is not None:
+    if data.divides_train:
         raise LandslideError(
             "--folds validates on each group in turn; leave out data.valid_groups and data.valid_share"
         )
@@ -162,7 +162,7 @@ def _judged(
     back = np.argsort(np.concatenate(positions))  # the split's own order
     in_order = Histograms(pooled.landslide[back], pooled.other[back])
     origin = "chosen on all patches out of fold"
-    keep_counts(kept, config, whole, in_order, scores_of_all, origin, groups, of_train=True)
+    keep_counts(kept, config, whole, in_order, scores_of_all, origin, groups, of_train=True, derived=runs[0].derived)
     return {
         "folds": len(runs),
         "threshold": threshold,

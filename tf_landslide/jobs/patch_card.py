@@ -12,14 +12,14 @@ import numpy as np
 import shapely
 
 from tf_landslide.bands.layouts import BandLayout
-from tf_landslide.core.files import write_json
+from tf_landslide.core.files import digest_of, write_json
 from tf_landslide.core.tables import markdown_table
 from tf_landslide.core.templates import render
 from tf_landslide.data.folders import SPLITS
 from tf_landslide.data.synthetic import SYNTHETIC_MARK
 from tf_landslide.figures.splits import Box, SplitSheet, split_overview
 from tf_landslide.objects.labelling import Checked
-from tf_landslide.objects.patches import Piece, Tally, digest_of
+from tf_landslide.objects.patches import Piece, Tally
 from tf_landslide.runs.provenance import version_of
 from tf_landslide.scenes.polygons import grid_north, outlines
 from tf_landslide.scenes.preview import picture

@@ -129,7 +129,7 @@ def calibration(
     }
     return {
         **{name: float(value) for name, value in zip(names, values, strict=True)},
-        "interval": {name: interval(of_draws[np.isfinite(of_draws)]) for name, of_draws in sampled.items()},
+        "interval": {name: interval(of_draws) for name, of_draws in sampled.items()},
         "bins": reliability(histograms, starts).rows(),
     }
 

@@ -76,11 +76,12 @@ def threshold_bin(threshold: float) -> int:
     return k
 
 
-def scores(tp: Any, fp: Any, fn: Any) -> dict[str, np.ndarray]:
-    """F1, precision, recall and IoU of the landslide class; 0 where a ratio has nothing to divide by."""
+def scores(tp: Any, fp: Any, fn: Any, *, empty: float = 0.0) -> dict[str, np.ndarray]:
+    """F1, precision, recall and IoU of the landslide class; ``empty`` where a ratio has nothing to divide by."""
 
     def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-        return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
+        out = np.full(np.shape(numerator), empty)
+        return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0)
 
     tp, fp, fn = (np.asarray(v, np.float64) for v in (tp, fp, fn))
     return {
@@ -89,6 +90,11 @@ def scores(tp: Any, fp: Any, fn: Any) -> dict[str, np.ndarray]:
         "recall": ratio(tp, tp + fn),
         "iou": ratio(tp, tp + fp + fn),
     }
+
+
+def sampled_scores(draws: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of bootstrap samples (resamples, n) of (n, 4) counts; NaN of one in which a score has no value."""
+    return scores(*(draws @ counts).T[:3], empty=np.nan)
 
 
 def curve(histograms: Histograms) -> dict[str, np.ndarray]:
@@ -103,7 +109,8 @@ def f1_band(histograms: Histograms, *, resamples: int = 200, seed: int = 0) -> n
     draws = bootstrap(len(histograms), resamples, seed).astype(np.float64)  # exact, and many times as fast to multiply
     landslide, other = (draws @ part for part in (histograms.landslide, histograms.other))
     tp, fp = (part[:, ::-1].cumsum(1)[:, ::-1] for part in (landslide, other))
-    return np.quantile(scores(tp, fp, landslide.sum(1, keepdims=True) - tp)["f1"], (0.025, 0.975), axis=0)
+    sampled = scores(tp, fp, landslide.sum(1, keepdims=True) - tp, empty=np.nan)["f1"]
+    return np.stack([interval(sampled[:, k]) for k in range(sampled.shape[1])], axis=1)
 
 
 def best_threshold(histograms: Histograms) -> float:
@@ -154,7 +161,7 @@ def judged_counts(
     tp, fp, fn, tn = (int(v) for v in counts.sum(0))
 
     def intervals(groups: Sequence[str] | np.ndarray | None) -> dict[str, list[float]]:
-        sampled = scores(*(bootstrap(len(counts), resamples, seed, groups) @ counts).T[:3])
+        sampled = sampled_scores(bootstrap(len(counts), resamples, seed, groups), counts)
         return {name: interval(sampled[name]) for name in SCORES}
 
     return {

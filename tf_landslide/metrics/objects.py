@@ -207,7 +207,7 @@ def object_scores(counts: ObjectCounts, *, resamples: int = 1000, seed: int = 0)
     at = {}
     for k, level in enumerate(IOU_LEVELS):
         pairs = counts.truth_matched[:, k].sum(1)
-        sampled = _f1(draws @ pairs, draws @ counts.truth.sum(1), draws @ counts.found.sum(1))
+        sampled = _f1(draws @ pairs, draws @ counts.truth.sum(1), draws @ counts.found.sum(1), np.nan)
         at[f"{level:g}"] = {
             "f1": float(_f1(pairs.sum(), truth, found)),
             "interval": interval(sampled),
@@ -259,10 +259,10 @@ def _of_class(counts: ObjectCounts, i: int) -> dict[str, Any]:
     }
 
 
-def _f1(pairs: Any, truth: Any, found: Any) -> np.ndarray:
-    """2 pairs / (true + found); 0 where there is nothing."""
+def _f1(pairs: Any, truth: Any, found: Any, empty: float = 0.0) -> np.ndarray:
+    """2 pairs / (true + found); ``empty`` where there is nothing."""
     total = np.asarray(truth + found, np.float64)
-    return np.divide(2 * pairs, total, out=np.zeros(total.shape), where=total > 0)
+    return np.divide(2 * pairs, total, out=np.full(total.shape, empty), where=total > 0)
 
 
 def _without(matched: Any, of: Any) -> float | None:

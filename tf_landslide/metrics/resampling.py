@@ -32,5 +32,9 @@ def group_codes(groups: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def interval(sampled: np.ndarray) -> list[float]:
-    """The middle 95 % of bootstrap samples."""
-    return [float(q) for q in np.quantile(sampled, (0.025, 0.975))]
+    """The middle 95 % of the bootstrap samples that have a value; zeros where none has one, as of nothing at all.
+
+    A sample may miss the few patches that a score is of. What it says then is nothing, not zero.
+    """
+    known = sampled[np.isfinite(sampled)]
+    return [float(q) for q in np.quantile(known, (0.025, 0.975))] if len(known) else [0.0, 0.0]

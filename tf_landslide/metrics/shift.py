@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.metrics.calibration import calibration, sampled_ece
-from tf_landslide.metrics.counts import Histograms, best_threshold, scores
+from tf_landslide.metrics.counts import Histograms, best_threshold, sampled_scores, scores
 from tf_landslide.metrics.resampling import bootstrap, interval
 
 
@@ -50,7 +50,7 @@ def _f1(histograms: Histograms, threshold: float) -> float:
 
 def _sampled(histograms: Histograms, threshold: float, resamples: int, seed: int) -> dict[str, np.ndarray]:
     draws = bootstrap(len(histograms), resamples, seed)
-    f1 = scores(*(draws @ histograms.counts(threshold)).T[:3])["f1"]
+    f1 = sampled_scores(draws, histograms.counts(threshold))["f1"]
     return {"f1": f1, "ece": sampled_ece(histograms, draws)}
 
 
@@ -60,5 +60,5 @@ def _changed(values: list[float], sampled: list[np.ndarray]) -> dict[str, Any]:
         "before": values[0],
         "here": values[1],
         "change": values[1] - values[0],
-        "interval": interval(change[np.isfinite(change)]),
+        "interval": interval(change),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.metrics import SCORES
-from tf_landslide.metrics.counts import scores
+from tf_landslide.metrics.counts import sampled_scores, scores
 from tf_landslide.metrics.resampling import bootstrap, group_codes, interval
 
 Groups = Sequence[str] | np.ndarray | None
@@ -26,9 +26,9 @@ def paired_difference(
         seed: of the bootstrap.
         groups: (n,) name of each patch's group.
     """
-    whole = _differences(before, after, np.ones((1, len(before)), np.int64))
+    one, other = (scores(*counts.sum(0)[:3]) for counts in (before, after))
     sampled = _differences(before, after, bootstrap(len(before), resamples, seed, groups))
-    return {name: {"value": float(whole[name][0]), "interval": interval(sampled[name])} for name in SCORES}
+    return {name: {"value": float(other[name] - one[name]), "interval": interval(sampled[name])} for name in SCORES}
 
 
 def paired_significance(
@@ -52,6 +52,7 @@ def paired_significance(
     """
     draws = bootstrap(len(before), resamples, seed, groups)
     sampled = _differences(before, after, draws)["f1"]
+    sampled = sampled[np.isfinite(sampled)]  # a sample may miss all that there is to find
     below, above = (int((sampled <= _TIE).sum()), int((sampled >= -_TIE).sum()))
     of_unit = np.arange(len(before)) if groups is None else group_codes(groups)
     units = int(of_unit.max()) + 1
@@ -62,7 +63,7 @@ def paired_significance(
     return {
         "value": float(value),
         "interval": interval(sampled),
-        "p_bootstrap": min(1.0, 2 * (min(below, above) + 1) / (resamples + 1)),
+        "p_bootstrap": min(1.0, 2 * (min(below, above) + 1) / (len(sampled) + 1)),
         "p_permutation": _swapped(sums[0], sums[1], float(value), resamples, seed),
         "units": units,
     }
@@ -78,7 +79,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _differences(before: np.ndarray, after: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
-    one, other = (scores(*(draws @ counts).T[:3]) for counts in (before, after))
+    one, other = (sampled_scores(draws, counts) for counts in (before, after))
     return {name: other[name] - one[name] for name in SCORES}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_landslide.bands.recipes import INDICES, ChannelRecipe
 from tf_landslide.metrics import IGNORED, SCORES
-from tf_landslide.metrics.counts import scores
+from tf_landslide.metrics.counts import sampled_scores, scores
 from tf_landslide.metrics.objects import SIZE_CLASSES, label_objects
 from tf_landslide.metrics.resampling import interval
 
@@ -142,7 +142,7 @@ def stratum_scores(strata: Strata, counts: np.ndarray, draws: np.ndarray) -> dic
         if not tp + fp + fn + tn:
             continue
         told = _told(strata, label) if tp + fp + fn else ()  # of nothing to find and nothing marked, none
-        values, sampled = scores(tp, fp, fn), scores(*(draws @ of_class).T[:3])
+        values, sampled = scores(tp, fp, fn), sampled_scores(draws, of_class)
         rows.append(
             {
                 "label": label,

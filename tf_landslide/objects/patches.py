@@ -15,6 +15,7 @@ import shapely
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import digest_of
 from tf_landslide.core.progress import progress
 from tf_landslide.data.writing import write_patch
 from tf_landslide.objects.labelling import UNKNOWN, Checked, rasterised
@@ -203,12 +204,6 @@ def write_pieces(
 
 def _shown(cut: Sequence[Piece]) -> Iterator[Piece]:
     return progress(cut, label="cutting", unit="patch")
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_patches(cut: Sequence[Piece], labels: rasterio.io.DatasetReader, grid: Grid) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import read_json
+from tf_landslide.core.files import digest_of, read_json
 from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
@@ -72,6 +72,17 @@ class Run:
             return checked_scores(read_json(path), path)
         except FileNotFoundError:
             raise LandslideError(f"{self.path}: has no {formats.METRICS}; resume its training to the end") from None
+
+    @property
+    def model_digest(self) -> str:
+        """SHA-256 of ``model.keras``. Raises ``LandslideError`` where there is none yet."""
+        return digest_of(self.require_model())
+
+    def require_model(self) -> Path:
+        """The path of the model. Raises ``LandslideError`` where there is none yet."""
+        if not self.model_path.is_file():
+            raise LandslideError(f"{self.path}: holds no {formats.MODEL} yet; let its training finish an epoch")
+        return self.model_path
 
     @property
     def threshold(self) -> float:

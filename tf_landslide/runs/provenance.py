@@ -79,9 +79,7 @@ def split_fingerprint(data_dir: Path, split: str) -> str:
 
 def files_of(run: Run, data_dir: Path, split: str) -> str:
     """The digest of the files that a run takes a split from: where validation is a share of train, of train's."""
-    data = run.config.data
-    divided = data.valid_share is not None or data.valid_groups is not None
-    return split_fingerprint(data_dir, "train" if divided and split == "valid" else split)
+    return split_fingerprint(data_dir, run.config.data.stored_split(split))
 
 
 def _digest(patches: Sequence[Patch]) -> str:

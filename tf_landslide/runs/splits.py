@@ -35,8 +35,8 @@ def open_splits(
     """
     data = config.data
     recipe, found = data.recipe, available_splits(data_dir)
-    of_train = data.valid_share is not None or data.valid_groups is not None
-    if data.valid_share is not None:
+    of_train = data.divides_train
+    if data.valid_share is not None and (splits is None or "valid" in splits):
         _check_unvalidated(data_dir, found)
     if of_train:
         found = ["train", "valid", *(split for split in found if split not in ("train", "valid"))]
@@ -50,7 +50,6 @@ def open_splits(
         splits = [s for s in found if s in ("train", "valid") or is_labelled(find_patches(data_dir, s))]
     duplicates = None if data.allow_duplicates else DuplicateFinder()
     wanted = list(splits)
-    stored = ["train" if split == "valid" else split for split in wanted] if of_train else wanted
     sources = {
         split: PatchSource.open(
             data_dir,
@@ -64,7 +63,7 @@ def open_splits(
             duplicates=duplicates,
             keep_bands=split == "train" and bool(data.augmentation.settings.on),
         )
-        for split in dict.fromkeys(stored)
+        for split in dict.fromkeys(map(data.stored_split, wanted))
     }
     if of_train and "train" in sources:
         train, valid = _divided(sources["train"], config)
@@ -102,7 +101,7 @@ def with_share(
         the same, with ``groups_of_train`` (their names) for validation on whole groups, or ``share_of_train``.
     """
     data = config.data
-    if "valid" not in metrics or (data.valid_share is None and data.valid_groups is None):
+    if "valid" not in metrics or not data.divides_train:
         return metrics
     names = sorted(set(groups["valid"].tolist())) if "valid" in groups else []
     said = {"groups_of_train": names} if data.groups.given else {"share_of_train": data.valid_share}

@@ -63,9 +63,6 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker]):
         self._trackers = list(trackers)
 
-    def __len__(self) -> int:
-        return len(self._trackers)
-
     def tell(self, what: str, *values: Any) -> None:
         """Call a method of each."""
         for tracker in tuple(self._trackers):

@@ -139,6 +139,15 @@ class DataConfig(Section):
         return self
 
     @property
+    def divides_train(self) -> bool:
+        """Whether validation is a part of the training split."""
+        return self.valid_share is not None or self.valid_groups is not None
+
+    def stored_split(self, split: str) -> str:
+        """The split of the dataset that a split of the run is taken from."""
+        return "train" if split == "valid" and self.divides_train else split
+
+    @property
     def recipe(self) -> ChannelRecipe:
         """How the channels are made. Raises ``LandslideError`` for an unknown channel or band."""
         median = self.median
