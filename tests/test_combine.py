@@ -389,6 +389,27 @@ def test_auto_takes_symmetries_only_where_validation_gains(runs, sample, tmp_pat
     assert made.derived.symmetries == max(f1, key=f1.get)
 
 
+def test_the_mean_of_thresholds_is_one_that_scores_are_kept_for(runs, sample, tmp_path):
+    """Of 0.4 and 0.4313 it is 0.41565, and judged is at thousandths."""
+    other = shutil.copytree(runs[0], tmp_path / "other")
+    metrics = json.loads((other / "metrics.json").read_text())
+    metrics["valid"]["threshold"] = 0.4313
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    out = tmp_path / "out"
+    assert main(["combine", str(runs[0]), str(other), "--out", str(out)]) == 0
+    assert Run.open(out).threshold == 0.416
+    assert main(["evaluate", str(out), "--data", str(sample), "--split", "valid"]) == 0
+
+
+@pytest.mark.parametrize("threshold", ["0.12345", "nan", "7", "inf"])
+def test_a_threshold_that_nothing_is_judged_at_is_refused_before_any_work(runs, sample, tmp_path, capsys, threshold):
+    words = ["--data", str(sample), "--out", str(tmp_path / "out"), "--threshold", threshold]
+    assert main(["combine", *map(str, runs), *words]) == 2
+    said = capsys.readouterr().err
+    assert f"threshold {threshold.removeprefix('7') or '7.0'}: expected a multiple of 0.001, from 0 to 1" in said
+    assert said.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 def test_thresholds_are_taken_over_where_there_is_no_data(runs, tmp_path):
     opened = [Run.open(path) for path in runs]
     assert combine(opened, tmp_path / "a", Recipe()).threshold == pytest.approx(0.45)

@@ -188,10 +188,24 @@ def test_fourteen_bands_are_the_default(tmp_path):
         (["--model", "unet_mobilenetv2", "--out", "{out}"], "is it of another network?"),
         (["--model", "unet", "--out", "{out}"], "architecture 'plain_unet' has no counterpart in PyTorch"),
         (["--model", "{folder}/c.yaml", "--out", "{out}", "--sha256", "0" * 64], "expected 000000"),
+        (
+            ["--model", "{folder}/c.yaml", "--out", "{out}", "--threshold", "0.12345", "--sha256", "0" * 64],
+            "threshold 0.12345: expected a multiple of 0.001, from 0 to 1",
+        ),
         (["--to-torch", "{out}"], "is not a run folder"),
         (["--model", "{folder}/c.yaml", "--out", "{folder}/w.pth/run"], "w.pth is a file; name a folder"),
     ],
-    ids=["no out", "channels", "in the way", "another network", "no counterpart", "checksum", "no run", "in a file"],
+    ids=[
+        "no out",
+        "channels",
+        "in the way",
+        "another network",
+        "no counterpart",
+        "checksum",
+        "threshold",
+        "no run",
+        "in a file",
+    ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(made, tmp_path, capsys, more, said):
     folder, run = made

@@ -294,6 +294,12 @@ def test_what_is_not_there_or_of_another_split_or_model_is_refused(tmp_path):
         compare_runs([one], "test")
 
 
+def _with_threshold(path, threshold):
+    with np.load(path) as file:
+        about = json.loads(file["about"].tobytes()) | {"threshold": threshold}
+    return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+
+
 def test_files_that_nobody_vouches_for(tmp_path):
     one, _ = make_run(tmp_path / "one", 0.2)
     path = one / "judged" / "test.npz"
@@ -304,6 +310,7 @@ def test_files_that_nobody_vouches_for(tmp_path):
         {"other": np.array([object()])},
         {"about": np.frombuffer(b"{}", np.uint8)},
         {"about": np.frombuffer(b'{"format": 1, "split": 3}', np.uint8)},
+        *(_with_threshold(path, threshold) for threshold in (0.12345, float("nan"), 7.0, -0.001, float("inf"))),
     ):
         path.write_bytes(whole)
         rewritten(path, **changed)

@@ -162,5 +162,6 @@ def test_a_model_that_gives_nan_is_not_judged():
 
 
 def test_off_grid_threshold_is_refused(histograms):
-    with pytest.raises(ValueError, match="threshold"):
-        histograms.counts(0.12345)
+    for threshold in (0.12345, -0.001, 1.001, np.nan, np.inf):
+        with pytest.raises(LandslideError, match=r"expected a multiple of 0\.001, from 0 to 1"):
+            histograms.counts(threshold)

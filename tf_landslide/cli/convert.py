@@ -55,7 +55,10 @@ def _from_torch(a: Arguments) -> None:
     settings = [f"data.channels={channels}", f"data.layout={a.layout}", "data.normalise=false", "data.augment=false"]
     config = load_config(a.config, [*settings, f"threshold={a.threshold}", *a.overrides])
     from tf_landslide.data.fetch import checkpoint_file  # what starts slowly
+    from tf_landslide.metrics.counts import threshold_bin
 
+    if config.threshold is not None:
+        threshold_bin(config.threshold)  # one that is refused, before anything is downloaded
     path, source = checkpoint_file(a.model, a.sha256)
     start_tensorflow()
     from tf_landslide.jobs.convert import convert  # TensorFlow

@@ -60,7 +60,11 @@ def judge_split(
         threshold: a pixel is marked from this probability on.
         look: is shown every patch.
         groups: (n,) name of each patch's group; scores then have an interval over groups too.
+
+    Raises:
+        LandslideError: a threshold that scores are not kept for, before anything is predicted; or NaN is predicted.
     """
+    threshold_bin(threshold)
     tally = Tally(predictor.card.channel_recipe)
 
     def seen() -> Iterator[tuple[np.ndarray, np.ndarray]]:

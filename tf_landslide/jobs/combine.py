@@ -19,7 +19,7 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.jobs.train import judge_run
 from tf_landslide.metrics.calibration import calibration
-from tf_landslide.metrics.counts import Histograms, best_threshold, curve
+from tf_landslide.metrics.counts import Histograms, best_threshold, curve, nearest_threshold, threshold_bin
 from tf_landslide.metrics.temperature import LogitCounts
 from tf_landslide.models.batch_statistics import batch_norms, even_batches, recompute
 from tf_landslide.models.combine import COPIES, SYMMETRIES, average_weights, combined
@@ -107,6 +107,8 @@ def combine(runs: Sequence[Run], out: str | Path, recipe: Recipe, data_dir: str 
 def _check(runs: Sequence[Run], recipe: Recipe, data_dir: str | Path | None, out: Path) -> None:
     require_known(recipe.symmetries, TTA, "symmetries")
     require_known(recipe.average, AVERAGES, "average")
+    if recipe.threshold is not None:
+        threshold_bin(recipe.threshold)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: already exists; name another folder")
     first = runs[0]
@@ -239,7 +241,7 @@ def _threshold(runs: Sequence[Run], recipe: Recipe, judged: bool) -> tuple[float
     folders = {run.path.absolute().parent for run in runs}
     if len(folders) == 1 and (pooled := folders.pop() / formats.FOLDS).is_file():
         return float(read_json(pooled)["threshold"]), "chosen out of fold, for the single runs"
-    return float(np.mean([run.threshold for run in runs])), "the mean of the members' own"
+    return nearest_threshold(float(np.mean([run.threshold for run in runs]))), "the mean of the members' own"
 
 
 def _member(run: Run) -> Member:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import digest_of, replacing, require_writable, write_json
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
+from tf_landslide.metrics.counts import threshold_bin
 from tf_landslide.models.build import build_model
 from tf_landslide.models.layers.norm import input_normalization
 from tf_landslide.models.torch_names import load_state_dict, state_dict_of
@@ -58,10 +59,12 @@ def convert(
         prefix: of the network's tensors, where a checkpoint holds several networks.
 
     Raises:
-        LandslideError: a file that cannot be read, a network that it is not of, or a folder in the way.
+        LandslideError: a file that cannot be read, a network that it is not of, a threshold that nothing is judged at,
+            or a folder in the way.
     """
     if config.threshold is None:
         raise LandslideError("a converted model needs a threshold: give --threshold")
+    threshold_bin(config.threshold)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: already exists; name another folder")
     require_writable(out)

@@ -69,11 +69,15 @@ def probability_bins(probability: np.ndarray) -> np.ndarray:
 
 
 def threshold_bin(threshold: float) -> int:
-    """The bin of a threshold, which must lie on the grid of 1 / BINS."""
-    k = round(threshold * BINS)
-    if not 0 <= k <= BINS or abs(k / BINS - threshold) > 1e-9:
-        raise ValueError(f"threshold {threshold} is not one of 0, {1 / BINS}, … 1")
-    return k
+    """The bin of a threshold. Raises ``LandslideError`` for one that does not lie on the grid of 1 / BINS."""
+    if not 0 <= threshold <= 1 or abs(nearest_threshold(threshold) - threshold) > 1e-9:  # NaN is on neither side
+        raise LandslideError(f"threshold {threshold}: expected a multiple of {1 / BINS}, from 0 to 1")
+    return round(threshold * BINS)
+
+
+def nearest_threshold(value: float) -> float:
+    """The threshold of the grid that is nearest to a number."""
+    return round(value * BINS) / BINS
 
 
 def scores(tp: Any, fp: Any, fn: Any, *, empty: float = 0.0) -> dict[str, np.ndarray]:

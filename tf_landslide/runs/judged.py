@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.core.files import parse_json, replacing
 from tf_landslide.core.safe_npz import read_npz
-from tf_landslide.metrics.counts import BINS, Histograms
+from tf_landslide.metrics.counts import BINS, Histograms, threshold_bin
 from tf_landslide.runs.checked import checked
 
 _FORMAT = 1
@@ -107,6 +107,7 @@ class Judged:
             if values.pop("format") != _FORMAT:
                 raise ValueError("its format is not known here")
             about = checked(TypeAdapter(About), values, path)
+            threshold_bin(about.threshold)
             n = len(about.names)
             if [array.shape for array in arrays] != [(n, BINS + 1), (n, BINS + 1), (n,), (n,)]:
                 raise ValueError("its arrays do not fit its patches")
