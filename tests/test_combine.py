@@ -410,6 +410,53 @@ def test_a_threshold_that_nothing_is_judged_at_is_refused_before_any_work(runs, 
     assert said.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
+def said_of_data(run, **said):
+    (run / "environment.json").write_text(json.dumps(said))
+    return run
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_runs_of_different_data_are_not_judged_together(runs, sample, tmp_path, capsys, split):
+    same = {"train": {"patches": 10, "sha256": "a"}, "valid": {"patches": 6, "sha256": "b"}}
+    other = same | {split: {"patches": 10, "sha256": "c"}, "test": {"patches": 5, "sha256": "d"}}
+    mine, theirs = (shutil.copytree(path, tmp_path / path.name) for path in runs)
+    said_of_data(mine, data="here", data_fingerprint=same)
+    said_of_data(theirs, data="there", data_fingerprint=other)
+    assert main(["combine", str(mine), str(theirs), "--out", str(tmp_path / "out"), "--data", str(sample)]) == 2
+    said = capsys.readouterr().err
+    assert "they were trained on different data" in said and str(theirs) in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert main(["combine", str(mine), str(theirs), "--out", str(tmp_path / "out")]) == 0  # nothing is judged
+    assert Run.open(tmp_path / "out").environment["data"] == "here"
+
+
+def test_the_record_names_the_data_that_it_was_judged_on(runs, sample, tmp_path):
+    run = said_of_data(shutil.copytree(runs[0], tmp_path / "run"), data="/before", data_fingerprint={}, packages={})
+    made = combine([Run.open(run)], tmp_path / "out", Recipe(temperature=True), sample).environment
+    assert made["data"] == str(sample) and made["synthetic"] and made["packages"] == {}
+    patches = {split: said["patches"] for split, said in made["data_fingerprint"].items()}
+    assert patches == {"train": 10, "valid": 6, "test": 5}
+
+
+def test_copies_are_those_of_the_member_that_needs_the_most(runs, tmp_path):
+    """One that looks at four flips computes four images for one, in whatever place it stands."""
+    flips = combine([Run.open(runs[1])], tmp_path / "flips", Recipe("flips"))
+    assert combine([Run.open(runs[0]), flips], tmp_path / "both", Recipe()).derived.copies == 4
+
+
+def test_weights_of_a_combined_model_are_not_averaged(runs, sample, tmp_path, capsys):
+    """They are those of one of its networks, without what it does with their answers."""
+    names = [tmp_path / "flips_one", tmp_path / "flips_two"]
+    for run, out in zip(runs, names, strict=True):
+        combine([Run.open(run)], out, Recipe("flips"))
+    words = ["--average", "weights", "--data", str(sample), "--out", str(tmp_path / "out")]
+    for first, second in (names, (runs[0], names[1])):
+        assert main(["combine", str(first), str(second), *words]) == 2
+        said = capsys.readouterr().err
+        assert "is a combined model; average the weights of the runs that it is made of" in said
+        assert said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
 def test_thresholds_are_taken_over_where_there_is_no_data(runs, tmp_path):
     opened = [Run.open(path) for path in runs]
     assert combine(opened, tmp_path / "a", Recipe()).threshold == pytest.approx(0.45)

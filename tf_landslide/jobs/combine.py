@@ -30,7 +30,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.derived import Derived, Member
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.provenance import machine
+from tf_landslide.runs.provenance import data_said, machine
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.splits import open_splits
 
@@ -76,7 +76,7 @@ def combine(runs: Sequence[Run], out: str | Path, recipe: Recipe, data_dir: str 
     sources = open_splits(config, data_dir, splits=splits) if data_dir is not None else {}
     models = [load_model(run.path, compile=False) for run in runs]
     members = [_averaged(models, config, data_dir)] if recipe.average == "weights" else models
-    card = runs[0].card(threshold=0.5)
+    card = replace(runs[0].card(threshold=0.5), copies=max(run.card(threshold=0.5).copies for run in runs))
     tried = _tried(members, card, recipe, sources.get("valid"))
     chosen = max(tried, key=lambda trial: trial.f1) if recipe.symmetries == "auto" else tried[0]  # the first of equals
     temperature = chosen.logits.best_temperature() if recipe.temperature and chosen.logits else None
@@ -95,12 +95,12 @@ def combine(runs: Sequence[Run], out: str | Path, recipe: Recipe, data_dir: str 
     made = config.model_copy(update={"threshold": threshold})
     with replacing(path) as folder:
         folder.mkdir()
-        _write(folder, model, made, derived, runs)
+        _write(folder, model, made, derived, runs, data_dir)
         if sources and threshold is None:
             judge_run(Run(folder, made), sources)
             after = Run(folder, made).metrics()["valid"]
             derived = replace(derived, validation=derived.validation | {"f1_after": after["f1"]} | _ece(after))
-            _record(folder, derived, runs)
+            _record(folder, derived, runs, data_dir)
     return Run.open(path)
 
 
@@ -112,6 +112,9 @@ def _check(runs: Sequence[Run], recipe: Recipe, data_dir: str | Path | None, out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LandslideError(f"{out}: already exists; name another folder")
     first = runs[0]
+    for run in runs if recipe.average == "weights" else ():
+        if run.derived and not run.derived.same_network:
+            raise LandslideError(f"{run.path}: is a combined model; average the weights of the runs that it is made of")
     for run in runs[1:]:
         if (problem := _differs(first, run, recipe, data_dir)) is not None:
             raise LandslideError(f"{first.path} and {run.path} cannot be combined: {problem}")
@@ -141,6 +144,11 @@ def _differs(first: Run, run: Run, recipe: Recipe, data_dir: str | Path | None) 
             "they hold out different patches, so that each would be judged on what another was trained on; leave out "
             "--data"
         )
+    if data_dir is not None and _trained_apart(run, first):
+        return (
+            "they were trained on different data, so that each may be judged on what another was trained on; leave out "
+            "--data"
+        )
     return None
 
 
@@ -152,6 +160,12 @@ def _held_out(config: Config) -> tuple[Any, ...]:
     data = config.data
     drawn = config.split_seed if data.valid_share is not None else None
     return data.valid_share, drawn, sorted(data.valid_groups or ()), data.groups
+
+
+def _trained_apart(run: Run, other: Run) -> bool:
+    """Whether two runs say that they were trained, or validated, on different files."""
+    ours, theirs = (one.environment.get("data_fingerprint", {}) for one in (run, other))
+    return any(ours[split] != theirs[split] for split in ("train", "valid") if split in ours and split in theirs)
 
 
 def _more_splits(data_dir: str | Path) -> list[str]:
@@ -250,23 +264,32 @@ def _member(run: Run) -> Member:
     return Member(name, run.model_digest, run.threshold, model.architecture, model.encoder)
 
 
-def _write(folder: Path, model: keras.Model, config: Config, derived: Derived, runs: Sequence[Run]) -> None:
+def _write(
+    folder: Path,
+    model: keras.Model,
+    config: Config,
+    derived: Derived,
+    runs: Sequence[Run],
+    data_dir: str | Path | None,
+) -> None:
     model.name = config.name
     (folder / formats.CONFIG).write_text(config.to_yaml())
     model.save(folder / formats.MODEL)
-    _record(folder, derived, runs)
+    _record(folder, derived, runs, data_dir)
 
 
-def _record(folder: Path, derived: Derived, runs: Sequence[Run]) -> None:
+def _record(folder: Path, derived: Derived, runs: Sequence[Run], data_dir: str | Path | None) -> None:
     first = runs[0].environment
     kept = {key: first[key] for key in ("packages", "data", "data_fingerprint", "patch") if key in first}
-    synthetic = any(run.environment.get("synthetic", False) for run in runs)
+    judged_on = {} if data_dir is None else data_said(Path(data_dir))
+    synthetic = [said.get("synthetic", False) for said in (judged_on, *(run.environment for run in runs))]
     write_json(
         folder / formats.ENVIRONMENT,
         {
             **machine([device.device_type for device in tf.config.list_physical_devices()]),
             **kept,
-            "synthetic": synthetic,
+            **judged_on,
+            "synthetic": any(synthetic),
             formats.COMBINED: derived.as_dict(),
         },
     )

@@ -33,8 +33,15 @@ def environment(seed: int, data_dir: Path, devices: Sequence[str], fingerprint: 
     return {
         **machine(devices),
         "seed": seed,
+        **data_said(data_dir, fingerprint),
+    }
+
+
+def data_said(data_dir: Path, fingerprint: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Which dataset, its fingerprint (computed where it is not given), and whether it was made by a program."""
+    return {
         "data": str(data_dir.absolute()),
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": data_fingerprint(data_dir) if fingerprint is None else fingerprint,
         "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
     }
 
