@@ -175,6 +175,15 @@ def refused(capsys, command, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("fitted", [["--temperature"], ["--tta", "auto"]])
+def test_nothing_is_fitted_on_what_is_judged_out_of_fold(tmp_path, grouped, capsys, fitted):
+    (tmp_path / "seed_0").mkdir()
+    (tmp_path / "seed_0/folds.json").write_text(json.dumps({"by_fold": [{"run": "fold_0", "groups": ["north"]}]}))
+    command = ["combine", str(tmp_path / "seed_0"), "--out", str(tmp_path / "out"), "--data", str(grouped), *fitted]
+    refused(capsys, command, "would be fitted on the patches out of fold that are then judged; leave out --temperature")
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_folds_are_not_combined(tmp_path, grouped, capsys):
     plans = {0: [["north", "east"], ["south", "west"]], 5: [["north", "west"], ["south", "east"]]}
     for seed, plan in plans.items():

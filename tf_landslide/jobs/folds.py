@@ -86,20 +86,26 @@ def combine_folds(
     Args:
         folders: of ``train_folds``, all of the same folds.
         out: the folder to make, as ``train_folds`` makes one.
-        recipe: how; no threshold of its own.
+        recipe: how; nothing in it that is fitted, and no threshold of its own.
         data_dir: the data that they were trained on.
 
     Returns:
         as ``train_folds``.
 
     Raises:
-        LandslideError: folders of other folds, a threshold, a folder in the way, or as ``combine``.
+        LandslideError: folders of other folds, a threshold, what would be fitted on the patches that are judged, a
+            folder in the way, or as ``combine``.
     """
     path, first = Path(out), Path(folders[0])
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise LandslideError(f"{path}: already exists; name another folder")
     if recipe.threshold is not None:
         raise LandslideError("folds are judged at the threshold chosen on all their patches; leave out --threshold")
+    if recipe.temperature or recipe.symmetries == "auto":
+        raise LandslideError(
+            "--temperature and --tta auto would be fitted on the patches out of fold that are then judged; leave out "
+            "--temperature, and name the symmetries: --tta flips or --tta eight"
+        )
     plans = [_plan_of(Path(folder)) for folder in folders]
     for folder, plan in zip(folders[1:], plans[1:], strict=True):
         if plan != plans[0]:
