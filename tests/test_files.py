@@ -16,7 +16,7 @@ from tf_landslide.cli.main import main
 from tf_landslide.core import files
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import allocate, beside, read_json, replacing, sweep
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.core.processes import is_dead, this_process
 
 
@@ -96,6 +96,23 @@ def test_a_folder_in_use_is_refused_with_its_owner_and_free_when_that_is_killed(
     with locked(tmp_path / "run"):
         assert f"process {os.getpid()} on" in (tmp_path / ".run.lock").read_text()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_killed_left_in_a_folder_is_not_in_the_way(started, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    owner = started(HOLD, folder / "seed_0")
+    assert is_in_the_way(folder) and (folder / ".seed_0.lock").exists()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    (folder / ".seed_1.lock").touch()  # killed before it said whose it is
+    assert not is_in_the_way(folder) and not list(folder.iterdir()) and not is_in_the_way(tmp_path / "none")
+    (folder / ".other.lock").write_text("another program's")
+    (folder / "seed_1/empty").mkdir(parents=True)
+    assert is_in_the_way(folder) and not is_in_the_way(folder, strictly=False)
+    (folder / "seed_1/empty/file").touch()
+    assert is_in_the_way(folder, strictly=False) and is_in_the_way(folder / "seed_1/empty/file")
+    assert (folder / ".other.lock").read_text() == "another program's"
 
 
 @pytest.mark.parametrize("command", ["train", "resume", "synth", "demo"])

@@ -120,6 +120,22 @@ def test_what_is_finished_is_left_and_the_rest_gone_on_with(trained, command, tm
     assert trained.asked == [(3, "fold_0", False), (3, "fold_1", False)]
 
 
+KILLED = "process 999999999 on nowhere, since 2020-01-01 00:00:00,\n"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "locks"), [(["--seeds", "1"], [".seed_0.lock", "seed_0/.fold_0.lock"]), ([], [".fold_0.lock"])]
+)
+def test_what_was_killed_before_there_was_a_run_is_begun_again(trained, command, tmp_path, capsys, seeds, locks):
+    for lock in locks:
+        (tmp_path / "r" / lock).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "r" / lock).write_text(KILLED)
+    if seeds:
+        assert command(*seeds, "--resume") == 2 and "leave out --resume" in capsys.readouterr().err
+    assert command(*seeds) == 0 and [name for _, name, _ in trained.asked] == ["fold_0", "fold_1"]
+    assert not list((tmp_path / "r").rglob(".*"))
+
+
 def test_what_cannot_be_meant_is_refused(trained, command, config_file, sample, tmp_path, capsys):
     assert command("--seeds", "2") == 0
     trained.asked.clear()

@@ -49,8 +49,12 @@ def trained(monkeypatch):
     return train
 
 
-def command(config_file, out, *more):
-    return main(["train", str(config_file), "--data", "DATA", "--out", str(out), *more])
+@pytest.fixture
+def command(config_file, sample):
+    def command(out, *more, data=sample):
+        return main(["train", str(config_file), "--data", str(data), "--out", str(out), *more])
+
+    return command
 
 
 def test_a_number_or_names_of_seeds():
@@ -63,8 +67,8 @@ def test_a_number_or_names_of_seeds():
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_summary_is_mean_and_deviation_of_the_sample(config_file, tmp_path, capsys):
-    assert command(config_file, tmp_path / "r", "--seeds", "1,4,2", "--json") == 0
+def test_the_summary_is_mean_and_deviation_of_the_sample(command, tmp_path, capsys):
+    assert command(tmp_path / "r", "--seeds", "1,4,2", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "r/seeds.json").read_text())
     assert told["seeds"] == [1, 4, 2] and told["runs"] == {"1": "seed_1", "4": "seed_4", "2": "seed_2"}
@@ -77,32 +81,32 @@ def test_the_summary_is_mean_and_deviation_of_the_sample(config_file, tmp_path, 
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_table(config_file, tmp_path, capsys):
-    assert command(config_file, tmp_path / "r", "--seeds", "2") == 0
+def test_the_table(command, tmp_path, capsys):
+    assert command(tmp_path / "r", "--seeds", "2") == 0
     out = capsys.readouterr().out
     assert "valid  0.0500 ± 0.0707" in out and "over seeds 0, 1" in out
-    assert command(config_file, tmp_path / "one", "--seeds", "1") == 0
+    assert command(tmp_path / "one", "--seeds", "1") == 0
     assert "±" not in capsys.readouterr().out.splitlines()[2]
 
 
-def test_finished_runs_are_left_and_the_others_gone_on_with(trained, config_file, tmp_path, capsys):
+def test_finished_runs_are_left_and_the_others_gone_on_with(trained, command, tmp_path, capsys):
     out = tmp_path / "r"
     trained.failing.add(1)
-    assert command(config_file, out, "--seeds", "3") == 2
+    assert command(out, "--seeds", "3") == 2
     assert capsys.readouterr().err == "error: the loss is no longer a number\n"
     assert json.loads((out / "seeds.json").read_text())["seeds"] == [0]
     trained.failing.clear()
     trained.asked.clear()
-    assert command(config_file, out, "--seeds", "3") == 2 and "already exists" in capsys.readouterr().err
-    assert command(config_file, out, "--seeds", "3", "--resume") == 0
+    assert command(out, "--seeds", "3") == 2 and "already exists" in capsys.readouterr().err
+    assert command(out, "--seeds", "3", "--resume") == 0
     assert trained.asked == [(1, True), (2, False)]
     trained.asked.clear()
-    assert command(config_file, out, "--seeds", "4", "--resume", "training.epochs=3") == 0
+    assert command(out, "--seeds", "4", "--resume", "training.epochs=3") == 0
     assert trained.asked == [(0, True), (1, True), (2, True), (3, False)]
 
 
-def test_what_cannot_be_meant_is_refused(trained, config_file, tmp_path, capsys):
-    assert command(config_file, tmp_path / "r", "--seeds", "2") == 0
+def test_what_cannot_be_meant_is_refused(trained, command, tmp_path, capsys):
+    assert command(tmp_path / "r", "--seeds", "2") == 0
     trained.asked.clear()
     for out, words, said in (
         (tmp_path / "r", ["--seeds", "1", "--resume"], "holds runs of seeds that --seeds leaves out (1); name all"),
@@ -111,10 +115,33 @@ def test_what_cannot_be_meant_is_refused(trained, config_file, tmp_path, capsys)
         (tmp_path / "none", ["--seeds", "2", "--resume"], "holds no run of a seed, there is nothing to go on with"),
         (tmp_path / "none", ["--seeds", "2", "training.seed=3"], "--seeds sets training.seed of each run"),
     ):
-        assert command(config_file, out, *words) == 2
+        assert command(out, *words) == 2
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
     assert not trained.asked and not (tmp_path / "none").exists()
+
+
+KILLED = "process 999999999 on nowhere, since 2020-01-01 00:00:00,\n"
+
+
+def test_what_was_killed_before_there_was_a_run_is_begun_again(trained, command, tmp_path, capsys):
+    """A lock is all that it leaves: nothing to go on with, and nothing in the way."""
+    out = tmp_path / "r"
+    out.mkdir()
+    (out / ".seed_0.lock").write_text(KILLED)
+    assert command(out, "--seeds", "2", "--resume") == 2
+    assert "there is nothing to go on with; leave out --resume" in capsys.readouterr().err
+    (out / ".seed_0.lock").write_text(KILLED)
+    (out / ".DS_Store").touch()
+    assert command(out, "--seeds", "2") == 0 and trained.asked == [(0, False), (1, False)]
+    assert not (out / ".seed_0.lock").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_folder_of_something_else_is_not_sent_round(trained, command, tmp_path, capsys, more):
+    (tmp_path / "notes.txt").touch()
+    assert command(tmp_path, "--seeds", "2", *more) == 2 and not trained.asked
+    assert capsys.readouterr().err.endswith("already holds something, and no run of a seed; name another folder\n")
 
 
 def pid_of(lock: Path) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import require_writable
+from tf_landslide.core.files import require_writable, sweep
 
 _MESSAGE_BYTES = 1000
+_OURS = re.compile(rb"(process \d+ on .*, since .*,\n)?")
 
 
 @contextmanager
@@ -41,6 +43,46 @@ def locked(folder: str | Path) -> Iterator[None]:
         for parent in made:
             if parent.is_dir() and not any(parent.iterdir()):  # nothing came of it
                 parent.rmdir()
+
+
+def is_in_the_way(path: str | Path, *, strictly: bool = True) -> bool:
+    """Whether a folder that is to be made is there and holds something, or is a file.
+
+    What killed processes left in it is swept first: partial files, and locks of what was to be made inside.
+
+    Args:
+        path: of the folder.
+        strictly: also hidden files and empty folders count, as they do where a whole folder is moved into place.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path.exists()
+    sweep(path)
+    for file in path.glob(".*.lock"):
+        _sweep_lock(file)
+    return any(strictly or _is_something(child) for child in path.iterdir())
+
+
+def _is_something(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    return path.is_symlink() or is_in_the_way(path, strictly=False)
+
+
+def _sweep_lock(file: Path) -> None:
+    """Remove a lock of ours that nobody holds."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # of another user
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_still(file, descriptor) and _OURS.fullmatch(os.read(descriptor, _MESSAGE_BYTES)):
+            file.unlink(missing_ok=True)
+    except OSError:  # somebody holds it, or there are no locks
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _taken(file: Path, name: str) -> int | None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE_DIVISORS
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import beside, sweep, telling_a_full_disk
-from tf_landslide.core.locks import locked
+from tf_landslide.core.files import beside, telling_a_full_disk
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.core.progress import progress
 from tf_landslide.data.folders import SPLITS
 from tf_landslide.data.landscape import PATCH, SCENE, Scene, make_scene
@@ -56,8 +56,7 @@ def write_sample(
     if seed < 0:
         raise LandslideError(f"the seed must not be negative, got {seed}")
     with locked(out):
-        sweep(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if is_in_the_way(out):
             raise LandslideError(f"{out}: already holds something; name an empty or new folder")
         made = not out.exists()
         try:

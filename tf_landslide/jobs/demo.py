@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
@@ -128,7 +128,7 @@ def _start_afresh(out: Path) -> None:
     marker = out / ".tf_landslide_demo"
     if marker.is_file():
         shutil.rmtree(out)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif is_in_the_way(out):
         raise LandslideError(f"{out}: holds something that no demo wrote; name another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()

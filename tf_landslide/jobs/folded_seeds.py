@@ -36,8 +36,8 @@ def train_folded_seeds(
     """
     path = Path(out)
     plan = fold_plan(config, data_dir, folds)
-    check_seeds(path, seeds, resume, folded=True)
     with locked(path):
+        check_seeds(path, seeds, resume, folded=True)
         judged: dict[int, dict[str, Any]] = {}
         for seed in seeds:
             folder = seed_folder(path, seed)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import read_json, replacing, write_json
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
@@ -53,13 +53,19 @@ def train_planned(
     config: Config, data_dir: str | Path, path: Path, plan: list[list[str]], *, resume: bool = False
 ) -> dict[str, Any]:
     """As ``train_folds``, the groups of each fold being given."""
-    if path.exists() and not resume and (not path.is_dir() or any(path.iterdir())):
-        raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     with locked(path):
-        runs = [_fold(_of_fold(config, names), data_dir, path / f"fold_{i}") for i, names in enumerate(plan)]
+        if is_in_the_way(path, strictly=False) and not resume:
+            raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
+        folders = fold_folders(path, plan)
+        runs = [_fold(_of_fold(config, names), data_dir, at) for names, at in zip(plan, folders, strict=True)]
         judged = _judged(config, data_dir, runs, plan, path / formats.OUT_OF_FOLD)
         write_json(path / formats.FOLDS, judged)
     return judged
+
+
+def fold_folders(path: Path, plan: list[list[str]]) -> list[Path]:
+    """The run of each fold."""
+    return [path / f"fold_{i}" for i in range(len(plan))]
 
 
 def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
@@ -97,7 +103,7 @@ def combine_folds(
             folder in the way, or as ``combine``.
     """
     path, first = Path(out), Path(folders[0])
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_in_the_way(path):
         raise LandslideError(f"{path}: already exists; name another folder")
     if recipe.threshold is not None:
         raise LandslideError("folds are judged at the threshold chosen on all their patches; leave out --threshold")

@@ -17,8 +17,8 @@ import yaml
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout
 from tf_landslide.bands.recipes import RECIPES, available
 from tf_landslide.core.errors import LandslideError, warn
-from tf_landslide.core.files import beside, require_space, sweep, telling_a_full_disk
-from tf_landslide.core.locks import locked
+from tf_landslide.core.files import beside, require_space, telling_a_full_disk
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.data.synthetic import SYNTHETIC_MARK
 from tf_landslide.jobs.patch_card import PatchSet, write_card
 from tf_landslide.jobs.rasters import GDAL_CACHE, MUCH
@@ -114,8 +114,7 @@ def cut_patches(scene: Scene, out: Path, options: PatchOptions) -> dict[str, Any
     cutting, metres = _cutting(scene.grid, options)
     config = load_config(options.config)
     with locked(out), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
-        sweep(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if is_in_the_way(out):
             raise LandslideError(f"{out}: already holds something; name an empty or new folder")
         checked = checked_polygons(options.polygons, scene.grid, layer=options.layer, unreviewed=options.unreviewed)
         area = None if options.area is None else in_coordinates_of(scene.grid, read_inventory(options.area))[0]

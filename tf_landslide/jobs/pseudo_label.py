@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing, require_space, write_json
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.core.progress import progress
 from tf_landslide.core.threads import in_order
 from tf_landslide.data.folders import SPLITS, Patch, available_splits, find_patches, is_labelled
@@ -95,7 +95,7 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
             a folder that holds something or is in use.
     """
     data_dir, out = Path(data_dir), Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_in_the_way(out):
         raise LandslideError(f"{out}: already holds something; name an empty or new folder")
     images = split_images(data_dir, options.split)
     before = _labelled_splits(options.add_to, data_dir, options.split) if options.add_to else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_json
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.jobs.apart import train_apart
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -36,8 +36,8 @@ def train_seeds(
         LandslideError: as ``train``; a folder in the way, or one of other seeds.
     """
     path = Path(out)
-    check_seeds(path, seeds, resume)
     with locked(path):
+        check_seeds(path, seeds, resume)
         runs: dict[int, Run] = {}
         for seed in seeds:
             runs[seed] = _finished(with_seed(config, seed), data_dir, seed_folder(path, seed))
@@ -50,12 +50,14 @@ def check_seeds(path: Path, seeds: Sequence[int], resume: bool, folded: bool = F
     """Raise ``LandslideError`` where the runs of some seeds cannot be begun, or gone on with, in a folder."""
     if formats.is_run(path):
         raise LandslideError(f"{path}: is a run of one seed; name another folder, or leave out --seeds")
-    if not resume and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    taken, begun, others = is_in_the_way(path, strictly=False), begun_seeds(path, folded), begun_seeds(path, not folded)
+    if taken and not begun and not others:
+        raise LandslideError(f"{path}: already holds something, and no run of a seed; name another folder")
+    if taken and not resume:
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
-    if resume and (others := begun_seeds(path, not folded)):
+    if others:
         has, give = ("no folds", "leave out --folds") if folded else ("folds", "give --folds too")
         raise LandslideError(f"{path}: its runs of seed {others[0]} have {has}; {give}, or name another folder")
-    begun = begun_seeds(path, folded)
     if resume and not begun:
         raise LandslideError(f"{path}: holds no run of a seed, there is nothing to go on with; leave out --resume")
     if left_out := [str(seed) for seed in begun if seed not in seeds]:

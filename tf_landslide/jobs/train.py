@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.core.files import beside, replacing, sweep, telling_a_full_disk, write_json, write_text
-from tf_landslide.core.locks import locked
+from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.data.pipeline import as_dataset
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
@@ -224,9 +224,10 @@ def _run_folder(run: Run) -> Iterator[None]:
 
 
 def _prepared(config: Config, path: Path, resume: bool) -> Run:
-    for folder in (path, (path / formats.STATE).parent, path / formats.REPORT):
+    for folder in ((path / formats.STATE).parent, path / formats.REPORT):
         sweep(folder)
-    if resume and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
+    taken = is_in_the_way(path)
+    if resume and not taken:
         raise LandslideError(f"{path}: is not a run folder, there is nothing to go on with; leave out --resume")
     if resume:
         run = Run.open(path)
@@ -240,7 +241,7 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
                 f"{path}: was started with another config; resume it with {path}/{formats.CONFIG}, in which only "
                 "training.epochs may grow"
             )
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif taken:
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     return Run(path, config)
 
