@@ -1,6 +1,7 @@
 """Several seeds of the same folds: what is trained, gone on with and summed up; training itself takes no time here."""
 
 import json
+import shutil
 from statistics import mean, stdev
 
 import numpy as np
@@ -134,6 +135,30 @@ def test_what_was_killed_before_there_was_a_run_is_begun_again(trained, command,
         assert command(*seeds, "--resume") == 2 and "leave out --resume" in capsys.readouterr().err
     assert command(*seeds) == 0 and [name for _, name, _ in trained.asked] == ["fold_0", "fold_1"]
     assert not list((tmp_path / "r").rglob(".*"))
+
+
+@pytest.mark.parametrize("seeds", [["--seeds", "2"], []])
+def test_finished_folds_of_other_data_are_not_taken_for_those_of_these(
+    trained,
+    command,
+    run_folder,
+    grouped,  # noqa: F811
+    tmp_path,
+    capsys,
+    seeds,
+):
+    assert command(*seeds) == 0
+    first = tmp_path / "r/seed_1/fold_1" if seeds else tmp_path / "r/fold_1"
+    shutil.copy(run_folder / "environment.json", first)
+    trained.asked.clear()
+    assert command(*seeds, "--resume") == 0 and not trained.asked
+    mask = grouped / "TrainData/mask/mask_1.h5"
+    mask.write_bytes(mask.read_bytes() + b"more")
+    shutil.rmtree(tmp_path / ("r/seed_0/fold_0" if seeds else "r/fold_0"))
+    capsys.readouterr()
+    assert command(*seeds, "--resume") == 2 and not trained.asked
+    error = capsys.readouterr().err
+    assert f"{first}: was trained on" in error and error.count("\n") == 1
 
 
 def test_what_cannot_be_meant_is_refused(trained, command, config_file, sample, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,25 @@ def test_a_folder_of_something_else_is_not_sent_round(trained, command, tmp_path
     (tmp_path / "notes.txt").touch()
     assert command(tmp_path, "--seeds", "2", *more) == 2 and not trained.asked
     assert capsys.readouterr().err.endswith("already holds something, and no run of a seed; name another folder\n")
+
+
+def test_finished_runs_of_other_data_are_not_taken_for_those_of_these(
+    trained, command, run_folder, copy, tmp_path, capsys
+):
+    out = tmp_path / "r"
+    trained.failing.add(1)
+    assert command(out, "--seeds", "2") == 2
+    trained.failing.clear()
+    trained.asked.clear()
+    shutil.copy(run_folder / "environment.json", out / "seed_0")
+    capsys.readouterr()
+    image = copy / "TrainData/img/image_1.h5"
+    image.write_bytes(image.read_bytes() + b"more")
+    assert command(out, "--seeds", "2", "--resume", data=copy) == 2
+    error = capsys.readouterr().err
+    assert f"{out}/seed_0: was trained on" in error and f"{copy} (" in error and error.count("\n") == 1
+    assert not trained.asked
+    assert command(out, "--seeds", "2", "--resume") == 0 and trained.asked == [(1, True)]
 
 
 def pid_of(lock: Path) -> int:

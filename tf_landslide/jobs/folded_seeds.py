@@ -8,9 +8,10 @@ from typing import Any
 
 from tf_landslide.core.files import write_json
 from tf_landslide.core.locks import locked
-from tf_landslide.jobs.folds import fold_plan, train_planned
+from tf_landslide.jobs.folds import fold_folders, fold_plan, train_planned
 from tf_landslide.jobs.seeds import check_seeds, with_seed
 from tf_landslide.runs import formats
+from tf_landslide.runs.provenance import check_data_of
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.seeds import folds_summary, seed_folder
 
@@ -38,6 +39,7 @@ def train_folded_seeds(
     plan = fold_plan(config, data_dir, folds)
     with locked(path):
         check_seeds(path, seeds, resume, folded=True)
+        check_data_of([run for seed in seeds for run in fold_folders(seed_folder(path, seed), plan)], Path(data_dir))
         judged: dict[int, dict[str, Any]] = {}
         for seed in seeds:
             folder = seed_folder(path, seed)

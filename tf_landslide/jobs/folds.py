@@ -23,6 +23,7 @@ from tf_landslide.metrics.counts import Histograms, best_threshold, judge, score
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import check_data_of
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.splits import groups_of, open_splits
 
@@ -44,7 +45,8 @@ def train_folds(
         over groups), ``by_group`` and ``by_fold``.
 
     Raises:
-        LandslideError: no groups, another number of folds than they allow, a folder in the way, or as ``train``.
+        LandslideError: no groups, another number of folds than they allow, a folder in the way, runs of other data to
+            go on with, or as ``train``.
     """
     return train_planned(config, data_dir, Path(out), fold_plan(config, data_dir, folds), resume=resume)
 
@@ -57,6 +59,7 @@ def train_planned(
         if is_in_the_way(path, strictly=False) and not resume:
             raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
         folders = fold_folders(path, plan)
+        check_data_of(folders, Path(data_dir))
         runs = [_fold(_of_fold(config, names), data_dir, at) for names, at in zip(plan, folders, strict=True)]
         judged = _judged(config, data_dir, runs, plan, path / formats.OUT_OF_FOLD)
         write_json(path / formats.FOLDS, judged)

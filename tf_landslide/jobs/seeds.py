@@ -12,6 +12,7 @@ from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.jobs.apart import train_apart
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import check_data_of
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.seeds import begun_seeds, seed_folder, seeds_summary
 
@@ -33,11 +34,12 @@ def train_seeds(
         what ``seeds.json`` holds, see ``seeds_summary``.
 
     Raises:
-        LandslideError: as ``train``; a folder in the way, or one of other seeds.
+        LandslideError: as ``train``; a folder in the way, or one of other seeds, or of other data.
     """
     path = Path(out)
     with locked(path):
         check_seeds(path, seeds, resume)
+        check_data_of([seed_folder(path, seed) for seed in seeds], Path(data_dir))
         runs: dict[int, Run] = {}
         for seed in seeds:
             runs[seed] = _finished(with_seed(config, seed), data_dir, seed_folder(path, seed))

@@ -120,6 +120,22 @@ def check_same_data(run: Run, data_dir: Path, fingerprint: dict[str, Any]) -> No
         )
 
 
+def check_data_of(folders: Sequence[Path], data_dir: Path) -> None:
+    """Refuse to go on with a folder of runs where one of them, finished or not, was trained on other data.
+
+    Args:
+        folders: of the runs; those that are no runs yet are left out.
+        data_dir: the folder to go on with.
+
+    Raises:
+        LandslideError: as ``check_same_data``.
+    """
+    begun = [Run.open(folder) for folder in folders if formats.is_run(folder)]
+    fingerprint = data_fingerprint(data_dir) if begun else {}
+    for run in begun:
+        check_same_data(run, data_dir, fingerprint)
+
+
 def _counts(fingerprint: dict[str, Any]) -> str:
     return ", ".join(f"{split} {value['patches']:,}, {value['sha256'][:8]}" for split, value in fingerprint.items())
 
