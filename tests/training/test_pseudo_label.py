@@ -1,6 +1,7 @@
 """Masks from what a run is sure of: which pixels, which patches, with what; and training on them as a user would."""
 
 import json
+import shlex
 import shutil
 import types
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_patches import write
+from tests.training.test_folds import ASKED, NAMES, grouped  # noqa: F401  (a fixture)
 from tf_landslide.cli.main import main
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_mask
@@ -114,6 +116,62 @@ def test_the_surest_patches_are_added_to_a_labelled_set(run, data, tmp_path):
     assert not (out / "TestData").exists()
 
 
+def settings(run, **data):
+    """The run, trained by other settings of its data."""
+    config = check_config({"data": {"channels": ["red_stored"], **data}, "training": {"seed": 5}}, "test")
+    (run / "config.yaml").write_text(config.to_yaml())
+
+
+@pytest.mark.parametrize("drawn", ["groups", "share"])
+def test_what_the_run_held_out_of_train_is_validated_on(run, data, tmp_path, drawn):
+    """And no patch that it labelled; a validation split of the data's own had no part in the run, and has none here."""
+    if drawn == "groups":
+        settings(run, valid_groups=["b"], groups={"file": "groups.json"})
+        (data / "groups.json").write_text('{"image_3": "a", "image_7": "b"}')
+        held_out = 7
+    else:
+        shutil.rmtree(data / "ValidData")
+        settings(run, valid_share=0.5)
+        held_out = (3, 7)[np.random.default_rng(5).permutation(2)[0]]
+    out = tmp_path / "out"
+    assert told(run, data, out, "--add-to", str(data)) == 0
+    numbers = {split: [p.number for p in find_patches(out, split)] for split in ("train", "valid")}
+    assert numbers == {"train": [10 - held_out, 8, 9, 10], "valid": [held_out]}
+    (image,) = (out / "ValidData/img").iterdir()
+    assert image.read_bytes() == (data / f"TrainData/img/image_{held_out}.h5").read_bytes()
+    np.testing.assert_array_equal(
+        stored(out / f"ValidData/mask/mask_{held_out}.h5", "mask"),
+        read_mask(data / f"TrainData/mask/mask_{held_out}.h5"),
+    )
+    config = load_config(out / "config.yaml").data
+    assert (config.valid_share, config.valid_groups, config.groups.file, config.groups.pattern) == (None,) * 4
+    assert json.loads((out / "pseudo_labels.json").read_text())["added_to"] == {
+        "data": str(data),
+        "train": 1,
+        "valid": 1,
+    }
+
+
+def test_other_data_is_validated_on_its_own_split_or_refused(run, data, tmp_path, capsys):
+    settings(run, valid_share=0.5)
+    said = {"data": "/first", "data_fingerprint": {"train": {"patches": 9, "sha256": "0"}}}
+    (run / "environment.json").write_text(json.dumps(said))
+    assert told(run, data, tmp_path / "one", "--add-to", str(data)) == 0
+    assert [p.number for p in find_patches(tmp_path / "one", "train")] == [3, 7, 8, 9, 10]
+    assert [p.number for p in find_patches(tmp_path / "one", "valid")] == [1]
+    capsys.readouterr()
+    for words, more in (
+        (["--split", "valid"], "give it one, or name /first, of which it held out patches"),
+        ([], "give it one"),
+    ):
+        assert told(run, data, tmp_path / "two", "--add-to", str(data), *words) == 2
+        error = capsys.readouterr().err
+        assert "leaves no validation split with masks" in error and error.endswith(f"{more}\n")
+        assert not (tmp_path / "two").exists() and error.count("\n") == 1
+        shutil.rmtree(data / "ValidData", ignore_errors=True)
+        settings(run)
+
+
 def test_what_cannot_be_is_refused_and_nothing_written(run, data, tmp_path, capsys):
     taken = tmp_path / "taken"
     taken.mkdir()
@@ -159,3 +217,22 @@ def test_self_training_as_a_user_does_it(run_folder, copy, tmp_path, capsys):
     metrics = Run.open(again).metrics()
     assert metrics["train"]["patches"] == 15 and metrics["valid"]["patches"] == 6
     assert load_predictor(again).card.training["epochs"] == 1
+
+
+@pytest.mark.slow
+def test_a_run_of_held_out_groups_labels_what_the_next_command_trains_on(grouped, config_file, tmp_path, capsys):  # noqa: F811
+    """The file of groups is relative to the first data, and names none of the new patches."""
+    shutil.rmtree(grouped / "TestData/mask")
+    first, out, again = tmp_path / "first", tmp_path / "both of them", tmp_path / "again"
+    words = ["train", str(config_file), ASKED, "data.valid_groups=[south]", "training.epochs=1"]
+    assert main([*words, "--data", str(grouped), "--out", str(first)]) == 0
+    capsys.readouterr()
+    words = ["pseudo-label", str(first), "--data", str(grouped), "--add-to", str(grouped), "--out", str(out)]
+    assert main([*words, "--confident", "0.6"]) == 0
+    heading, _, command = capsys.readouterr().out.splitlines()[-1].partition("next: tf-landslide ")
+    assert heading == ""
+    assert main([str(again) if word == "RUN2" else word for word in shlex.split(command)]) == 0
+    metrics = Run.open(again).metrics()
+    south = [i for i, name in enumerate(NAMES, 1) if name == "south"]
+    assert [p.number for p in find_patches(out, "valid")] == south
+    assert metrics["valid"]["patches"] == len(south) and metrics["train"]["patches"] == 10 - len(south) + 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from serving.startup import start_tensorflow
 from tf_landslide.cli.parsing import Arguments, Commands, add_command, number
@@ -48,6 +49,6 @@ def run(a: Arguments) -> None:
     shares = ", ".join(f"{count / total:.1%} {name.replace('_', ' ')}" for name, count in pixels.items())
     print(f"{patches['labelled']} of {patches['of_split']} patches of {a.split}, pixels: {shares}")
     if a.add_to:
-        print(f"next: tf-landslide train {a.out}/config.yaml --data {a.out} --out RUN2")
+        print(f"next: tf-landslide train {quote(f'{a.out}/config.yaml')} --data {quote(a.out)} --out RUN2")
     else:
         print(f"in {a.out}/TrainData; --add-to DIR adds them to a labelled dataset to train on")

@@ -25,7 +25,10 @@ from tf_landslide.predict.load import predictor_of
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.provenance import data_fingerprint, version_of
+from tf_landslide.runs.provenance import data_fingerprint, split_fingerprint, version_of
+from tf_landslide.runs.sections import Config
+from tf_landslide.runs.sections.data import GroupsConfig
+from tf_landslide.runs.splits import divided
 
 CARD = "pseudo_labels.json"
 
@@ -39,7 +42,8 @@ class PseudoOptions:
         confident: a pixel is a landslide from this probability on.
         background: and none up to this one; between the two it is left out.
         keep: share of the patches, those of the highest mean confidence.
-        add_to: a labelled dataset, whose splits with masks go along and whose training split the patches are added to.
+        add_to: a labelled dataset, whose splits with masks go along and whose training split the patches are added to,
+            but for what the run held out of it, which is validated on.
     """
 
     split: str = "test"
@@ -91,14 +95,14 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
         what ``pseudo_labels.json`` holds.
 
     Raises:
-        LandslideError: no such split, a file that cannot be used, nothing that the run is sure of, too little disk, or
-            a folder that holds something or is in use.
+        LandslideError: no such split, none to validate on in the labelled dataset, a file that cannot be used, nothing
+            that the run is sure of, too little disk, or a folder that holds something or is in use.
     """
     data_dir, out = Path(data_dir), Path(out)
     if is_in_the_way(out):
         raise LandslideError(f"{out}: already holds something; name an empty or new folder")
     images = split_images(data_dir, options.split)
-    before = _labelled_splits(options.add_to, data_dir, options.split) if options.add_to else {}
+    before = _labelled_splits(run, options.add_to, data_dir, options.split) if options.add_to else {}
     files = [*images, *(patch.image for found in before.values() for patch in found if patch.image)]
     require_space(out.parent, sum(file.stat().st_size for file in files), "the patches")
     predictor = predictor_of(run)
@@ -107,21 +111,30 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
         partial.mkdir()
         for split, found in before.items():
             _copy(partial, split, found, run.config.data.ignore)
-        first = max((patch.number for patch in before.get("train", ())), default=0) + 1
+        first = max((patch.number for found in before.values() for patch in found), default=0) + 1
         for number, patch in enumerate(progress(labelled, label="writing"), first):
             copy_patch(partial, "train", number, patch.image, patch.mask)
         for folder in filter(None, (data_dir, options.add_to)):
             if (folder / SYNTHETIC_MARK).is_file():
                 shutil.copyfile(folder / SYNTHETIC_MARK, partial / SYNTHETIC_MARK)
-        data = run.config.data.model_copy(update={"ignore": IGNORED})
-        (partial / formats.CONFIG).write_text(run.config.model_copy(update={"data": data}).to_yaml())
+        (partial / formats.CONFIG).write_text(_config(run.config).to_yaml())
         card = _card(run, predictor, data_dir, options, before, labelled, first, len(images))
         write_json(partial / CARD, card)
     return card
 
 
-def _labelled_splits(add_to: Path, data_dir: Path, split: str) -> dict[str, list[Patch]]:
-    """The splits of a labelled dataset that go along: those with masks, but for the one that is labelled anew."""
+def _config(config: Config) -> Config:
+    """Of a run, to train on the patches: without their unsure pixels, and validated on the split that is there."""
+    unheld = {"valid_share": None, "valid_groups": None, "groups": GroupsConfig()}  # groups of other numbers and names
+    return config.model_copy(update={"data": config.data.model_copy(update={"ignore": IGNORED, **unheld})})
+
+
+def _labelled_splits(run: Run, add_to: Path, data_dir: Path, split: str) -> dict[str, list[Patch]]:
+    """The splits of a labelled dataset that go along: those with masks, but for the one that is labelled anew.
+
+    Validation is what the run held out of this dataset's training split, where it did so: no patch that it labelled
+    judges it, nor one that it was trained on.
+    """
     found = {name: find_patches(add_to, name) for name in SPLITS if name in available_splits(add_to)}
     same = add_to.resolve() == data_dir.resolve()
     kept = {name: patches for name, patches in found.items() if is_labelled(patches) and not (same and name == split)}
@@ -130,7 +143,25 @@ def _labelled_splits(add_to: Path, data_dir: Path, split: str) -> dict[str, list
             raise LandslideError(f"{patch.image or patch.mask}: has no partner; see tf-landslide inspect {add_to}")
     if "train" not in kept:
         raise LandslideError(f"{add_to}: has no training split with masks to add to")
+    held_out = run.config.data.divides_train
+    if held_out and _is_of(run, add_to):
+        parts = divided(run.config, kept["train"], add_to)
+        return kept | {
+            split: [kept["train"][i] for i in chosen] for split, chosen in zip(("train", "valid"), parts, strict=True)
+        }
+    if "valid" not in kept:
+        own = f", or name {run.environment.get('data')}, of which it held out patches" if held_out else ""
+        raise LandslideError(
+            f"{add_to}: leaves no validation split with masks to judge what is trained on the labels of {run.path}: "
+            f"give it one{own}"
+        )
     return kept
+
+
+def _is_of(run: Run, data_dir: Path) -> bool:
+    """Whether a run was trained on the training split of a dataset, as far as it says."""
+    said = run.environment.get("data_fingerprint", {}).get("train", {}).get("sha256")
+    return said is None or said == split_fingerprint(data_dir, "train")
 
 
 def _predicted(predictor: Predictor, files: Sequence[Path], run: Run) -> Iterator[tuple[Path, np.ndarray]]:

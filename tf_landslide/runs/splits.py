@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.data.checks import DuplicateFinder
-from tf_landslide.data.folders import available_splits, find_patches, is_labelled
+from tf_landslide.data.folders import Patch, available_splits, find_patches, is_labelled
 from tf_landslide.data.groups import drawn_groups, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.runs.sections import Config
@@ -114,25 +114,43 @@ def _check_unvalidated(data_dir: str | Path, found: Sequence[str]) -> None:
 
 
 def _divided(source: PatchSource, config: Config) -> tuple[PatchSource, PatchSource]:
-    """Training and validation patches, each in the order of their numbers: of whole groups where there are some."""
-    data, seed = config.data, config.split_seed
-    groups = data.groups.read(source.data_dir)
-    if groups is None:
-        assert data.valid_share is not None  # else groups were asked for
-        chosen = _drawn(source, data.valid_share, seed)
-    else:
-        of_patches = groups.of(source)
-        names = data.valid_groups if data.valid_share is None else drawn_groups(of_patches, data.valid_share, seed)
-        chosen = positions_of(of_patches, names or [])
-    rest = np.setdiff1d(np.arange(len(source)), chosen)
-    if not len(rest):
-        raise LandslideError(f"{source.data_dir}: data.valid_groups names every group of train; leave one to train on")
+    """Training and validation patches, each in the order of their numbers."""
+    rest, chosen = divided(config, source.patches, source.data_dir)
     return source.subset(rest), source.subset(chosen)
 
 
-def _drawn(source: PatchSource, share: float, seed: int) -> np.ndarray:
-    """Positions of patches that are drawn by chance, sorted."""
-    if len(source) < 2:
-        raise LandslideError(f"{source.data_dir}: data.valid_share needs two training patches at least")
-    order = np.random.default_rng(seed).permutation(len(source))
-    return np.sort(order[: min(max(1, round(share * len(source))), len(source) - 1)])
+def divided(config: Config, patches: Sequence[Patch], data_dir: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Which patches of the training split are trained and which are validated on, where a part of it is held out.
+
+    Args:
+        config: that holds a part out: whole groups where it names some.
+        patches: of the split, by number, each with an image; nothing of them is read.
+        data_dir: their folder.
+
+    Returns:
+        positions of both, sorted.
+
+    Raises:
+        LandslideError: groups that cannot be read or leave nothing to train on, or fewer than two patches.
+    """
+    data, seed = config.data, config.split_seed
+    groups = data.groups.read(data_dir)
+    if groups is None:
+        assert data.valid_share is not None  # else groups were asked for
+        if len(patches) < 2:
+            raise LandslideError(f"{data_dir}: data.valid_share needs two training patches at least")
+        chosen = _drawn(len(patches), data.valid_share, seed)
+    else:
+        of_patches = groups.of_patches(patches, data_dir)
+        names = data.valid_groups if data.valid_share is None else drawn_groups(of_patches, data.valid_share, seed)
+        chosen = positions_of(of_patches, names or [])
+    rest = np.setdiff1d(np.arange(len(patches)), chosen)
+    if not len(rest):
+        raise LandslideError(f"{data_dir}: data.valid_groups names every group of train; leave one to train on")
+    return rest, chosen
+
+
+def _drawn(count: int, share: float, seed: int) -> np.ndarray:
+    """Positions that are drawn by chance, sorted."""
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[: min(max(1, round(share * count)), count - 1)])
