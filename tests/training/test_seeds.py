@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -174,6 +175,21 @@ def until(condition, seconds=600):
         assert time.monotonic() < end
         time.sleep(0.05)
     return found
+
+
+@pytest.mark.slow
+def test_a_run_killed_before_it_began_is_not_said_to_be_gone_on_with(config_file, sample, tmp_path):
+    from tf_landslide.jobs.apart import train_apart
+
+    lock = tmp_path / ".run.lock"
+    killer = threading.Thread(
+        target=lambda: os.kill(pid_of(until(lambda: lock.exists() and lock.read_text() and lock)), signal.SIGKILL)
+    )
+    killer.start()
+    with pytest.raises(LandslideError, match="was killed by signal 9 before it began; run the same command again"):
+        train_apart(load_config(config_file), sample, tmp_path / "run")
+    killer.join()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

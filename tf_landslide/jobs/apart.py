@@ -16,6 +16,7 @@ from typing import Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, LandslideWarning, warn
+from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.sections import Config
 
@@ -54,8 +55,14 @@ def train_apart(config: Config, data_dir: str | Path, run_dir: str | Path, *, re
         raise error
     if child.exitcode:
         how = f"was killed by signal {-child.exitcode}" if child.exitcode < 0 else f"ended with {child.exitcode}"
-        raise LandslideError(f"{run_dir}: the process that trained it {how}; go on with --resume")
+        raise LandslideError(f"{run_dir}: the process that trained it {how}{_remedy(Path(run_dir))}")
     return Run.open(run_dir)
+
+
+def _remedy(run_dir: Path) -> str:
+    if formats.is_run(run_dir):
+        return "; go on with --resume"
+    return " before it began; run the same command again, with --resume where others of its runs are finished"
 
 
 def _heard(here: Connection) -> Exception | None:
