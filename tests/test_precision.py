@@ -329,7 +329,7 @@ def test_bfloat16_is_computed_in_bfloat16(run, sample):
     assert 1e-5 < np.abs(short(x) - load_predictor(run, precision="float32")(x)).max() < 0.1
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.long)])
 def test_what_was_trained_in_half_is_computed_and_exported_in_float32(policy, tmp_path):
     import keras
 

@@ -80,6 +80,7 @@ def test_a_step_is_the_ordinary_one(name):
     np.testing.assert_array_equal(model(X, training=False).numpy(), prediction)
 
 
+@pytest.mark.long
 def test_what_is_frozen_stays():
     model = built("nested encoder")
     encoder = next(layer for layer in model.layers if isinstance(layer, keras.Model))

@@ -91,7 +91,7 @@ def test_a_run_can_begin_with_the_weights_of_another(run_folder, sample, config_
     assert status == 2 and "nowhere: is not a run folder" in said and not (tmp_path / "third").exists()
 
 
-@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("masks", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_share_of_train_validates_and_every_report_says_so(copy, config_file, tmp_path, capsys, masks):
     """Where there is no validation split, or one without masks."""
     shutil.rmtree(copy / "ValidData/mask")

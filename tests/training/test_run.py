@@ -89,6 +89,7 @@ def test_normalisation_comes_from_the_training_split_and_is_saved(run_folder, sa
     np.testing.assert_allclose(layer.variance.numpy() ** 0.5, x.std((0, 1, 2), dtype=np.float64), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_two_runs_with_one_seed_give_the_same_weights(sample, config_file, tmp_path):
     """In a process of its own: deterministic mode cannot be left again."""
     import subprocess
