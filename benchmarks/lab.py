@@ -85,7 +85,7 @@ def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
     scores = judge(pooled, best_threshold(pooled), groups=groups)
     keep_counts(
         a.out / f"seed_{config.training.seed}",
-        peers_config(config, a.encoder),
+        peers_config(config, a.encoder, a.epochs),
         sources[split],
         pooled,
         scores,
@@ -96,10 +96,11 @@ def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
     return scores
 
 
-def peers_config(config, encoder: str):
+def peers_config(config, encoder: str, epochs: int):
     """What was trained, in the words of a config of ours."""
     model = config.model.model_copy(update={"architecture": "smp_unet", "encoder": f"smp_{encoder}", "options": {}})
-    return config.model_copy(update={"name": f"peer_smp_unet_{encoder}", "model": model})
+    training = config.training.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"name": f"peer_smp_unet_{encoder}", "model": model, "training": training})
 
 
 def arrays(source) -> list[np.ndarray]:

@@ -25,6 +25,7 @@ def test_the_notebook_is_kept_without_outputs():
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells())
 
 
+@pytest.mark.long
 def test_the_tutorial_runs_in_two_minutes(tmp_path):
     script = "\n\n".join("".join(cell["source"]) for cell in cells())
     script += (

@@ -189,6 +189,16 @@ def test_the_keys_that_differ_are_told(tmp_path):
     assert all(set(row["differs"]) == {"loss.alpha"} for row in rows)
 
 
+def test_models_of_one_name_are_called_by_their_networks(tmp_path):
+    runs = [make_run(tmp_path / f"r{i}", 0.2 + i / 20)[0] for i in range(3)]
+    for folder, changed in zip(runs[1:], ({"encoder": "resnet18"}, {"encoder_weights": "imagenet"}), strict=True):
+        config = json.loads((folder / "config.yaml").read_text())
+        config["model"] |= changed
+        (folder / "config.yaml").write_text(json.dumps(config))
+    rows = compare_runs(runs, "test")["rows"]
+    assert {row["model"] for row in rows} == {"unet + resnet18", "unet + resnet34 (r0)", "unet + resnet34 (r2)"}
+
+
 def test_a_run_made_of_others_is_another_model(tmp_path):
     plain = [make_run(tmp_path / f"p{s}", 0.2, seed=s)[0] for s in range(2)]
     made = [make_run(tmp_path / f"m{s}", 0.22, seed=s)[0] for s in range(2)]

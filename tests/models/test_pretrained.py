@@ -94,7 +94,10 @@ def test_large_efficientnet_v2_expects_pixels_over_128():
     np.testing.assert_allclose(normalised(pixels()) * scale + offset, scaling(pixels()), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long) if n in ("densenet121", "efficientnetv2b0") else n for n in APPLICATIONS],
+)
 def test_normalised_input_lands_where_the_weights_expect_it(name, tmp_path):
     source = keras_applications.original(name, 3)
     randomise_statistics(source)

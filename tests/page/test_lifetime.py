@@ -17,7 +17,7 @@ from tf_landslide.page.making import Making
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_what_ends_the_page_removes_its_folder(ending, tmp_path):
     """Started with nothing: it comes up."""
     process = subprocess.Popen(

@@ -116,7 +116,10 @@ def test_a_worker_that_is_killed_loses_nothing(exported, scene, expected, tmp_pa
 
 @pytest.mark.parametrize(
     ("how", "by"),
-    [("here", signal.SIGKILL), ("2", signal.SIGKILL), pytest.param("2", signal.SIGINT, marks=pytest.mark.long)],
+    [
+        ("here", signal.SIGKILL),
+        *(pytest.param("2", by, marks=pytest.mark.long) for by in (signal.SIGKILL, signal.SIGINT)),
+    ],
 )
 def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     exported, scene, expected, tmp_path, how, by

@@ -87,7 +87,7 @@ def slow(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_every_request_that_was_accepted_is_answered_before_the_server_ends(slow, tmp_path, signal_number):
     log = (tmp_path / "log").open("w+")
     command = [sys.executable, "-m", "tf_landslide", "serve", str(slow), "--port=-1", "--rest_api_port=0"]

@@ -61,7 +61,7 @@ def test_errors_are_asked_for_at_the_begin_of_every_epoch_from_the_first_that_wa
     assert seen == [(0, None), (1, None), (2, [1.0, 2.0]), (3, [3.0, 4.0])]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_draws_as_ever_until_it_mines(config_file, sample, tmp_path):
     """``test_resume`` holds that one which is killed mines the same patches; here that it mines at all."""
 

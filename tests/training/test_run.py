@@ -61,6 +61,7 @@ def test_the_best_epoch_is_kept(run_folder):
     assert judged["f1"] == pytest.approx(best["val_best_f1"], abs=5e-3) and judged["f1"] >= best["val_best_f1"] - 1e-6
 
 
+@pytest.mark.long
 def test_a_sum_of_losses_with_a_weight_from_the_data_is_trained_and_told(config_file, sample, tmp_path):
     """What ``balanced`` came to stands in the environment, on the card and in the loss that the model was saved with; a
     session that goes on finds the same."""

@@ -247,7 +247,13 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _distinct(rows: Sequence[dict[str, Any]]) -> None:
-    """Models of one name get their first run's name behind it."""
+    """Models of one name are called by their networks, where these differ; what is still alike, by a run besides."""
+    networks: dict[str, set[str]] = {}
+    for row in rows:
+        networks.setdefault(row["model"], set()).add(row["network"])
+    for row in rows:
+        if len(networks[row["model"]]) > 1:
+            row["model"] = row["network"]
     names = [row["model"] for row in rows]
     for row, name in zip(rows, names, strict=True):
         if names.count(name) > 1:
