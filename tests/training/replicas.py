@@ -19,20 +19,17 @@ from tf_landslide.models.depth import encoder_of
 from tf_landslide.models.layers.norm import all_layers
 from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.training.callbacks import DrawEpoch, FreezeEncoder
-from tf_landslide.training.checkpointing import checkpoint_gradients
 from tf_landslide.training.fit import get_optimizer
 from tf_landslide.training.losses import LOSSES, BCEDice, get_loss
 from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import FusedAdam
 
 
-def outcome(strategy, loss, batches, checkpointed=False):
+def outcome(strategy, loss, batches):
     """Loss of the whole batch, and its gradients summed over replicas, as Keras's training step has them."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = build_model("plain_unet", channels=3, width=2, depth=1, batch_norm=checkpointed)
-    if checkpointed and strategy.num_replicas_in_sync > 1:
-        assert len(checkpoint_gradients(model)) > 1
+        model = build_model("plain_unet", channels=3, width=2, depth=1)
     replicas = strategy.num_replicas_in_sync
     parts = [np.concatenate(part) for part in zip(*batches, strict=True)] if replicas == 1 else None
 
@@ -112,7 +109,6 @@ def main(data):
     cases["bce_dice"] = BCEDice(0.4, 3.0), batches(2, 2, weighted=True)
     cases["lovasz"] = get_loss("lovasz"), batches(3, 1, weighted=True)
     told = {name: [outcome(s, loss, parts) for s in (one, two)] for name, (loss, parts) in cases.items()}
-    told["checkpointed"] = [outcome(s, BCEDice(), batches(2, 2), checkpointed=True) for s in (one, two)]
     source = PatchSource.open(data, "train", channel_recipe())
     told["paced"] = [paced(s) for s in (one, two)]
     told["fit"] = [training(s, source) for s in (one, two)]

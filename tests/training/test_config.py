@@ -233,6 +233,11 @@ def test_augmentation_is_off_unless_asked_for_and_strengths_are_those_of_the_pip
             [],
             "training: accumulate is for one device, and strategy is 'mirrored'; leave one of the two out",
         ),
+        (
+            "training: {gradient_checkpointing: true, strategy: mirrored}",
+            [],
+            "training: gradient_checkpointing is for one device, and strategy is 'mirrored'; leave one of the two out",
+        ),
         ("training: {clip_norm: 0}", [], "training.clip_norm: input should be greater than 0"),
         ("training: {layer_decay: 1.5}", [], "training.layer_decay: input should be less than or equal to 1"),
         (

@@ -67,7 +67,11 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _one_device(self) -> TrainingConfig:
-        used = {"accumulate": self.accumulate > 1, "clip_norm": self.clip_norm is not None}
+        used = {
+            "accumulate": self.accumulate > 1,
+            "clip_norm": self.clip_norm is not None,
+            "gradient_checkpointing": self.gradient_checkpointing,
+        }
         for key in (key for key, value in used.items() if value and self.strategy != "none"):
             raise ValueError(f"{key} is for one device, and strategy is {self.strategy!r}; leave one of the two out")
         return self
