@@ -60,7 +60,8 @@ def checkpoint_gradients(model: keras.Model) -> list[Segment]:
     """Have a model's training steps keep few activations; predictions, weights and files stay what they are.
 
     Args:
-        model: functional, of one input and one output; models may be nested in it.
+        model: functional, of one input and one output; models may be nested in it. It trains on one device: batch norm
+            over several came out otherwise.
 
     Returns:
         the segments.
