@@ -105,14 +105,14 @@ def test_what_the_killed_left_in_a_folder_is_not_in_the_way(started, tmp_path):
     assert is_in_the_way(folder) and (folder / ".seed_0.lock").exists()
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    (folder / ".seed_1.lock").touch()  # killed before it said whose it is
     assert not is_in_the_way(folder) and not list(folder.iterdir()) and not is_in_the_way(tmp_path / "none")
     (folder / ".other.lock").write_text("another program's")
+    (folder / ".empty.lock").touch()  # nobody says whose it is
     (folder / "seed_1/empty").mkdir(parents=True)
     assert is_in_the_way(folder) and not is_in_the_way(folder, strictly=False)
     (folder / "seed_1/empty/file").touch()
     assert is_in_the_way(folder, strictly=False) and is_in_the_way(folder / "seed_1/empty/file")
-    assert (folder / ".other.lock").read_text() == "another program's"
+    assert (folder / ".other.lock").read_text() == "another program's" and (folder / ".empty.lock").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "resume", "synth", "demo"])

@@ -15,7 +15,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import require_writable, sweep
 
 _MESSAGE_BYTES = 1000
-_OURS = re.compile(rb"(process \d+ on .*, since .*,\n)?")
+_OURS = re.compile(rb"process \d+ on .*, since .*,\n")
 
 
 @contextmanager
