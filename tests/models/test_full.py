@@ -1,5 +1,10 @@
 """The paper's models at full size (``make test-models``; a quarter of an hour and more)."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -24,6 +29,7 @@ from tf_landslide.runs.card import ModelCard
 from tf_landslide.training.losses import BCEDice
 
 pytestmark = pytest.mark.full
+ROOT = Path(__file__).resolve().parents[2]
 MARS = ["red", "green", "blue", "thermal_inertia", "slope", "dem"]
 
 
@@ -203,3 +209,13 @@ def test_inception_v4_equals_timm():
     with torch.no_grad():
         theirs = source.features(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
     assert difference(arrays(ours(x, training=False))[-1], theirs) < 1e-4
+
+
+def test_jax_gives_the_same_as_tensorflow(tmp_path):
+    """Layers and losses are of ``keras.ops``; JAX, for one, takes no index that is computed in the graph."""
+    pytest.importorskip("jax", reason="another backend of Keras: pip install 'jax[cpu]'")
+    script, answers = [sys.executable, "benchmarks/accelerator.py"], str(tmp_path / "answers.npz")
+    subprocess.run([*script, "reference", answers], cwd=ROOT, check=True)
+    env = os.environ | {"KERAS_BACKEND": "jax"}
+    told = subprocess.run([*script, "compare", answers], cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+    assert len(told.stdout.splitlines()) == 5

@@ -196,7 +196,7 @@ def _shifted(x, by: int, axis: int):
     if not by:
         return x
     length = ops.shape(x)[axis]
-    lost = ops.minimum(abs(by), length)
+    lost = min(abs(by), length) if isinstance(length, int) else ops.minimum(abs(by), length)  # JAX slices by numbers
 
     def cut(start, stop):
         return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
