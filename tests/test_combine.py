@@ -462,7 +462,7 @@ def test_thresholds_are_taken_over_where_there_is_no_data(runs, tmp_path):
     assert combine(opened, tmp_path / "a", Recipe()).threshold == pytest.approx(0.45)
     assert combine(opened, tmp_path / "b", Recipe(threshold=0.2)).threshold == 0.2
     assert combine(opened[:1], tmp_path / "c", Recipe("flips")).threshold == 0.4
-    (runs[0].parent / "folds.json").write_text('{"threshold": 0.61}')
+    (runs[0].parent / "folds.json").write_text('{"threshold": 0.61, "by_fold": []}')
     try:
         made = combine(opened, tmp_path / "d", Recipe())
     finally:

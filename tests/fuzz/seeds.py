@@ -182,8 +182,14 @@ COMBINED = {
         "temperature": 1.2,
         "copies": 4,
         "validation": {"f1": 0.5},
-    }
+    },
+    "packages": {"keras": "3.15.1", "h5py": None},
+    "synthetic": False,
+    "patch": [64, 64],
+    "data": "data",
+    "data_fingerprint": {"train": {"patches": 3, "sha256": "0" * 64}},
 }
+FOLDS = {"threshold": 0.5, "by_fold": [{"run": "fold_0", "groups": ["north"], "patches": 3}]}
 GROUPS = {"TrainData": {"1": "north", "2": "south"}, "image_3": "north", "TestData/image_1.h5": "east"}
 MANIFEST = {
     "id": "S2B_MSIL1C_20180919T013649",

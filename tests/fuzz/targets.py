@@ -30,7 +30,7 @@ from tf_landslide.objects.review.journal import read_journal
 from tf_landslide.objects.rules import SHIPPED as RULES
 from tf_landslide.objects.rules import Rules
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.checked import checked_scores
+from tf_landslide.runs.checked import checked_environment, checked_scores, read_folds
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.derived import Derived
 from tf_landslide.runs.history import read_history
@@ -108,9 +108,13 @@ def _scores(path: Path) -> None:
 
 
 def _derived(path: Path) -> None:
-    derived = Derived.of(read_json(path), path)
+    derived = Derived.of(checked_environment(read_json(path), path), path)
     if derived:
         assert derived.network and derived.said()
+
+
+def _folds(path: Path) -> None:
+    assert 0 <= read_folds(path)["threshold"] <= 1
 
 
 def _manifest(path: Path) -> None:
@@ -202,6 +206,7 @@ TARGETS = {
         Target("groups", lambda p: Groups.read(p, None), seeds.of(seeds.jsoned(seeds.GROUPS)), trees=[seeds.GROUPS]),
         Target("card", _card, seeds.of(seeds.jsoned(seeds.CARD)), "card.json", [seeds.CARD]),
         Target("scores", _scores, seeds.of(seeds.jsoned(seeds.CARD["scores"])), trees=[seeds.CARD["scores"]]),
+        Target("folds", _folds, seeds.of(seeds.jsoned(seeds.FOLDS)), trees=[seeds.FOLDS]),
         Target("derived", _derived, seeds.of(seeds.jsoned(seeds.COMBINED)), trees=[seeds.COMBINED]),
         Target("checkpoint", read_tensors, seeds.checkpoints, "model.pth"),
         Target("state", TrainingState.load, seeds.states, "state.npz"),

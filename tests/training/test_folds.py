@@ -178,7 +178,8 @@ def refused(capsys, command, said):
 @pytest.mark.parametrize("fitted", [["--temperature"], ["--tta", "auto"]])
 def test_nothing_is_fitted_on_what_is_judged_out_of_fold(tmp_path, grouped, capsys, fitted):
     (tmp_path / "seed_0").mkdir()
-    (tmp_path / "seed_0/folds.json").write_text(json.dumps({"by_fold": [{"run": "fold_0", "groups": ["north"]}]}))
+    by_fold = [{"run": "fold_0", "groups": ["north"]}]
+    (tmp_path / "seed_0/folds.json").write_text(json.dumps({"threshold": 0.5, "by_fold": by_fold}))
     command = ["combine", str(tmp_path / "seed_0"), "--out", str(tmp_path / "out"), "--data", str(grouped), *fitted]
     refused(capsys, command, "would be fitted on the patches out of fold that are then judged; leave out --temperature")
     assert not (tmp_path / "out").exists()
@@ -189,9 +190,9 @@ def test_other_folds_are_not_combined(tmp_path, grouped, capsys):
     for seed, plan in plans.items():
         (tmp_path / f"seed_{seed}").mkdir()
         by_fold = [{"run": f"fold_{i}", "groups": names} for i, names in enumerate(plan)]
-        (tmp_path / f"seed_{seed}/folds.json").write_text(json.dumps({"by_fold": by_fold}))
+        (tmp_path / f"seed_{seed}/folds.json").write_text(json.dumps({"threshold": 0.5, "by_fold": by_fold}))
     command = ["combine", *(str(tmp_path / f"seed_{s}") for s in (0, 5)), "--out", str(tmp_path / "both")]
     refused(capsys, [*command, "--data", str(grouped)], "are of other folds")
-    (tmp_path / "seed_5/folds.json").write_text("{}")
-    refused(capsys, [*command, "--data", str(grouped)], "does not say which groups")
+    (tmp_path / "seed_5/folds.json").write_text('{"threshold": 0.5, "by_fold": [{"run": "fold_0"}]}')
+    refused(capsys, [*command, "--data", str(grouped)], "folds.json: by_fold.0.groups: field required")
     assert not (tmp_path / "both").exists()

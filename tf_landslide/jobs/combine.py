@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_landslide.bands.kinds import directions
 from tf_landslide.core.errors import LandslideError, require_known
-from tf_landslide.core.files import read_json, replacing, write_json
+from tf_landslide.core.files import replacing, write_json
 from tf_landslide.core.locks import is_in_the_way
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
 from tf_landslide.data.source import PatchSource
@@ -29,6 +29,7 @@ from tf_landslide.predict.load import load_model
 from tf_landslide.predict.predictor import BATCH_SIZE, Predictor, padded
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
+from tf_landslide.runs.checked import read_folds
 from tf_landslide.runs.derived import Derived, Member
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import data_said, machine
@@ -255,7 +256,7 @@ def _threshold(runs: Sequence[Run], recipe: Recipe, judged: bool) -> tuple[float
         return runs[0].threshold, f"that of {runs[0].path.name}"
     folders = {run.path.absolute().parent for run in runs}
     if len(folders) == 1 and (pooled := folders.pop() / formats.FOLDS).is_file():
-        return float(read_json(pooled)["threshold"]), "chosen out of fold, for the single runs"
+        return float(read_folds(pooled)["threshold"]), "chosen out of fold, for the single runs"
     return nearest_threshold(float(np.mean([run.threshold for run in runs]))), "the mean of the members' own"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import read_json, replacing, write_json
+from tf_landslide.core.files import replacing, write_json
 from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
@@ -22,6 +22,7 @@ from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs import formats
+from tf_landslide.runs.checked import read_folds
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_data_of
 from tf_landslide.runs.sections import Config
@@ -133,14 +134,7 @@ def _plan_of(folder: Path) -> dict[str, list[str]]:
     """The groups that each run of a folder of folds was judged on, by the run's name."""
     if not (folder / formats.FOLDS).is_file():
         raise LandslideError(f"{folder}: is not a folder of finished folds: it has no {formats.FOLDS}")
-    try:
-        return {
-            str(fold["run"]): list(map(str, fold["groups"])) for fold in read_json(folder / formats.FOLDS)["by_fold"]
-        }
-    except (KeyError, TypeError):
-        raise LandslideError(
-            f"{folder / formats.FOLDS}: does not say which groups each fold has; train the folds anew"
-        ) from None
+    return {fold["run"]: fold["groups"] for fold in read_folds(folder / formats.FOLDS)["by_fold"]}
 
 
 def _undivided(config: Config) -> Config:

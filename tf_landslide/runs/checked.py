@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import read_json
 
 _SHOWN = 60  # characters of a wrong value
 
@@ -40,7 +42,43 @@ class _Scores(BaseModel):
     groups_of_train: list[str] | None = None
 
 
-_SCORES = TypeAdapter(dict[str, _Scores])
+class _Checkpoint(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    file: str
+    sha256: str
+
+
+class _Environment(BaseModel):
+    """What readers of a run's environment rely on; every part may be missing."""
+
+    model_config = ConfigDict(extra="allow")
+
+    packages: dict[str, str | None] = {}
+    synthetic: Annotated[bool, Strict()] = False
+    patch: tuple[int, int] | None = None
+    positive_weight: _Number | None = None
+    data: str = ""
+    data_fingerprint: dict[str, dict[str, Any]] = {}
+    resumed: list[dict[str, Any]] = []
+    converted_from: _Checkpoint | None = None
+
+
+class _Fold(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    run: str
+    groups: list[str]
+
+
+class _Folds(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    threshold: _Number = Field(ge=0, le=1)
+    by_fold: list[_Fold]
+
+
+_SCORES, _ENVIRONMENT, _FOLDS = TypeAdapter(dict[str, _Scores]), TypeAdapter(_Environment), TypeAdapter(_Folds)
 
 
 def checked(adapter: TypeAdapter[Any], value: Any, origin: object) -> Any:
@@ -58,6 +96,19 @@ def checked_scores(scores: dict[str, Any], origin: object) -> dict[str, Any]:
     """Scores by split, unchanged. Raises ``LandslideError`` where a split's are not whole."""
     checked(_SCORES, scores, origin)
     return scores
+
+
+def checked_environment(environment: dict[str, Any], origin: object) -> dict[str, Any]:
+    """What a run was made with, unchanged. Raises ``LandslideError`` where a part of it is not what it must be."""
+    checked(_ENVIRONMENT, environment, origin)
+    return environment
+
+
+def read_folds(path: Path) -> dict[str, Any]:
+    """What ``folds.json`` holds, as written. Raises ``LandslideError`` where it is damaged."""
+    folds = read_json(path)
+    checked(_FOLDS, folds, path)
+    return folds
 
 
 def _short(value: object) -> str:

@@ -12,7 +12,7 @@ from tf_landslide.core.files import digest_of, read_json
 from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
-from tf_landslide.runs.checked import checked_scores
+from tf_landslide.runs.checked import checked_environment, checked_scores
 from tf_landslide.runs.config import check_config
 from tf_landslide.runs.derived import Derived
 from tf_landslide.runs.history import Row, is_over, read_history
@@ -121,7 +121,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """What the run was made with; empty where that was not written down. Raises ``LandslideError`` if damaged."""
         path = self.path / formats.ENVIRONMENT
-        return read_json(path) if path.is_file() else {}
+        return checked_environment(read_json(path), path) if path.is_file() else {}
 
     @property
     def recipe(self) -> ChannelRecipe:
