@@ -427,7 +427,11 @@ def test_runs_of_different_data_are_not_judged_together(runs, sample, tmp_path, 
     assert "they were trained on different data" in said and str(theirs) in said and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert main(["combine", str(mine), str(theirs), "--out", str(tmp_path / "out")]) == 0  # nothing is judged
-    assert Run.open(tmp_path / "out").environment["data"] == "here"
+    assert not {"data", "data_fingerprint"} & Run.open(tmp_path / "out").environment.keys()  # no one dataset's
+    said_of_data(theirs, data="there", data_fingerprint=same)
+    assert main(["combine", str(mine), str(theirs), "--out", str(tmp_path / "same")]) == 0
+    said = Run.open(tmp_path / "same").environment
+    assert (said["data"], said["data_fingerprint"]) == ("here", same)
 
 
 def test_the_record_names_the_data_that_it_was_judged_on(runs, sample, tmp_path):

@@ -281,10 +281,13 @@ def _write(
 
 
 def _record(folder: Path, derived: Derived, runs: Sequence[Run], data_dir: str | Path | None) -> None:
-    first = runs[0].environment
-    kept = {key: first[key] for key in ("packages", "data", "data_fingerprint", "patch") if key in first}
+    members = [run.environment for run in runs]
+    alike = {k: v for k, v in members[0].items() if all(member.get(k) == v for member in members)}
+    kept: dict[str, Any] = {key: alike[key] for key in ("packages", "data_fingerprint", "patch") if key in alike}
+    if {"data", "data_fingerprint"} & alike.keys():  # one dataset, wherever each found it
+        kept["data"] = members[0].get("data", "")
     judged_on = {} if data_dir is None else data_said(Path(data_dir))
-    synthetic = [said.get("synthetic", False) for said in (judged_on, *(run.environment for run in runs))]
+    synthetic = [said.get("synthetic", False) for said in (judged_on, *members)]
     write_json(
         folder / formats.ENVIRONMENT,
         {
