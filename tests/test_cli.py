@@ -219,7 +219,7 @@ for words in (
     assert [line.split(":")[0] for line in said] == ["epoch 1/1"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_models_in_one_process_let_through_nothing_either(exported, run_folder):
     """TensorFlow's C++ logs errors of kernels that a CPU lacks, its Python warns of graphs that are traced often."""
     code = """

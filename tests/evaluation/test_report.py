@@ -140,7 +140,7 @@ def test_overlay_marks_the_mask_and_nothing_else():
     assert (laid[2, 2] == [255, 40, 40]).all() and (laid[3, 3] != laid[2, 2]).any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_baselines_are_what_they_say(sample):
     sources = {split: PatchSource.open(sample, split, channel_recipe()) for split in ("train", "valid", "test")}
     rows = baselines(sources)

@@ -62,7 +62,7 @@ def test_missing_values_count_as_the_training_mean(model, channels):
     np.testing.assert_allclose(predict(model, holes), predict(model, filled), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_few_steps_lower_the_loss():
     for name in ("plain_unet", "unet_resnet34"):
         keras.utils.set_random_seed(0)

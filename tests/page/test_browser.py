@@ -209,6 +209,7 @@ def test_nothing_chosen_is_a_sentence(page):
     page.page.wait_for_selector("#status >> text=Choose one or more .h5 patches first")
 
 
+@pytest.mark.long
 def test_twenty_uploads_at_a_time_are_all_answered_and_a_second_burst_adds_only_what_is_kept(up, patches, exported):
     from gradio_client import Client, handle_file
 

@@ -49,7 +49,7 @@ def test_islands_rings_of_corners_and_holes_that_touch(rows):
         assert result.is_valid and shapely.equals_exact(result.normalize(), expected.normalize(), 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seventeen_thousand_holes_take_seconds():
     import time
 

@@ -101,7 +101,7 @@ def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
         raise AssertionError("there are none")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_map_that_lost_all_workers_waits_for_new_ones(exported, scene, expected, tmp_path, dask):  # noqa: F811
     _, address = scheduler(dask)
     first = worker(dask, address)

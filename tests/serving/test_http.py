@@ -507,7 +507,7 @@ def test_one_connection_too_many_takes_the_place_of_the_one_that_has_waited_long
         assert [read(connection)[0] for connection in (first, third, fourth)] == [200] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_connections_leave_no_more_memory_than_the_first_hundred(models):
     with running(models, "--rest_max_connections=100") as server:
         grown = []
