@@ -125,10 +125,8 @@ def inference(facts: dict, path: str, runtime: str, batches: list[int]) -> tuple
     }
 
 
-def short(facts: dict, path: str, precision: str, batches: list[int]) -> tuple[Calls, Describe]:
-    """The predictor of a short format, as ``prove`` makes its graph; random weights have nothing to prove."""
-    import tempfile
-
+def short_predictor(path: str, precision: str, folder: str):
+    """The predictor of a short format, its graph in a folder, as ``prove`` makes it; random weights prove nothing."""
     from tf_landslide.predict.backends.openvino_graph import read_saved_model, write_graph
     from tf_landslide.predict.load import load_card
     from tf_landslide.predict.short import short_format
@@ -136,15 +134,25 @@ def short(facts: dict, path: str, precision: str, batches: list[int]) -> tuple[C
 
     if lacks := lacking(precision):
         raise NotApplicable(lacks)
-    graph, packages = read_saved_model(Path(path)), ("openvino", "numpy")
+    graph = read_saved_model(Path(path))
     if precision == "int8":
         from tf_landslide.predict.backends.quantized import quantized
 
-        graph, packages = quantized(graph, random_channels(16)), (*packages, "nncf")
+        graph = quantized(graph, random_channels(16))
+    write_graph(graph, Path(folder))
+    return short_format(load_card(Path(path)), Path(folder), precision)
+
+
+def short(facts: dict, path: str, precision: str, batches: list[int]) -> tuple[Calls, Describe]:
+    """A short format's predictor."""
+    import tempfile
+
+    import openvino  # noqa: F401
+
+    packages = ("openvino", "numpy", "nncf") if precision == "int8" else ("openvino", "numpy")
     facts |= {"versions": versions(*packages), "imported_mb": resident_mb()}
     with tempfile.TemporaryDirectory() as folder:
-        write_graph(graph, Path(folder))
-        predict = short_format(load_card(Path(path)), Path(folder), precision)
+        predict = short_predictor(path, precision, folder)
         calls = {str(n): partial(predict, random_channels(n)) for n in batches}
         for call in calls.values():  # the weights are read from the file when they are first needed
             call()
