@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio import Affine
 
 from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.opened import stored
 from tf_landslide.scenes.source import Source, file
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
@@ -23,7 +22,6 @@ MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _BYTES = ("int8", "uint8")
-_OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,15 @@ class RasterBand:
             if not 1 <= index <= raster.count:
                 raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
             own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
-            stored = raster.dtypes[index - 1]
-        if assumed and tags == (1.0, 0.0) and stored.startswith("float") and band.unit == "reflectance":
+            dtype = raster.dtypes[index - 1]
+        if assumed and tags == (1.0, 0.0) and dtype.startswith("float") and band.unit == "reflectance":
             raise LandslideError(
-                f"{source}: stores {stored} and nobody says in which unit; say --scale 1 for reflectance "
+                f"{source}: stores {dtype} and nobody says in which unit; say --scale 1 for reflectance "
                 "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
             )
-        if assumed and tags == (1.0, 0.0) and stored in _BYTES and band.unit == "reflectance":
+        if assumed and tags == (1.0, 0.0) and dtype in _BYTES and band.unit == "reflectance":
             raise LandslideError(
-                f"{source}: stores {stored}, too few numbers for reflectance x 10,000; it may be a picture: take the "
+                f"{source}: stores {dtype}, too few numbers for reflectance x 10,000; it may be a picture: take the "
                 "product's own bands, or say the unit with --scale"
             )
         if tags != (1.0, 0.0):
@@ -148,8 +146,8 @@ class RasterBand:
         for row in range(0, window.height, side):
             for column in range(0, window.width, side):
                 height, width = min(side, window.height - row), min(side, window.width - column)
-                stored = Window((window.row + row) * k, (window.column + column) * k, height * k, width * k)
-                values[row : row + height, column : column + width] = _means(self._stored(stored), k)
+                own = Window((window.row + row) * k, (window.column + column) * k, height * k, width * k)
+                values[row : row + height, column : column + width] = _means(self._stored(own), k)
         return values
 
     def _stored(self, window: Window) -> np.ndarray:
@@ -167,7 +165,7 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            values = _stored(part.source, self.index, window)
+            values = stored(part.source, self.index, window)
         except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
@@ -247,29 +245,3 @@ def _means(values: np.ndarray, k: int) -> np.ndarray:
     for i in range(k):
         means += columns[i::k] / k**2
     return means.astype(np.float32)
-
-
-def _stored(source: Source, index: int, window: Window) -> np.ndarray:
-    """A window of a file's band as it is stored; where a signature has run out meanwhile, by a new one."""
-    try:
-        with source.environment():
-            return _dataset(source).read(index, window=window.for_rasterio())
-    except rasterio.RasterioIOError:
-        if not source.is_signed:
-            raise
-        _OF_THREAD.files.pop(source)[1].close()
-    with source.environment():
-        return _dataset(source).read(index, window=window.for_rasterio())
-
-
-def _dataset(source: Source) -> rasterio.DatasetReader:
-    """The thread's own open file; opened anew where another has taken its place."""
-    files: dict[Source, tuple[list[object], rasterio.DatasetReader]] = _OF_THREAD.__dict__.setdefault("files", {})
-    fingerprint = source.fingerprint()
-    known, raster = files.get(source, (None, None))
-    if known != fingerprint:
-        if raster is not None:
-            raster.close()
-        raster = source.open()
-        files[source] = fingerprint, raster
-    return raster
