@@ -85,5 +85,6 @@ def test_the_scale_bar_is_the_grounds_and_terrain_is_averaged_by_it(tmp_path):
     assert drawn["pixelWidths"][8] == pytest.approx(across, rel=1e-4)
     assert drawn["pixelHeight"] == pytest.approx(across, rel=5e-3)
     path = write(tmp_path / "dem.tif", np.zeros(grid.shape, np.float32), grid)
-    averaged = RasterBand.open(path, 1, Band("dem", unit="metres")).averaged_for(10.1)
+    scene = Grid(Affine(10.1, 0, 5e5, 0, -10.1, 6.653e6), PLANE, (50, 60))
+    averaged = RasterBand.open(path, 1, Band("dem", unit="metres")).averaged_for(scene)
     assert averaged.grid.transform.a == 20  # two pixels of 5 m

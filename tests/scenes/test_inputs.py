@@ -269,7 +269,7 @@ def test_a_fine_terrain_model_is_averaged_in_bounded_pieces(tmp_path, monkeypatc
     np.testing.assert_array_equal(values(scene, "dem"), whole)
     monkeypatch.setattr("tf_landslide.scenes.raster.MOST_AVERAGED", 8)
     with pytest.raises(
-        LandslideError, match="10 to one of the scene's; average it first: gdalwarp -tr 10 10 -r average"
+        LandslideError, match="10 x 10 to one of the scene's; average it first: gdalwarp -tr 10 10 -r average"
     ):
         open_scene([tmp_path / "B04.tif"], ("dem",), dem=path)
 

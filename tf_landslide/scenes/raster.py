@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pyproj import Transformer
 from rasterio import Affine
 
 from tf_landslide.bands.layouts import Band
@@ -42,7 +43,7 @@ class RasterBand:
         band: scale, offset and unit.
         missing: the stored values that mean nothing; they are asked before the offset is added, as NaN always is.
         grid: of the values that ``read`` gives.
-        averaged: the files' pixels along each side of one of those, for files much finer than what they are sampled to.
+        averaged: rows and columns of the files' pixels in one of those, for files finer than what they are sampled to.
     """
 
     parts: tuple[Part, ...]
@@ -50,7 +51,7 @@ class RasterBand:
     band: Band
     missing: tuple[float, ...]
     grid: Grid
-    averaged: int = 1
+    averaged: tuple[int, int] = (1, 1)
 
     @classmethod
     def open(
@@ -109,28 +110,39 @@ class RasterBand:
     def fingerprint(self) -> list[object]:
         """All that its values depend on."""
         parts = [[part.source.fingerprint(), str(part.window)] for part in self.parts]
-        return [parts, self.index, str(self.band), list(self.missing), self.averaged]
+        return [parts, self.index, str(self.band), list(self.missing), list(self.averaged)]
 
-    def averaged_for(self, metres: float) -> RasterBand:
-        """The band on pixels of about ``metres``, each the mean of whole ones of the file, where those are finer.
+    def averaged_for(self, scene: Grid) -> RasterBand:
+        """The band on pixels of about a scene's, each the mean of whole ones of the file, where those are finer.
 
-        Sampling a fine raster at every tenth pixel would see one pixel in a hundred.
+        Sampling a fine raster at every tenth pixel would see one pixel in a hundred. Rows and columns are averaged each
+        by what they measure on the ground in the middle of the scene: pixels of degrees are narrow far north.
 
         Raises:
             LandslideError: so fine that averaging it is a job of its own.
         """
-        _, width = self.grid.pixel_sizes(np.array([self.grid.shape[0] // 2]))
-        factor = math.floor(metres / float(width[0]) + 1e-6)
-        if factor < 2:
+        wanted = scene.pixel_sizes(np.array([scene.shape[0] // 2]))
+        own = self.grid.pixel_sizes(np.array([self._row_under(scene)]))
+        down, across = (max(1, math.floor(float(w[0] / o[0]) + 1e-3)) for w, o in zip(wanted, own, strict=True))
+        if (down, across) == (1, 1):
             return self
-        if factor > MOST_AVERAGED:
+        if max(down, across) > MOST_AVERAGED:
+            t, (height, width) = self.grid.transform, (float(size[0]) for size in own)
             raise LandslideError(
-                f"{self.sources[0]}: has pixels of {float(width[0]):.3g} m, {factor} to one of the scene's; average it "
-                f"first: gdalwarp -tr {metres:g} {metres:g} -r average"
+                f"{self.sources[0]}: has pixels of {height:.3g} x {width:.3g} m, {down} x {across} to one of the "
+                f"scene's; average it first: gdalwarp -tr {across * t.a:.9g} {-down * t.e:.9g} -r average"
             )
-        rows, columns = (size // factor for size in self.grid.shape)
-        transform = self.grid.transform @ Affine.scale(factor)
-        return replace(self, grid=Grid(transform, self.grid.crs, (rows, columns)), averaged=factor)
+        rows, columns = self.grid.shape[0] // down, self.grid.shape[1] // across
+        transform = self.grid.transform @ Affine.scale(across, down)
+        return replace(self, grid=Grid(transform, self.grid.crs, (rows, columns)), averaged=(down, across))
+
+    def _row_under(self, scene: Grid) -> float:
+        """The row that lies under a scene's middle, or the next one to it."""
+        west, south, east, north = scene.bounds
+        to_own = Transformer.from_crs(scene.crs, self.grid.crs, always_xy=True)
+        row, _ = self.grid.pixels(*to_own.transform((west + east) / 2, (south + north) / 2))
+        last = self.grid.shape[0] - 1
+        return float(np.clip(row, 0, last)) if np.isfinite(row) else last / 2
 
     def read(self, window: Window) -> np.ndarray:
         """A window, which lies within the grid: (H, W) float32 in the band's unit, NaN where missing.
@@ -138,16 +150,17 @@ class RasterBand:
         Raises:
             LandslideError: a file cannot be read there.
         """
-        k = self.averaged
-        if k == 1:
+        if self.averaged == (1, 1):
             return self._stored(window)
+        down, across = self.averaged
         values = np.empty(window.shape, np.float32)
-        side = max(1, math.isqrt(MOST_AT_ONCE) // k)
+        side = max(1, math.isqrt(MOST_AT_ONCE) // max(down, across))
         for row in range(0, window.height, side):
             for column in range(0, window.width, side):
                 height, width = min(side, window.height - row), min(side, window.width - column)
-                own = Window((window.row + row) * k, (window.column + column) * k, height * k, width * k)
-                values[row : row + height, column : column + width] = _means(self._stored(own), k)
+                top, left = (window.row + row) * down, (window.column + column) * across
+                own = self._stored(Window(top, left, height * down, width * across))
+                values[row : row + height, column : column + width] = _means(own, down, across)
         return values
 
     def _stored(self, window: Window) -> np.ndarray:
@@ -236,12 +249,12 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
 
 
-def _means(values: np.ndarray, k: int) -> np.ndarray:
-    """Of squares of k x k pixels, added up in one order whatever the window's shape."""
-    columns = np.zeros((values.shape[0], values.shape[1] // k))
-    means = np.zeros((values.shape[0] // k, values.shape[1] // k))
-    for i in range(k):
-        columns += values[:, i::k]
-    for i in range(k):
-        means += columns[i::k] / k**2
+def _means(values: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Of pieces of down x across pixels, added up in one order whatever the window's shape."""
+    columns = np.zeros((values.shape[0], values.shape[1] // across))
+    means = np.zeros((values.shape[0] // down, values.shape[1] // across))
+    for i in range(across):
+        columns += values[:, i::across]
+    for i in range(down):
+        means += columns[i::down] / (down * across)
     return means.astype(np.float32)
