@@ -173,7 +173,8 @@ class RasterBand:
             if here.height and here.width:
                 there = Window(here.row + part.window.row, here.column + part.window.column, here.height, here.width)
                 there = there.relative_to(window)
-                values[there.rows, there.columns] = self._of_part(part, here)
+                found = self._of_part(part, here)
+                np.copyto(values[there.rows, there.columns], found, where=np.isfinite(found))
         return values
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
@@ -212,7 +213,7 @@ class RasterBand:
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     """One band of several whose pixels lie on one lattice, as the tiles of Copernicus' terrain model do.
 
-    Where two overlap, the later one is read. What lies in none of them is missing.
+    Where several overlap, the last one that has a value there is read. What none of them has is missing.
 
     Raises:
         LandslideError: tiles of different lattices or values.
