@@ -54,8 +54,8 @@ def test_small_holes_across_are_known_for_small():
     plane = box(-200, -100, 200, 100) - box(-50, -50, 50, 50)
     ring = moved(plane, PLANE, UTM60)
     grid = Grid(Affine(10, 0, 0, 0, -10, 0), UTM60, (1, 1))
-    assert without_small_holes(ring, 9_000, grid).equals(ring)
-    assert not without_small_holes(ring, 11_000, grid).interiors
+    assert without_small_holes([ring], 9_000, grid)[0].equals(ring)
+    assert not without_small_holes([ring], 11_000, grid)[0].interiors
 
 
 def test_a_ring_around_the_pole_is_a_cap():

@@ -77,16 +77,27 @@ def areal(geometry: BaseGeometry) -> BaseGeometry:
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
-def without_small_holes(geometry: BaseGeometry, area: float, grid: Grid) -> BaseGeometry:
-    """The geometry with holes below ``area`` square metres filled."""
+def without_small_holes(geometries: Sequence[BaseGeometry], area: float, grid: Grid) -> list[BaseGeometry]:
+    """Landslides with the holes below ``area`` square metres filled, and with them all that lies in these.
+
+    A landslide within such a hole is one with that around it, so that no ground counts twice.
+    """
     to_lonlat = _to_lonlat(grid)
-
-    def filled(polygon: Polygon) -> Polygon:
-        kept = [ring for ring in polygon.interiors if geodesic_area(Polygon(ring), to_lonlat) >= area]
-        return Polygon(polygon.exterior, kept)
-
-    parts = [filled(part) for part in shapely.get_parts(geometry)]
-    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+    parts, owners = shapely.get_parts(np.array(geometries, dtype=object), return_index=True)
+    filled: list[Polygon] = []
+    holes: list[Polygon] = []
+    for part in parts.tolist():
+        rings = [Polygon(ring) for ring in part.interiors]
+        small = [geodesic_area(ring, to_lonlat) < area for ring in rings]
+        holes += [ring for ring, fills in zip(rings, small, strict=True) if fills]
+        kept = [ring.exterior for ring, fills in zip(rings, small, strict=True) if not fills]
+        filled.append(Polygon(part.exterior, kept))
+    swallowed = set(shapely.STRtree(parts).query(np.array(holes, dtype=object), predicate="contains")[1].tolist())
+    left: dict[int, list[Polygon]] = {}
+    for i, owner in enumerate(owners.tolist()):
+        if i not in swallowed:
+            left.setdefault(owner, []).append(filled[i])
+    return [of_one[0] if len(of_one) == 1 else MultiPolygon(of_one) for of_one in left.values()]
 
 
 @lru_cache(maxsize=8)
