@@ -44,6 +44,16 @@ def test_blocks_hold_every_window_once_and_do_not_change_the_result(shape, per_s
     np.testing.assert_allclose(assembled(one, shape, smooth, scene), assembled(many, shape, smooth, scene), atol=1e-6)
 
 
+@pytest.mark.parametrize(("window", "expected"), [(256, 4), (512, 4), (1024, 2), (2048, 1), (4096, 1), (8192, 1)])
+def test_blocks_of_large_windows_hold_fewer(window, expected):
+    cut = tiling((50_000, 30_000), window)
+    blocks = list(cut.blocks())
+    assert max(len(block.windows) for block in blocks) == expected**2 == cut.per_side**2
+    largest = max(block.region.height * block.region.width for block in blocks)
+    assert largest <= max(2048, window) ** 2
+    assert sum(len(block.windows) for block in blocks) * window**2 == cut.computed_pixels
+
+
 @pytest.mark.parametrize("shape", [(320, 448), (331, 257)])
 def test_a_model_that_sees_no_further_than_the_drop_gives_what_a_single_shot_gives(shape):
     scene = np.random.default_rng(1).random(shape).astype(np.float32)

@@ -6,6 +6,7 @@ import rasterio
 import yaml
 from pyproj import CRS, Transformer
 from rasterio import Affine
+from rasterio.merge import merge
 from rasterio.warp import Resampling, reproject
 from scipy.ndimage import binary_dilation
 
@@ -15,7 +16,8 @@ from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.inputs import Inputs, open_inputs
-from tf_landslide.scenes.stack import open_scene
+from tf_landslide.scenes.source import file
+from tf_landslide.scenes.stack import open_dem, open_scene
 
 GRID = Grid(SCENE.transform, UTM, (40, 50))
 STORED = np.random.default_rng(0).integers(1, 4000, (3, *GRID.shape)).astype(np.uint16)
@@ -217,6 +219,25 @@ def test_tiles_of_a_terrain_model_are_one(tmp_path):
         open_scene([red], ("red", "dem"), dem=[*files, other])
 
 
+def test_of_tiles_that_overlap_the_last_that_has_a_value_is_read(tmp_path):
+    """As rasterio's own merge has it, though every tile's end is no data, as a warped one's is."""
+    rng, nodata = np.random.default_rng(5), -9999
+    cells = [Window(0, 0, 30, 42), Window(10, 8, 30, 30), Window(5, 20, 35, 30)]
+    files = []
+    for i, cell in enumerate(cells):
+        heights = rng.uniform(100 * i, 100 * i + 50, cell.shape).astype(np.float32)
+        heights[rng.random(cell.shape) < 0.2] = nodata
+        heights[:, :4] = heights[-3:] = nodata
+        files.append(write(tmp_path / f"{i}.tif", heights, GRID.of_window(cell), nodata=nodata))
+    for ordered in (files, files[::-1]):
+        band = open_dem([file(path) for path in ordered])
+        expected, _ = merge(ordered, method="last", nodata=nodata)
+        found = band.read(band.grid.window)
+        np.testing.assert_array_equal(found, np.where(expected[0] == nodata, np.nan, expected[0]))
+        inside = Window(7, 5, 25, 33)
+        np.testing.assert_array_equal(band.read(inside), found[inside.rows, inside.columns])
+
+
 def test_tiles_on_both_sides_of_180_degrees_are_neighbours(tmp_path):
     """As the terrain model's tiles of 179 degrees east and of 180 degrees west are, whichever comes first."""
     x, y = Transformer.from_crs(WGS84, CRS.from_epsg(32601), always_xy=True).transform(180.0, 65.0)
@@ -269,7 +290,7 @@ def test_a_fine_terrain_model_is_averaged_in_bounded_pieces(tmp_path, monkeypatc
     np.testing.assert_array_equal(values(scene, "dem"), whole)
     monkeypatch.setattr("tf_landslide.scenes.raster.MOST_AVERAGED", 8)
     with pytest.raises(
-        LandslideError, match="10 to one of the scene's; average it first: gdalwarp -tr 10 10 -r average"
+        LandslideError, match="10 x 10 to one of the scene's; average it first: gdalwarp -tr 10 10 -r average"
     ):
         open_scene([tmp_path / "B04.tif"], ("dem",), dem=path)
 

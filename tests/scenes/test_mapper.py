@@ -196,6 +196,15 @@ def test_the_size_of_blocks_and_the_order_in_which_they_come_do_not_matter(mappi
     np.testing.assert_array_equal(found, assembled(other, others))
 
 
+def test_fewer_windows_a_block_give_the_same_map(mapping, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_landslide.scenes.blocks.BLOCK_SIDE", 100)
+    other = replace(mapping, tiling=tiling(GRID.shape, 64, 32, 8, 3))
+    assert (mapping.tiling.per_side, other.tiling.per_side) == (3, 1)
+    found, expected = assembled(other, Parts(tmp_path / "others", other.tiling)), assembled(mapping, parts)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+
+
 class Unsure(Smoothing):
     """Whose deviation is half its probability, the mutual information a quarter."""
 

@@ -9,7 +9,9 @@ from rasterio import Affine
 from scipy import ndimage
 
 from tests.scenes.conftest import GRID
-from tests.scenes.test_sampler import UTM, WGS84
+from tests.scenes.test_attributes import COMMON
+from tests.scenes.test_sampler import UTM, WGS84, write
+from tf_landslide.scenes.attributes import describe
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.polygons import measured, touches_the_end, traced, without_small_holes, zonal_statistics
 from tf_landslide.scenes.writer import NO_DATA
@@ -73,8 +75,59 @@ def test_length_width_and_orientation_of_a_rectangle(angle, geographic):
 def test_small_holes_are_filled_and_large_ones_kept():
     ring = shapely.box(569100, 4736000, 569500, 4736400)
     small, large = shapely.box(569150, 4736050, 569160, 4736060), shapely.box(569300, 4736200, 569400, 4736300)
-    filled = without_small_holes(ring - small - large, 500, GRID)
+    (filled,) = without_small_holes([ring - small - large], 500, GRID)
     assert filled.equals(ring - large)
+
+
+def nested():
+    """(60, 80) bool: rings in rings, one in a small hole of them touching it at a corner, one by itself."""
+    mask = np.zeros((60, 80), bool)
+    for centre, radii in (((15, 15), (14, 9, 4)), ((15, 50), (7, 3)), ((45, 20), (13, 11, 5))):
+        for i, radius in enumerate(radii):  # a ring of two pixels, and within it another
+            box = np.s_[centre[0] - radius : centre[0] + radius + 1, centre[1] - radius : centre[1] + radius + 1]
+            mask[box] = True
+            mask[box][2:-2, 2:-2] = False
+            if i == len(radii) - 1:
+                mask[centre] = True
+    mask[40:50, 50:60] = True
+    mask[42:46, 52:56] = False
+    mask[42, 52] = mask[43, 53] = True
+    return mask
+
+
+@pytest.mark.parametrize("pixels", [2, 10, 30, 60, 300, 600])
+def test_what_lies_in_a_hole_that_is_filled_is_one_with_what_lies_around(tmp_path, pixels):
+    """Against SciPy, which fills the holes of each landslide by itself."""
+    mask = nested()
+    grid = Grid(GRID.transform, UTM, mask.shape)
+    path = write(tmp_path / "mask.tif", mask.astype(np.uint8), grid, nodata=255)
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    expected = mask.copy()
+    for one in range(1, count + 1):
+        holes, number = ndimage.label(ndimage.binary_fill_holes(labels == one) & (labels != one))
+        for hole in range(1, number + 1):
+            expected |= (holes == hole) & ((holes == hole).sum() < pixels)
+    layers = {"probability": lambda w: np.full(w.shape, 0.5, np.float32)}
+    found = describe(path, grid, layers, fill_holes=100.0 * pixels, common=dict.fromkeys(COMMON, "x"))
+    pieces = ndimage.label(expected, np.ones((3, 3)))
+    assert len(found.geometries) == pieces[1]
+    np.testing.assert_allclose(
+        sorted(g.area for g in found.geometries), sorted(100.0 * np.bincount(pieces[0].ravel())[1:])
+    )
+    assert shapely.union_all(found.geometries).area == pytest.approx(100 * expected.sum())
+    assert all(geometry.is_valid for geometry in found.geometries)
+    assert [row.area_m2 for row in found.attributes] == pytest.approx([g.area for g in found.geometries], rel=2e-3)
+
+
+def test_in_noise_no_ground_is_filled_twice(tmp_path):
+    mask = np.random.default_rng(3).random((80, 90)) < 0.4
+    path = write(tmp_path / "mask.tif", mask.astype(np.uint8), Grid(GRID.transform, UTM, mask.shape), nodata=255)
+    filled = without_small_holes(list(traced(path)), 1e9, GRID)
+    assert all(geometry.is_valid for geometry in filled)
+    both = shapely.union_all(filled)
+    assert sum(geometry.area for geometry in filled) == pytest.approx(both.area)
+    burnt = rasterio.features.rasterize([both], mask.shape, transform=GRID.transform).astype(bool)
+    assert (burnt >= mask).all() and (burnt <= ndimage.binary_fill_holes(mask)).all() and (burnt > mask).sum() > 50
 
 
 def test_statistics_are_numpys(polygons, probability):

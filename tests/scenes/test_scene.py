@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import rasterio
+from pyproj import CRS
 from rasterio import Affine
 
 from tests.scenes.test_sampler import SCENE, UTM, WGS84, geographic, terrain, write
@@ -34,12 +35,38 @@ def test_no_data_is_asked_before_scale_and_offset(tmp_path):
 def test_a_fine_raster_is_averaged_over_whole_pixels(tmp_path):
     grid = Grid(Affine(2.5, 0, 569000, 0, -2.5, 4737000), UTM, (41, 43))
     values = terrain(grid.shape)
-    band = RasterBand.open(write(tmp_path / "fine.tif", values, grid), 1, Band("dem", unit="metres")).averaged_for(10)
-    assert band.averaged == 4 and band.grid.shape == (10, 10) and band.grid.transform.a == 10
+    band = RasterBand.open(write(tmp_path / "fine.tif", values, grid), 1, Band("dem", unit="metres")).averaged_for(
+        SCENE
+    )
+    assert band.averaged == (4, 4) and band.grid.shape == (10, 10) and band.grid.transform.a == 10
     expected = values[:40, :40].reshape(10, 4, 10, 4).mean((1, 3))
     np.testing.assert_allclose(band.read(band.grid.window), expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(band.read(Window(3, 5, 4, 2)), band.read(band.grid.window)[3:7, 5:7])
-    assert RasterBand.open(tmp_path / "fine.tif", 1, Band("dem")).averaged_for(4).averaged == 1
+    assert RasterBand.open(tmp_path / "fine.tif", 1, Band("dem")).averaged_for(grid).averaged == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("tops", "expected"), [((65.02,), (1, 2)), ((65.02, 45.0), (1, 2)), ((60.02,), (1, 1)), ((80.02,), (1, 5))]
+)
+def test_degrees_are_averaged_by_what_rows_and_columns_measure(tmp_path, tops, expected):
+    """A third of an arc second at 65 degrees north is 10.3 x 4.4 m: two columns to a scene's 10 m, and one row.
+
+    The more it is by what lies under the scene, not by the middle of a model that goes on far south.
+    """
+    second = 1 / 3600
+    scene = Grid(Affine(10, 0, 0, 0, -10, 0), CRS.from_proj4(f"+proj=laea +lon_0=15 +lat_0={tops[0]}"), (20, 20))
+    rows = 60 if len(tops) == 1 else round((tops[0] - tops[1]) / second * 3)
+    grid = Grid(Affine(second / 3, 0, 15, 0, -second / 3, tops[0]), WGS84, (rows, 8))
+    values = terrain(grid.shape)
+    path = write(tmp_path / "dem.tif", values, grid, compress="deflate", tiled=True, blockysize=256, blockxsize=256)
+    band = RasterBand.open(path, 1, Band("dem")).averaged_for(scene)
+    down, across = expected
+    assert band.averaged == expected and band.grid.shape == (rows // down, 8 // across)
+    height, width = 10 / band.grid.pixel_sizes(np.zeros(1))[0][0], 10 / band.grid.pixel_sizes(np.zeros(1))[1][0]
+    assert 0.9 < height < 2 and 1 <= width < 2
+    means = values[: rows // down * down, : 8 // across * across].reshape(rows // down, down, 8 // across, across)
+    window = Window(3, 0, 20, band.grid.shape[1])
+    np.testing.assert_allclose(band.read(window), means.mean((1, 3))[3:23], rtol=1e-5)
 
 
 def test_slope_is_gdaldem_s_on_a_projected_terrain_model(tmp_path):

@@ -13,10 +13,11 @@ from shapely import box
 from tests.scenes.conftest import GRID
 from tests.scenes.looks import landslide
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.scenes.antimeridian import cut_at_antimeridian
 from tf_landslide.scenes.attributes import Found
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.schemas import COOLR_FIELDS
-from tf_landslide.scenes.vectors import cut_at_antimeridian, write_vectors
+from tf_landslide.scenes.vectors import write_vectors
 
 EMS_FIELDS = ["event_type", "obj_desc", "det_method", "notation", "dmg_src_id", "area"]
 

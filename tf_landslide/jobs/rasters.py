@@ -23,6 +23,7 @@ from tf_landslide.predict.predictor import Predictor
 from tf_landslide.scenes.blocks import Block, Tiling
 from tf_landslide.scenes.identity import Identity, identity_of
 from tf_landslide.scenes.mapper import Finished, Mapping, batch_of, predicted_here, rows_of, unsure_rows_of
+from tf_landslide.scenes.opened import closed_afterwards
 from tf_landslide.scenes.parts import Parts, parts_folder, parts_under
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.writer import (
@@ -57,12 +58,14 @@ class Workers:
 def map_folder(out: Path) -> Iterator[None]:
     """Keep other processes out of a map's folder, and GDAL's cache small; parts go where all has gone well.
 
+    The scene's files that this thread has read are closed in any case.
+
     Raises:
         LandslideError: another process writes to the folder, or it is a file.
     """
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the map")
-    with locked(out), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+    with locked(out), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), closed_afterwards():
         sweep(out)
         yield
         for folder in parts_under(out):  # of other settings too: the map is there

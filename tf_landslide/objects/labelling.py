@@ -23,6 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.progress import progress
 from tf_landslide.objects.density import Density
+from tf_landslide.scenes.antimeridian import laid_on
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.inventory import Inventory, read_inventory
 from tf_landslide.scenes.polygons import areal
@@ -137,12 +138,7 @@ def _sound(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
     """A geometry that was moved to other coordinates: valid, finite, and on the grid's turn of the Earth."""
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         return shapely.Polygon()
-    if grid.is_geographic:
-        turn = grid.columns_of_a_turn * grid.transform.a
-        west, _, east, _ = grid.bounds
-        there = (geometry.bounds[0] + geometry.bounds[2]) / 2
-        away = turn * round((there - (west + east) / 2) / turn)
-        geometry = shapely.transform(geometry, lambda x: x - [away, 0.0]) if away else geometry
+    geometry = laid_on(geometry, grid)
     return geometry if geometry.is_valid else areal(shapely.make_valid(geometry))
 
 

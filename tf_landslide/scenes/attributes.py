@@ -105,13 +105,13 @@ def describe(
         grid: of it.
         layers: as ``layers.layers_of`` gives them; ``probability`` at least, ``rules_confidence`` of a refined map.
         minimum_area: in square metres; smaller ones are left out.
-        fill_holes: in square metres; smaller holes are filled.
+        fill_holes: in square metres; smaller holes are filled, landslides within them too.
         smooth: cut the pixels' corners; areas stay.
         common: attributes that all share: ``det_method event_date_from event_date_to source_ids``.
     """
     geometries = list(traced(mask))
     if fill_holes > 0:
-        geometries = [without_small_holes(geometry, fill_holes, grid) for geometry in geometries]
+        geometries = without_small_holes(geometries, fill_holes, grid)
     shapes = [shape for shape in (measured(geometry, grid) for geometry in geometries) if shape.area >= minimum_area]
     shapes.sort(key=lambda shape: -shape.area)
     pixels = [shape.geometry for shape in shapes]

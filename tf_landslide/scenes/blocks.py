@@ -20,6 +20,7 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.models import STRIDE
 from tf_landslide.scenes.grid import Window
 
+BLOCK_SIDE = 2048  # pixels of a block's windows side by side, of which each takes all channels and answers of memory
 LARGEST = 8192  # pixels along a window: more is a mistake, and its channels would not fit into memory
 
 
@@ -147,7 +148,7 @@ def tiling(shape: tuple[int, int], window: int = 512, overlap: int = 128, drop: 
         window: side of what the model is given at a time, a multiple of 32.
         overlap: of neighbouring windows.
         drop: pixels at a window's inner edges that do not count.
-        per_side: windows along each side of a block.
+        per_side: windows along each side of a block at most: as many as have ``BLOCK_SIDE`` pixels, but one.
 
     Raises:
         LandslideError: sizes that cannot be.
@@ -162,4 +163,5 @@ def tiling(shape: tuple[int, int], window: int = 512, overlap: int = 128, drop: 
         )
     if per_side < 1 or min(shape) < 1:
         raise LandslideError(f"a scene of {shape} cannot be cut into blocks of {per_side} windows a side")
-    return Tiling(Axis(shape[0], window, overlap, drop), Axis(shape[1], window, overlap, drop), per_side)
+    few = min(per_side, max(1, BLOCK_SIDE // window))
+    return Tiling(Axis(shape[0], window, overlap, drop), Axis(shape[1], window, overlap, drop), few)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import shapely
 import shapely.affinity
 from shapely.geometry import shape
@@ -20,6 +19,7 @@ from shapely.geometry import shape
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.safe_xml import Element
 from tf_landslide.scenes import sentinel2
+from tf_landslide.scenes.antimeridian import whole
 from tf_landslide.scenes.product import stated_bands
 from tf_landslide.scenes.source import HOSTS, href
 
@@ -126,13 +126,8 @@ def found(item: Any, level: str, area: shapely.Polygon) -> Found:
 
 def _around_the_earth(outline: shapely.Geometry) -> shapely.Geometry:
     """An outline, and again a turn further east and west; one that jumps from 180 to -180 is drawn over the line."""
-    whole = [
-        shapely.transform(part, lambda xy: np.where([[True, False]], np.where(xy < 0, xy + 360, xy), xy))
-        if part.bounds[2] - part.bounds[0] > 180
-        else part
-        for part in shapely.get_parts(outline)
-    ]
-    turns = [shapely.affinity.translate(part, turn) for part in whole for turn in (-360, 0, 360)]
+    parts = map(whole, shapely.get_parts(outline))
+    turns = [shapely.affinity.translate(part, turn) for part in parts for turn in (-360, 0, 360)]
     return shapely.union_all(turns)
 
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from pyproj import CRS, Geod
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 from rasterio import Affine
 from rasterio.windows import Window as RasterioWindow
 
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.source import Source, file
+
+LENGTHS = 0.01
+"""Up to which error a projected map's metres are taken for the ground's."""
+
+_STEP = 100.0  # metres that scale is measured over, at least: inverse projections are right to a millimetre
 
 
 @dataclass(frozen=True)
@@ -150,15 +155,19 @@ class Grid:
     def pixel_sizes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ground size of the pixels of some rows: (height, width) in metres, each of the rows' shape.
 
-        A projected grid has one size, by the unit of its axes. Of a geographic one it is measured on the ellipsoid:
-        the radius of the meridian (M) and of the parallel (N cos latitude) at each row's centre.
+        A projected grid has one size, by the unit of its axes, where its map keeps lengths to a hundredth, as UTM does.
+        Where it does not (Web Mercator draws all 1 / cos latitude too large) the sizes are those at the middle column.
+        Of a geographic grid they are measured on the ellipsoid: the radius of the meridian (M) and of the parallel
+        (N cos latitude) at each row's centre.
         """
         rows = np.asarray(rows, np.float64)
         _, y = self.centres(rows, np.zeros(1))
         t = self.transform
         if not self.is_geographic:
             metres = self.crs.axis_info[0].unit_conversion_factor
-            return np.full(rows.shape, -t.e * metres), np.full(rows.shape, t.a * metres)
+            size = np.array([[-t.e * metres], [t.a * metres]])
+            sizes = size * (np.ones_like(rows) if self._keeps_lengths else self._ground_lengths(rows))
+            return sizes[0], sizes[1]
         radians = self.crs.axis_info[0].unit_conversion_factor
         geod = self.crs.get_geod() or Geod(ellps="WGS84")
         latitude = y * radians
@@ -166,9 +175,40 @@ class Grid:
         meridian, parallel = geod.a * (1 - geod.es) / w**3, geod.a / w * np.cos(latitude)
         return -t.e * radians * meridian, t.a * radians * parallel
 
+    @cached_property
+    def _keeps_lengths(self) -> bool:
+        """Whether a metre of a projected map is one on the ground, to ``LENGTHS``, from its first row to its last."""
+        return bool((np.abs(self._ground_lengths(np.linspace(0, self.shape[0] - 1, 9)) - 1) <= LENGTHS).all())
+
+    def _ground_lengths(self, rows: np.ndarray) -> np.ndarray:
+        """(2, rows) metres of the ellipsoid to one of a projected map, down and across, at the middle of each row.
+
+        Measured along the grid's own axes, which need not run north and east. 1 where the map has no such place.
+        """
+        to_geodetic, degrees, geod = _on_the_ellipsoid(self.crs)
+        metres = self.crs.axis_info[0].unit_conversion_factor
+        x, y = self.centres(rows, np.full(1, (self.shape[1] - 1) / 2))
+        lengths = []
+        for dx, dy in ((0.0, max(-self.transform.e, _STEP / metres)), (max(self.transform.a, _STEP / metres), 0.0)):
+            ends = [np.broadcast_arrays(x + i * dx / 2, y + i * dy / 2) for i in (-1, 1)]
+            lonlat = np.concatenate([np.multiply(to_geodetic.transform(px, py), degrees) for px, py in ends])
+            known = np.isfinite(lonlat).all(axis=0)
+            length = np.ones(rows.shape)
+            length[known] = np.asarray(geod.inv(*lonlat[:, known])[2]) / ((dx + dy) * metres)
+            lengths.append(length)
+        return np.stack(lengths)
+
     def blocks(self, core: int) -> Iterator[Window]:
         """Cores of ``core`` x ``core`` pixels, row by row; the last of a row or column may be smaller."""
         rows, columns = self.shape
         for top in range(0, rows, core):
             for left in range(0, columns, core):
                 yield Window(top, left, min(core, rows - top), min(core, columns - left))
+
+
+@lru_cache(maxsize=8)
+def _on_the_ellipsoid(crs: CRS) -> tuple[Transformer, float, Geod]:
+    """From a projected system to its own longitudes and latitudes, their unit in degrees, and its ellipsoid."""
+    geodetic = crs.geodetic_crs or CRS.from_epsg(4326)
+    degrees = float(np.degrees(geodetic.axis_info[0].unit_conversion_factor))
+    return Transformer.from_crs(crs, geodetic, always_xy=True), degrees, crs.get_geod() or Geod(ellps="WGS84")

@@ -15,10 +15,11 @@ import shapely
 from pyproj import CRS, Geod, Transformer
 from rasterio import Affine
 from scipy.ndimage import binary_dilation
-from shapely import MultiPolygon, Polygon
+from shapely import LinearRing, MultiPolygon, Polygon
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from tf_landslide.scenes.antimeridian import whole
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.mending import mended
 from tf_landslide.scenes.writer import NO_DATA
@@ -76,16 +77,27 @@ def areal(geometry: BaseGeometry) -> BaseGeometry:
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
-def without_small_holes(geometry: BaseGeometry, area: float, grid: Grid) -> BaseGeometry:
-    """The geometry with holes below ``area`` square metres filled."""
+def without_small_holes(geometries: Sequence[BaseGeometry], area: float, grid: Grid) -> list[BaseGeometry]:
+    """Landslides with the holes below ``area`` square metres filled, and with them all that lies in these.
+
+    A landslide within such a hole is one with that around it, so that no ground counts twice.
+    """
     to_lonlat = _to_lonlat(grid)
-
-    def filled(polygon: Polygon) -> Polygon:
-        kept = [ring for ring in polygon.interiors if geodesic_area(Polygon(ring), to_lonlat) >= area]
-        return Polygon(polygon.exterior, kept)
-
-    parts = [filled(part) for part in shapely.get_parts(geometry)]
-    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+    parts, owners = shapely.get_parts(np.array(geometries, dtype=object), return_index=True)
+    filled: list[Polygon] = []
+    holes: list[Polygon] = []
+    for part in parts.tolist():
+        rings = [Polygon(ring) for ring in part.interiors]
+        small = [geodesic_area(ring, to_lonlat) < area for ring in rings]
+        holes += [ring for ring, fills in zip(rings, small, strict=True) if fills]
+        kept = [ring.exterior for ring, fills in zip(rings, small, strict=True) if not fills]
+        filled.append(Polygon(part.exterior, kept))
+    swallowed = set(shapely.STRtree(parts).query(np.array(holes, dtype=object), predicate="contains")[1].tolist())
+    left: dict[int, list[Polygon]] = {}
+    for i, owner in enumerate(owners.tolist()):
+        if i not in swallowed:
+            left.setdefault(owner, []).append(filled[i])
+    return [of_one[0] if len(of_one) == 1 else MultiPolygon(of_one) for of_one in left.values()]
 
 
 @lru_cache(maxsize=8)
@@ -95,8 +107,22 @@ def _to_lonlat(grid: Grid) -> Transformer:
 
 def geodesic_area(geometry: BaseGeometry, to_lonlat: Transformer) -> float:
     """Area on the WGS 84 ellipsoid in square metres; edges are as short as pixels, so none need be densified."""
-    moved = shapely.transform(geometry, lambda x: np.stack(to_lonlat.transform(x[:, 0], x[:, 1]), axis=1))
-    return abs(GEOD.geometry_area_perimeter(shapely.orient_polygons(moved))[0])
+    return _area(_in_lonlat(geometry, to_lonlat))
+
+
+def _in_lonlat(geometry: BaseGeometry, to_lonlat: Transformer) -> BaseGeometry:
+    """Longitudes and latitudes of a geometry, in one piece across the antimeridian."""
+    return whole(shapely.transform(geometry, lambda x: np.stack(to_lonlat.transform(x[:, 0], x[:, 1]), axis=1)))
+
+
+def _area(lonlat: BaseGeometry) -> float:
+    """Square metres of longitudes and latitudes, ring by ring: so not even one around a pole counts wrongly."""
+
+    def within(ring: LinearRing) -> float:
+        return abs(float(GEOD.polygon_area_perimeter(*shapely.get_coordinates(ring).T)[0]))
+
+    parts = shapely.get_parts(lonlat)
+    return sum(within(part.exterior) - sum(map(within, part.interiors)) for part in parts)
 
 
 def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
@@ -105,8 +131,7 @@ def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
     Lengths are measured in metres east and north of its centre, by the ellipsoid's radii there, so that they hold on a
     grid of degrees too; over the ten kilometres of the largest landslides that is right to a thousandth.
     """
-    to_lonlat = _to_lonlat(grid)
-    lonlat = shapely.transform(geometry, lambda x: np.stack(to_lonlat.transform(x[:, 0], x[:, 1]), axis=1))
+    lonlat = _in_lonlat(geometry, _to_lonlat(grid))
     local = _in_metres(lonlat)
     corners = np.array(shapely.minimum_rotated_rectangle(local).exterior.coords)
     sides = np.diff(corners[:3], axis=0)
@@ -114,7 +139,7 @@ def measured(geometry: BaseGeometry, grid: Grid) -> Shape:
     along = sides[int(lengths.argmax())]
     return Shape(
         geometry=geometry,
-        area=abs(GEOD.geometry_area_perimeter(shapely.orient_polygons(lonlat))[0]),
+        area=_area(lonlat),
         length=float(lengths.max()),
         width=float(lengths.min()),
         orientation=float(np.degrees(np.arctan2(along[0], along[1])) % 180),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
+from pyproj import Transformer
 from rasterio import Affine
 
 from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.opened import stored
 from tf_landslide.scenes.source import Source, file
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
@@ -23,7 +23,6 @@ MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _BYTES = ("int8", "uint8")
-_OF_THREAD = threading.local()  # a dataset of rasterio's may not be shared by threads
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class RasterBand:
         band: scale, offset and unit.
         missing: the stored values that mean nothing; they are asked before the offset is added, as NaN always is.
         grid: of the values that ``read`` gives.
-        averaged: the files' pixels along each side of one of those, for files much finer than what they are sampled to.
+        averaged: rows and columns of the files' pixels in one of those, for files finer than what they are sampled to.
     """
 
     parts: tuple[Part, ...]
@@ -52,7 +51,7 @@ class RasterBand:
     band: Band
     missing: tuple[float, ...]
     grid: Grid
-    averaged: int = 1
+    averaged: tuple[int, int] = (1, 1)
 
     @classmethod
     def open(
@@ -76,15 +75,15 @@ class RasterBand:
             if not 1 <= index <= raster.count:
                 raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
             own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
-            stored = raster.dtypes[index - 1]
-        if assumed and tags == (1.0, 0.0) and stored.startswith("float") and band.unit == "reflectance":
+            dtype = raster.dtypes[index - 1]
+        if assumed and tags == (1.0, 0.0) and dtype.startswith("float") and band.unit == "reflectance":
             raise LandslideError(
-                f"{source}: stores {stored} and nobody says in which unit; say --scale 1 for reflectance "
+                f"{source}: stores {dtype} and nobody says in which unit; say --scale 1 for reflectance "
                 "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
             )
-        if assumed and tags == (1.0, 0.0) and stored in _BYTES and band.unit == "reflectance":
+        if assumed and tags == (1.0, 0.0) and dtype in _BYTES and band.unit == "reflectance":
             raise LandslideError(
-                f"{source}: stores {stored}, too few numbers for reflectance x 10,000; it may be a picture: take the "
+                f"{source}: stores {dtype}, too few numbers for reflectance x 10,000; it may be a picture: take the "
                 "product's own bands, or say the unit with --scale"
             )
         if tags != (1.0, 0.0):
@@ -111,28 +110,39 @@ class RasterBand:
     def fingerprint(self) -> list[object]:
         """All that its values depend on."""
         parts = [[part.source.fingerprint(), str(part.window)] for part in self.parts]
-        return [parts, self.index, str(self.band), list(self.missing), self.averaged]
+        return [parts, self.index, str(self.band), list(self.missing), list(self.averaged)]
 
-    def averaged_for(self, metres: float) -> RasterBand:
-        """The band on pixels of about ``metres``, each the mean of whole ones of the file, where those are finer.
+    def averaged_for(self, scene: Grid) -> RasterBand:
+        """The band on pixels of about a scene's, each the mean of whole ones of the file, where those are finer.
 
-        Sampling a fine raster at every tenth pixel would see one pixel in a hundred.
+        Sampling a fine raster at every tenth pixel would see one pixel in a hundred. Rows and columns are averaged each
+        by what they measure on the ground in the middle of the scene: pixels of degrees are narrow far north.
 
         Raises:
             LandslideError: so fine that averaging it is a job of its own.
         """
-        _, width = self.grid.pixel_sizes(np.array([self.grid.shape[0] // 2]))
-        factor = math.floor(metres / float(width[0]) + 1e-6)
-        if factor < 2:
+        wanted = scene.pixel_sizes(np.array([scene.shape[0] // 2]))
+        own = self.grid.pixel_sizes(np.array([self._row_under(scene)]))
+        down, across = (max(1, math.floor(float(w[0] / o[0]) + 1e-3)) for w, o in zip(wanted, own, strict=True))
+        if (down, across) == (1, 1):
             return self
-        if factor > MOST_AVERAGED:
+        if max(down, across) > MOST_AVERAGED:
+            t, (height, width) = self.grid.transform, (float(size[0]) for size in own)
             raise LandslideError(
-                f"{self.sources[0]}: has pixels of {float(width[0]):.3g} m, {factor} to one of the scene's; average it "
-                f"first: gdalwarp -tr {metres:g} {metres:g} -r average"
+                f"{self.sources[0]}: has pixels of {height:.3g} x {width:.3g} m, {down} x {across} to one of the "
+                f"scene's; average it first: gdalwarp -tr {across * t.a:.9g} {-down * t.e:.9g} -r average"
             )
-        rows, columns = (size // factor for size in self.grid.shape)
-        transform = self.grid.transform @ Affine.scale(factor)
-        return replace(self, grid=Grid(transform, self.grid.crs, (rows, columns)), averaged=factor)
+        rows, columns = self.grid.shape[0] // down, self.grid.shape[1] // across
+        transform = self.grid.transform @ Affine.scale(across, down)
+        return replace(self, grid=Grid(transform, self.grid.crs, (rows, columns)), averaged=(down, across))
+
+    def _row_under(self, scene: Grid) -> float:
+        """The row that lies under a scene's middle, or the next one to it."""
+        west, south, east, north = scene.bounds
+        to_own = Transformer.from_crs(scene.crs, self.grid.crs, always_xy=True)
+        row, _ = self.grid.pixels(*to_own.transform((west + east) / 2, (south + north) / 2))
+        last = self.grid.shape[0] - 1
+        return float(np.clip(row, 0, last)) if np.isfinite(row) else last / 2
 
     def read(self, window: Window) -> np.ndarray:
         """A window, which lies within the grid: (H, W) float32 in the band's unit, NaN where missing.
@@ -140,16 +150,17 @@ class RasterBand:
         Raises:
             LandslideError: a file cannot be read there.
         """
-        k = self.averaged
-        if k == 1:
+        if self.averaged == (1, 1):
             return self._stored(window)
+        down, across = self.averaged
         values = np.empty(window.shape, np.float32)
-        side = max(1, math.isqrt(MOST_AT_ONCE) // k)
+        side = max(1, math.isqrt(MOST_AT_ONCE) // max(down, across))
         for row in range(0, window.height, side):
             for column in range(0, window.width, side):
                 height, width = min(side, window.height - row), min(side, window.width - column)
-                stored = Window((window.row + row) * k, (window.column + column) * k, height * k, width * k)
-                values[row : row + height, column : column + width] = _means(self._stored(stored), k)
+                top, left = (window.row + row) * down, (window.column + column) * across
+                own = self._stored(Window(top, left, height * down, width * across))
+                values[row : row + height, column : column + width] = _means(own, down, across)
         return values
 
     def _stored(self, window: Window) -> np.ndarray:
@@ -162,12 +173,13 @@ class RasterBand:
             if here.height and here.width:
                 there = Window(here.row + part.window.row, here.column + part.window.column, here.height, here.width)
                 there = there.relative_to(window)
-                values[there.rows, there.columns] = self._of_part(part, here)
+                found = self._of_part(part, here)
+                np.copyto(values[there.rows, there.columns], found, where=np.isfinite(found))
         return values
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            values = _stored(part.source, self.index, window)
+            values = stored(part.source, self.index, window)
         except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
@@ -201,7 +213,7 @@ class RasterBand:
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     """One band of several whose pixels lie on one lattice, as the tiles of Copernicus' terrain model do.
 
-    Where two overlap, the later one is read. What lies in none of them is missing.
+    Where several overlap, the last one that has a value there is read. What none of them has is missing.
 
     Raises:
         LandslideError: tiles of different lattices or values.
@@ -238,38 +250,12 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
 
 
-def _means(values: np.ndarray, k: int) -> np.ndarray:
-    """Of squares of k x k pixels, added up in one order whatever the window's shape."""
-    columns = np.zeros((values.shape[0], values.shape[1] // k))
-    means = np.zeros((values.shape[0] // k, values.shape[1] // k))
-    for i in range(k):
-        columns += values[:, i::k]
-    for i in range(k):
-        means += columns[i::k] / k**2
+def _means(values: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Of pieces of down x across pixels, added up in one order whatever the window's shape."""
+    columns = np.zeros((values.shape[0], values.shape[1] // across))
+    means = np.zeros((values.shape[0] // down, values.shape[1] // across))
+    for i in range(across):
+        columns += values[:, i::across]
+    for i in range(down):
+        means += columns[i::down] / (down * across)
     return means.astype(np.float32)
-
-
-def _stored(source: Source, index: int, window: Window) -> np.ndarray:
-    """A window of a file's band as it is stored; where a signature has run out meanwhile, by a new one."""
-    try:
-        with source.environment():
-            return _dataset(source).read(index, window=window.for_rasterio())
-    except rasterio.RasterioIOError:
-        if not source.is_signed:
-            raise
-        _OF_THREAD.files.pop(source)[1].close()
-    with source.environment():
-        return _dataset(source).read(index, window=window.for_rasterio())
-
-
-def _dataset(source: Source) -> rasterio.DatasetReader:
-    """The thread's own open file; opened anew where another has taken its place."""
-    files: dict[Source, tuple[list[object], rasterio.DatasetReader]] = _OF_THREAD.__dict__.setdefault("files", {})
-    fingerprint = source.fingerprint()
-    known, raster = files.get(source, (None, None))
-    if known != fingerprint:
-        if raster is not None:
-            raster.close()
-        raster = source.open()
-        files[source] = fingerprint, raster
-    return raster

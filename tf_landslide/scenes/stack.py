@@ -122,7 +122,7 @@ def assemble(
         if name in needed or name == DEM:
             require_cover(name, band, grid, str(finest.sources[0]))
     if dem is not None:
-        found[DEM] = dem.averaged_for(_pixel_size(grid))
+        found[DEM] = dem.averaged_for(grid)
         found.pop(SLOPE, None)  # of another model
     scene = Scene(grid, found, clouds(grid) if clouds else None, origin or Origin())
     for name in needed:

@@ -8,11 +8,10 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import shapely
-from shapely import MultiPolygon, Polygon, box
-from shapely.affinity import translate
-from shapely.geometry.base import BaseGeometry
+from shapely import Point
 
 from tf_landslide.core.files import replacing
+from tf_landslide.scenes.antimeridian import cut_at_antimeridian
 from tf_landslide.scenes.attributes import Found
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.schemas import as_columns
@@ -40,7 +39,8 @@ def write_vectors(
         more: numbers of each landslide, by name of the field; NaN where one is not known.
     """
     geometry = geopandas.GeoSeries(found.geometries, crs=grid.crs.to_wkt())
-    places = list(geometry.representative_point().to_crs(4326))
+    places = geometry.representative_point().to_crs(4326)
+    places = [Point(x - 360 * round(x / 360), y) for x, y in zip(places.x, places.y, strict=True)]
     columns = as_columns(found.attributes, places, schema) | {
         name: list(values) for name, values in (more or {}).items()
     }
@@ -79,24 +79,3 @@ def write_geojson(path: Path, frame: geopandas.GeoDataFrame) -> Path:
         options = {"RFC7946": "YES", "COORDINATE_PRECISION": 7}
         lonlat.to_file(partial, driver="GeoJSON", layer=path.stem, engine="pyogrio", **options)
     return path
-
-
-def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
-    """A geometry of longitudes and latitudes, no part of which crosses 180 degrees (RFC 7946, section 3.1.9).
-
-    A ring whose longitudes span more than half the globe is taken to cross: its western longitudes go on beyond 180.
-    """
-    parts: list[Polygon] = []
-    for part in shapely.get_parts(geometry):
-        west, _, east, _ = part.bounds
-        if east - west > 180:
-            part = shapely.transform(part, lambda x: np.where([[True, False]] & (x < 0), x + 360, x))
-            west, _, east, _ = part.bounds
-        if west >= -180 and east <= 180:
-            parts.append(part)
-            continue
-        for turn in (-1, 0, 1):
-            inside = part.intersection(box(360 * turn - 180, -90, 360 * turn + 180, 90))
-            pieces = (piece for piece in shapely.get_parts(inside) if isinstance(piece, Polygon) and piece.area)
-            parts += [translate(piece, -360 * turn) for piece in pieces]
-    return parts[0] if len(parts) == 1 else MultiPolygon(parts)

@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.objects.review.journal import Ring
+from tf_landslide.scenes.antimeridian import laid_on
 from tf_landslide.scenes.canvas import outlines
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.inventory import read_inventory
@@ -98,12 +99,13 @@ class Polygons:
     @cached_property
     def outlines(self) -> list[list[list[float]]]:
         """Of each polygon, its rings in the grid's pixels."""
-        return list(outlines(self.frame.geometry.to_crs(self.grid.crs).to_numpy(), self.grid, digits=1))
+        return list(outlines(_on(self.grid, self.frame), self.grid, digits=1))
 
     def outline_of(self, ring: Ring) -> list[list[float]]:
         """A drawn ring in the grid's pixels."""
         x, y = self._transformer(back=True).transform(*np.array(ring).T)
-        return next(outlines([Polygon(np.stack([x, y], axis=1))], self.grid, tolerance=0))
+        polygon = laid_on(Polygon(np.stack([x, y], axis=1)), self.grid)
+        return next(outlines([polygon], self.grid, tolerance=0))
 
     @cached_property
     def areas(self) -> list[float]:
@@ -191,11 +193,16 @@ class Polygons:
 
 def _check_place(path: Path, frame: geopandas.GeoDataFrame, grid: Grid) -> None:
     """Say where polygons cannot be seen on the pictures. Raises ``LandslideError`` where none can."""
-    beyond = ~frame.geometry.to_crs(grid.crs).intersects(box(*grid.bounds)).to_numpy()
+    beyond = ~shapely.intersects(_on(grid, frame), box(*grid.bounds))
     if beyond.all():
         raise LandslideError(f"{path}: lies elsewhere than the pictures; remove them, or make them of the right scenes")
     if beyond.any():
         warn(f"{path}: {int(beyond.sum()):,} of {len(frame):,} polygons lie beyond the pictures")
+
+
+def _on(grid: Grid, frame: geopandas.GeoDataFrame) -> list[BaseGeometry]:
+    """The polygons in a grid's coordinates."""
+    return [laid_on(geometry, grid) for geometry in frame.geometry.to_crs(grid.crs)]
 
 
 def _grid_around(path: Path, frame: geopandas.GeoDataFrame) -> Grid:
@@ -204,6 +211,11 @@ def _grid_around(path: Path, frame: geopandas.GeoDataFrame) -> Grid:
     if not (crs.is_projected or crs.is_geographic):
         raise LandslideError(f"{path}: lies in {crs.name!r}, which is no system of the Earth")
     west, south, east, north = frame.total_bounds
+    if crs.is_geographic and east - west > 180:  # perhaps a few polygons on both sides of the antimeridian
+        x = shapely.get_coordinates(frame.geometry.to_numpy())[:, 0]
+        x = np.where(x < 0, x + 360, x)
+        if np.ptp(x) < east - west:
+            west, east = x.min(), x.max()
     border = 0.03 * max(east - west, north - south)
     size = (max(east - west, north - south) + 2 * border) / _SIDE
     rows, columns = (max(2, int(np.ceil((length + 2 * border) / size))) for length in (north - south, east - west))

@@ -1,0 +1,68 @@
+"""Files that a thread holds open to read windows of, a few: a dataset of rasterio's may not be shared by threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from tf_landslide.scenes.grid import Window
+from tf_landslide.scenes.source import Source
+
+MOST_OPEN = 32  # of a thread; a model of a thousand tiles has more than a process may open
+_OF_THREAD = threading.local()
+
+Opened = tuple[list[object], rasterio.DatasetReader]
+"""What was known of a file when it was opened, and the open file."""
+
+
+@contextmanager
+def closed_afterwards() -> Iterator[None]:
+    """Close what this thread has read of: a file that was deleted keeps its disk as long as somebody holds it open."""
+    try:
+        yield
+    finally:
+        for source in list(_files()):
+            _close(source)
+
+
+def stored(source: Source, index: int, window: Window) -> np.ndarray:
+    """A window of a file's band as it is stored; where a signature has run out meanwhile, by a new one."""
+    try:
+        with source.environment():
+            return _dataset(source).read(index, window=window.for_rasterio())
+    except rasterio.RasterioIOError:
+        if not source.is_signed:
+            raise
+        _close(source)
+    with source.environment():
+        return _dataset(source).read(index, window=window.for_rasterio())
+
+
+def _dataset(source: Source) -> rasterio.DatasetReader:
+    """The thread's own open file; opened anew where another has taken its place."""
+    files, fingerprint = _files(), source.fingerprint()
+    if source in files and files[source][0] != fingerprint:
+        _close(source)
+    if source not in files:
+        for gone in [other for other in files if not other.is_remote and not Path(other.name).exists()]:
+            _close(gone)
+        while len(files) >= MOST_OPEN:
+            _close(next(iter(files)))
+        files[source] = fingerprint, source.open()
+    files[source] = files.pop(source)  # the last used one is the last to be closed
+    return files[source][1]
+
+
+def _files() -> dict[Source, Opened]:
+    """The thread's, the one that was used longest ago first."""
+    files: dict[Source, Opened] = _OF_THREAD.__dict__.setdefault("files", {})
+    return files
+
+
+def _close(source: Source) -> None:
+    _files().pop(source)[1].close()
