@@ -123,6 +123,26 @@ def test_ndvi_of_no_signal_is_missing():
     assert np.isnan(ndvi[0, 0, 0]) and np.isfinite(ndvi).sum() == 15
 
 
+def test_an_index_of_reflectance_around_zero_is_bounded_and_missing_where_the_sum_is_not_positive():
+    rng = np.random.default_rng(3)
+    stored = rng.uniform(-0.1, 0.1, (2, 64, 64, 14)).astype(np.float32)  # Level-2A in deep shadow and over water
+    stored[0, 0, :4] = [[0.1], [-0.1], [0.0], [np.inf]]
+    names = ["ndvi", "ndwi", "ndmi", "nbr"]
+    layer = Features("landslide4sense_reflectance", names)
+    bands = stored.astype(np.float64)
+    expected = []
+    for a, b in ((NIR, RED), (GREEN, NIR), (NIR, 10), (NIR, 11)):
+        with np.errstate(all="ignore"):
+            ratio = (bands[..., a] - bands[..., b]) / (bands[..., a] + bands[..., b])
+        missing = ~(bands[..., a] + bands[..., b] > 0) | np.isinf(bands[..., a] + bands[..., b])
+        expected.append(np.where(missing, np.nan, np.clip(ratio, -1, 1)))
+    channels = layer.recipe(stored)
+    np.testing.assert_array_equal(channels, np.asarray(layer(stored)))  # bit for bit
+    np.testing.assert_allclose(channels, np.stack(expected, axis=-1), rtol=2e-6, atol=2e-6)
+    assert 0.4 < np.isnan(channels).mean() < 0.6 and np.nanmax(np.abs(channels)) == 1
+    assert not np.isnan(channels[0, 0, 0]).any() and np.isnan(channels[0, 0, 1:4]).all()
+
+
 @pytest.mark.parametrize("size", [3, 5])
 def test_median_filter_equals_scipy(stored, size):
     filtered = np.asarray(nanmedian_filter(stored, size))

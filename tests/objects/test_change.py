@@ -9,7 +9,7 @@ from sklearn.linear_model import TheilSenRegressor
 
 from tests.scenes.test_sampler import UTM, write
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.change import CLOUD_REACH, change_layers, rdndvi
+from tf_landslide.objects.change import CLOUD_REACH, INDICES, change_layers, rdndvi
 from tf_landslide.objects.pair import pair
 from tf_landslide.objects.radiometry import Line, Normalisation, fit_normalisation, match
 from tf_landslide.scenes.grid import Grid, Window
@@ -56,7 +56,7 @@ def test_layers_are_numpys(images, values):
     assert missing.sum() == 4 * 20 + 1
 
     def difference(bands, a, b):
-        return (bands[a] - bands[b]) / (bands[a] + bands[b])
+        return np.clip((bands[a] - bands[b]) / (bands[a] + bands[b]), -1, 1)
 
     lines = {
         name: Line(gain, offset)
@@ -171,3 +171,9 @@ def test_images_without_common_pixels_are_one_line(tmp_path):
     images = pair(scene(tmp_path, "b", before), scene(tmp_path, "a", after))
     with pytest.raises(LandslideError, match="have data in both images"):
         fit_normalisation(images.read, images.bands, images.grid.shape)
+
+
+def test_an_index_of_change_next_to_a_sum_of_zero_is_bounded():
+    red, blue = np.array([0.03, 0.03, 0.03, 0.3], np.float32), np.array([-0.0299, -0.03, -0.04, 0.1], np.float32)
+    found = INDICES["redness"][1]({"red": red, "blue": blue})
+    np.testing.assert_allclose(found, [1, np.nan, np.nan, 0.5], rtol=1e-6)

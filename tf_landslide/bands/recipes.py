@@ -15,25 +15,9 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.bands.filters import Bilateral, bilateral_filter, is_missing, named_bilateral, nanmedian_filter
+from tf_landslide.bands.indices import INDICES, normalised_difference
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout, get_layout
 from tf_landslide.core.errors import LandslideError, lookup, unknown
-
-
-@dataclass(frozen=True)
-class NormalisedDifference:
-    """``(a - b) / (a + b)`` of two physical bands, -1..1; missing where the sum is zero."""
-
-    a: str
-    b: str
-
-
-INDICES: dict[str, NormalisedDifference] = {
-    "ndvi": NormalisedDifference("nir", "red"),  # vegetation (Rouse et al. 1974)
-    "ndwi": NormalisedDifference("green", "nir"),  # open water (McFeeters 1996)
-    "ndmi": NormalisedDifference("nir", "swir_1"),  # canopy moisture (Gao 1996)
-    "nbr": NormalisedDifference("nir", "swir_2"),  # burnt ground (Key & Benson 2006)
-}
-"""Channels that are computed; any other channel name is a band of the layout."""
 
 LEGACY_RATIO_CHANNELS = ("red_ratio", "green_ratio", "blue_ratio", "ndvi_stored", "slope_ratio", "dem_ratio")
 
@@ -264,9 +248,7 @@ def channel(physical: Mapping[str, Any], name: str, xp: Any = np) -> Any:
     """
     if name in physical:
         return physical[name]
-    a, b = physical[INDICES[name].a], physical[INDICES[name].b]
-    total = a + b
-    return xp.where(xp.equal(total, 0.0), float("nan"), (a - b) / total)
+    return normalised_difference(physical[INDICES[name].a], physical[INDICES[name].b], xp)
 
 
 def _legacy_ratio(stored: Any, xp: Any) -> list[Any]:

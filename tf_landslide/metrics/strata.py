@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tf_landslide.bands.recipes import INDICES, ChannelRecipe
+from tf_landslide.bands.indices import INDICES
+from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.metrics import IGNORED, SCORES
 from tf_landslide.metrics.counts import sampled_scores, scores
 from tf_landslide.metrics.objects import SIZE_CLASSES, label_objects

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from tf_landslide.bands.indices import normalised_difference
 from tf_landslide.objects.pair import NIR, VISIBLE, Pair
 from tf_landslide.objects.radiometry import Normalisation
 from tf_landslide.scenes.grid import Window
@@ -29,11 +30,9 @@ CLOUD_REACH = 20
 _BARE_NDVI = 0.02  # sums of NDVI below say nothing: water, snow and rock before and after
 
 
-def normalised_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``(a - b) / (a + b)``, NaN where the sum is not positive."""
-    total = a + b
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, (a - b) / total, np.float32(np.nan)).astype(np.float32)
+def _bounded(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return normalised_difference(a, b).astype(np.float32)
 
 
 def brightness(bands: Bands) -> np.ndarray:
@@ -43,17 +42,17 @@ def brightness(bands: Bands) -> np.ndarray:
 
 def ndvi(bands: Bands) -> np.ndarray:
     """Normalised difference vegetation index."""
-    return normalised_difference(bands[NIR], bands["red"])
+    return _bounded(bands[NIR], bands["red"])
 
 
 def grvi(bands: Bands) -> np.ndarray:
     """Green-red vegetation index."""
-    return normalised_difference(bands["green"], bands["red"])
+    return _bounded(bands["green"], bands["red"])
 
 
 def redness(bands: Bands) -> np.ndarray:
     """Normalised difference of red and blue."""
-    return normalised_difference(bands["red"], bands["blue"])
+    return _bounded(bands["red"], bands["blue"])
 
 
 def rdndvi(before: np.ndarray, after: np.ndarray) -> np.ndarray:

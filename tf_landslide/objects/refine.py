@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.recipes import INDICES, available, channel
+from tf_landslide.bands.indices import INDICES
+from tf_landslide.bands.recipes import available, channel
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.objects.attributes import measure, measure_scene
 from tf_landslide.objects.conditions import Table

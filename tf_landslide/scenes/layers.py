@@ -8,7 +8,8 @@ from functools import lru_cache, partial
 import numpy as np
 import rasterio
 
-from tf_landslide.bands.recipes import INDICES, channel
+from tf_landslide.bands.indices import INDICES
+from tf_landslide.bands.recipes import channel
 from tf_landslide.bands.terrain import downhill
 from tf_landslide.scenes.grid import Window
 from tf_landslide.scenes.scene import DEM, SLOPE, Scene
