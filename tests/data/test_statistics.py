@@ -192,6 +192,31 @@ def test_missing_values_can_be_allowed(copy):
     assert np.isfinite(found.splits["train"].bands[13].mean)
 
 
+def one_patch(folder: Path, image: np.ndarray) -> Path:
+    for kind, key, values in (("image", "img", image), ("mask", "mask", np.zeros(image.shape[:2], np.uint8))):
+        path = folder / "TrainData" / key / f"{kind}_1.h5"
+        path.parent.mkdir(parents=True)
+        with h5py.File(path, "w") as file:
+            file[key] = values
+    return folder
+
+
+@pytest.mark.parametrize("nodata", [-9999.9, -3.4028235e38, -9999.0, 0.1])
+def test_no_data_is_no_data_though_its_value_is_no_float32(nodata, tmp_path):
+    image = np.random.default_rng(0).uniform(1, 2, (32, 32, 2)).astype(np.float32)
+    whole = image.astype(np.float64)
+    image[:5, :7, 1] = nodata
+    whole[:5, :7, 1] = np.nan
+    bands = [{"name": "a"}, {"name": "b", "nodata": nodata, "range": [0, 3]}]
+    found = inspect_data(one_patch(tmp_path, image), {"name": "own", "bands": bands}, allow_missing=True)
+    a, b = found.splits["train"].bands
+    assert (a.missing, b.missing) == (0, 35) and not found.warnings
+    told = [b.mean, b.std, b.minimum, b.maximum]
+    np.testing.assert_allclose(
+        told, [f(whole[..., 1]) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)], rtol=1e-9
+    )
+
+
 def test_text_and_figure(sample, tmp_path, capsys):
     from PIL import Image
 

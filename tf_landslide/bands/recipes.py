@@ -238,6 +238,14 @@ def _physical(values: Any, band: Band, xp: Any) -> Any:
     return physical if band.nodata is None else xp.where(xp.equal(values, band.nodata), float("nan"), physical)
 
 
+def holds_value(stored: np.ndarray, band: Band) -> np.ndarray:
+    """Whether numbers of a band, float32 as they are read, say anything: finite, and not its no-data value.
+
+    That value is compared as float32 too: -9999.9 is another number in float64.
+    """
+    return np.isfinite(stored) & (True if band.nodata is None else stored != np.float32(band.nodata))
+
+
 def channel(physical: Mapping[str, Any], name: str, xp: Any = np) -> Any:
     """A channel of physical bands by name: one of them, or an index of two; NaN where missing.
 

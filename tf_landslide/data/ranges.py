@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_landslide.bands.layouts import LAYOUTS, REFLECTANCE_SCALE, Band, BandLayout
+from tf_landslide.bands.recipes import holds_value
 from tf_landslide.core.errors import LandslideError, warn
 
 _GRID = 16  # pixels a side that are looked at in each image
@@ -82,7 +83,7 @@ class RangeCheck:
         result = np.full((len(bands), 2), np.nan)
         for i, band in enumerate(bands):
             column = values[:, i]
-            valid = column[np.isfinite(column) & (column != band.nodata if band.nodata is not None else True)]
+            valid = column[holds_value(column, band)]
             if valid.size:
                 result[i] = np.percentile(valid, _PERCENTILES)
         return result

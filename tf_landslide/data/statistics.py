@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.bands.layouts import Band, BandLayout, get_layout
+from tf_landslide.bands.recipes import holds_value
 from tf_landslide.data.checks import DuplicateFinder, checked_readings, detect_layout, usual_shape
 from tf_landslide.data.folders import available_splits, find_patches, hidden_files, is_labelled
 from tf_landslide.data.ranges import RangeCheck
@@ -171,10 +172,10 @@ class _Moments:
         self.low, self.high, self.missing = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, int)
 
     def add(self, image: np.ndarray) -> None:
-        values = image.reshape(-1, image.shape[-1]).astype(np.float64)
+        values = image.reshape(-1, image.shape[-1])
         for i, band in enumerate(self.layout.bands):
             column = values[:, i]
-            valid = column[~np.isnan(column) & (column != band.nodata if band.nodata is not None else True)]
+            valid = column[holds_value(column, band)].astype(np.float64)
             self.missing[i] += column.size - valid.size
             if not valid.size:
                 continue

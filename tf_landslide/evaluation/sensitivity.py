@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.bands.layouts import BandLayout
-from tf_landslide.bands.recipes import ChannelRecipe
+from tf_landslide.bands.recipes import ChannelRecipe, holds_value
 from tf_landslide.bands.sources import TERRAIN, source_of
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.progress import progress
@@ -124,7 +124,7 @@ def with_fault(stored: np.ndarray, layout: BandLayout, fault: Fault, rng: np.ran
     changed, result = fault.change(physical, rng), stored.astype(np.float32)
     for i, band in enumerate(layout.bands):
         if band.name in changed:
-            there = np.isfinite(stored[..., i]) & (stored[..., i] != band.nodata if band.nodata is not None else True)
+            there = holds_value(stored[..., i], band)
             result[there, i] = ((changed[band.name] - band.offset) / band.scale)[there]
     return result
 
