@@ -217,6 +217,15 @@ def test_no_data_is_no_data_though_its_value_is_no_float32(nodata, tmp_path):
     )
 
 
+def test_a_negative_scale_turns_the_ends_round_and_leaves_the_deviation_positive(tmp_path):
+    image = np.random.default_rng(0).uniform(0, 255, (32, 32, 1)).astype(np.float32)
+    bands = [{"name": "inverted", "unit": "relative", "scale": -1 / 255, "offset": 1}]
+    (row,) = inspect_data(one_patch(tmp_path, image), {"name": "own", "bands": bands}).splits["train"].bands
+    physical = 1 - image.astype(np.float64) / 255
+    expected = [f(physical) for f in (np.mean, np.std, np.min, np.max)]
+    np.testing.assert_allclose([row.mean, row.std, row.minimum, row.maximum], expected, rtol=1e-9, atol=1e-12)
+
+
 def test_text_and_figure(sample, tmp_path, capsys):
     from PIL import Image
 

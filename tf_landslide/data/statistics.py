@@ -192,8 +192,8 @@ class _Moments:
     def _statistics_of(self, i: int, band: Band) -> BandStatistics:
         row = BandStatistics(band.name, band.unit, int(self.missing[i]))
         if self.count[i]:
-            physical = [float(v[i] * band.scale + band.offset) for v in (self.mean, self.low, self.high)]
-            row.mean, row.minimum, row.maximum = physical
-            row.std = float(np.sqrt(self.m2[i] / self.count[i]) * band.scale)
+            mean, *ends = (float(v[i] * band.scale + band.offset) for v in (self.mean, self.low, self.high))
+            row.mean, row.minimum, row.maximum = mean, min(ends), max(ends)  # a negative scale turns them round
+            row.std = float(np.sqrt(self.m2[i] / self.count[i]) * abs(band.scale))
             row.stored_mean = float(self.mean[i])
         return row
