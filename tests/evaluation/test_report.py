@@ -1,19 +1,28 @@
 import json
 import re
+import shutil
+import warnings
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideWarning
 from tf_landslide.core.tables import Table
 from tf_landslide.data.source import PatchSource
+from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
 from tf_landslide.evaluation.document import Document, Panels, Plot, Section
 from tf_landslide.evaluation.sections import pick_patches
 from tf_landslide.figures.pictures import overlay
+from tf_landslide.jobs.compare import compare_runs
+from tf_landslide.jobs.evaluate import evaluate
 from tf_landslide.predict.load import load_predictor
+from tf_landslide.runs.folder import Run
 
 
 def test_best_median_and_worst_leave_out_patches_with_nothing_to_find():
@@ -109,6 +118,50 @@ def test_evaluate_agrees_with_what_training_judged(run_folder, sample, tmp_path,
     assert str(other) in (out / "report.md").read_text()
     (tmp_path / "file").touch()
     assert main(["evaluate", str(run_folder), "--data", str(other), "--out", str(tmp_path / "file")]) == 2
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Data that no run here was trained on."""
+    folder = tmp_path_factory.mktemp("other") / "data"
+    write_sample(folder, train=4, valid=3, test=2, seed=99)
+    return folder
+
+
+@pytest.fixture
+def holding_out(run_folder, tmp_path):
+    """A run that validated on a half of train."""
+    run = Path(shutil.copytree(run_folder, tmp_path / "holding_out"))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("valid_share: null", "valid_share: 0.5"))
+    return run
+
+
+def landslide_pixels(folder, split):
+    masks = [h5py.File(path)["mask"][()] for path in (folder / split / "mask").glob("*.h5")]
+    return len(masks), sum(int((mask == 1).sum()) for mask in masks)
+
+
+@pytest.mark.parametrize(("split", "stored"), [("train", "TrainData"), ("valid", "ValidData")])
+def test_other_data_are_judged_whole_by_a_run_that_held_a_part_out(holding_out, other, tmp_path, split, stored):
+    with pytest.warns(LandslideWarning, match=f"{other}: is not the data that .* was trained on; its splits are taken"):
+        scores = evaluate(Run.open(holding_out), other, split, tmp_path / "e")
+        compared = compare_runs([holding_out], split, data_dir=other)
+    assert (scores["patches"], scores["tp"] + scores["fn"]) == landslide_pixels(other, stored)
+    assert "share_of_train" not in scores and "is a share" not in (tmp_path / "e/report.md").read_text()
+    assert (compared["patches"], compared["landslide"], compared["of_train"]) == (
+        *landslide_pixels(other, stored),
+        False,
+    )
+
+
+def test_its_own_data_are_divided_as_they_were_for_a_run_that_held_a_part_out(holding_out, sample, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LandslideWarning)
+        scores = evaluate(Run.open(holding_out), sample, "train", tmp_path / "e")
+    assert scores["patches"] == 5
+    compared = compare_runs([holding_out], "train", data_dir=sample)
+    assert (compared["patches"], compared["of_train"]) == (5, True)
 
 
 def test_evaluate_counts_equal_a_direct_count(run_folder, sample):

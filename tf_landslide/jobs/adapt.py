@@ -65,7 +65,8 @@ def adapt(
     derived = _derived(run, statistics, f"{Path(data_dir).absolute().name}, {split}, {len(images)} images")
     config = run.config.model_copy(update={"threshold": threshold})
     devices = [device.device_type for device in tf.config.list_physical_devices()]
-    kept = {key: run.environment[key] for key in ("packages", "patch", "synthetic") if key in run.environment}
+    names = ("packages", "patch", "data", "data_fingerprint", "synthetic")
+    kept = {key: run.environment[key] for key in names if key in run.environment}
     with replacing(path) as folder:
         folder.mkdir()
         (folder / formats.CONFIG).write_text(config.to_yaml())

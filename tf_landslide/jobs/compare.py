@@ -16,7 +16,7 @@ from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
-from tf_landslide.runs.provenance import files_of
+from tf_landslide.runs.provenance import files_of, judged_on
 
 
 def compare_runs(
@@ -111,6 +111,7 @@ def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
 def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
     _ = run.threshold  # an unfinished run is refused
+    run = run if data_dir is None else judged_on(run, data_dir)
     kept: list[Path] = []
     model = run.model_digest if run.model_path.exists() else None
     files = None if data_dir is None else files_of(run, Path(data_dir), split)
@@ -145,7 +146,8 @@ def _is_of(judged: Judged, run: Run, data_dir: str | Path | None, files: str | N
     data = run.config.data
     stored = find_patches(data_dir, data.stored_split(judged.about.split))
     masks = {patch.image.name: patch.mask for patch in stored if patch.image and patch.mask}
-    if files != judged.about.files or not set(judged.about.names) <= masks.keys():
+    of_train = data.divides_train and judged.about.split in ("train", "valid")
+    if files != judged.about.files or of_train != judged.about.of_train or not set(judged.about.names) <= masks.keys():
         return False
     digest = MasksDigest()
     for name in judged.about.names:

@@ -25,6 +25,7 @@ from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
 from tf_landslide.runs.precision import SHORT
+from tf_landslide.runs.provenance import judged_on
 from tf_landslide.runs.splits import groups_of, open_splits, with_share
 
 
@@ -52,7 +53,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge one split with the run's own threshold, and write a report to ``out``.
 
-    The run's ``metrics.json`` stays what training judged, on the data it trained with.
+    Data that the run was not trained on are taken whole, also where it held a part of its own out. The run's
+    ``metrics.json`` stays what training judged, on the data it trained with.
 
     Args:
         run: to judge.
@@ -77,6 +79,7 @@ def evaluate(
     if precision in SHORT and asked.against is not None:
         raise LandslideError(f"{run.path}: what it kept of {asked.against!r} is of float32; leave out --against")
     before = None if asked.against is None else _kept(run, asked.against)
+    run = judged_on(run, data_dir)
     source, groups = _opened(run, data_dir, split)
     predictor = predictor_of(run, precision=precision)
     threshold = predictor.card.threshold
@@ -120,7 +123,7 @@ def _kept(run: Run, split: str) -> Histograms:
 
 def counts_on(run: Run, data_dir: str | Path, split: str) -> Judged:
     """The counts of a run on one split, at its own threshold. Raises ``LandslideError`` as ``evaluate``."""
-    threshold = run.threshold
+    run, threshold = judged_on(run, data_dir), run.threshold
     source, groups = _opened(run, data_dir, split)
     return judged_of(run, judge_split(predictor_of(run), source, split, threshold, groups=groups.get(split)))
 

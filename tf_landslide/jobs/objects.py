@@ -27,6 +27,7 @@ from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import judged_on
 from tf_landslide.runs.splits import open_splits
 
 _SAMPLED = 64  # patches that spreads are measured on
@@ -57,7 +58,7 @@ def fit(
     if out.suffix not in (".yaml", ".yml"):
         raise LandslideError(f"{out}: expected a file to write rules to, NAME.yaml")
     threshold = run.threshold  # an unfinished run is refused before any reading
-    source = open_splits(run.config, data_dir, splits=[SPLIT])[SPLIT]
+    source = open_splits(judged_on(run, data_dir).config, data_dir, splits=[SPLIT])[SPLIT]
     rules = _with_spreads(rules, source, run.card())
     seen, digest = _seen(run, source, rules, threshold)
     objects = Counted.of(seen, threshold)

@@ -99,8 +99,8 @@ def _same_validation(run: Run, data_dir: Path) -> str:
     """The fingerprint of validation.
 
     Raises:
-        LandslideError: the run's threshold was chosen on another one; or its members were combined without any, and may
-            each have been trained on what another left out.
+        LandslideError: the run's threshold was chosen on another one, and the run is not adapted to other data; or its
+            members were combined without any, and may each have been trained on what another left out.
     """
     if run.came_with_threshold and run.derived and len(run.derived.members) > 1:
         raise LandslideError(
@@ -109,7 +109,7 @@ def _same_validation(run: Run, data_dir: Path) -> str:
         )
     found = files_of(run, data_dir, "valid")
     said = run.environment.get("data_fingerprint", {}).get(run.config.data.stored_split("valid"))
-    if said and said.get("sha256") != found:
+    if said and said.get("sha256") != found and not (run.derived and run.derived.statistics):
         raise LandslideError(
             f"{data_dir}: is not the data that {run.path} was validated on ({run.environment.get('data')}), by which a "
             "format is proven"

@@ -25,7 +25,7 @@ from tf_landslide.predict.load import predictor_of
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.provenance import data_fingerprint, split_fingerprint, version_of
+from tf_landslide.runs.provenance import data_fingerprint, is_of, version_of
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.sections.data import GroupsConfig
 from tf_landslide.runs.splits import divided
@@ -144,7 +144,7 @@ def _labelled_splits(run: Run, add_to: Path, data_dir: Path, split: str) -> dict
     if "train" not in kept:
         raise LandslideError(f"{add_to}: has no training split with masks to add to")
     held_out = run.config.data.divides_train
-    if held_out and _is_of(run, add_to):
+    if held_out and is_of(run, add_to, "train"):
         parts = divided(run.config, kept["train"], add_to)
         return kept | {
             split: [kept["train"][i] for i in chosen] for split, chosen in zip(("train", "valid"), parts, strict=True)
@@ -156,12 +156,6 @@ def _labelled_splits(run: Run, add_to: Path, data_dir: Path, split: str) -> dict
             f"give it one{own}"
         )
     return kept
-
-
-def _is_of(run: Run, data_dir: Path) -> bool:
-    """Whether a run was trained on the training split of a dataset, as far as it says."""
-    said = run.environment.get("data_fingerprint", {}).get("train", {}).get("sha256")
-    return said is None or said == split_fingerprint(data_dir, "train")
 
 
 def _predicted(predictor: Predictor, files: Sequence[Path], run: Run) -> Iterator[tuple[Path, np.ndarray]]:

@@ -6,11 +6,12 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.core.files import write_json
 from tf_landslide.data.folders import Patch, available_splits, find_patches
 from tf_landslide.data.synthetic import SYNTHETIC_MARK
@@ -87,6 +88,43 @@ def split_fingerprint(data_dir: Path, split: str) -> str:
 def files_of(run: Run, data_dir: Path, split: str) -> str:
     """The digest of the files that a run takes a split from: where validation is a share of train, of train's."""
     return split_fingerprint(data_dir, run.config.data.stored_split(split))
+
+
+def is_of(run: Run, data_dir: str | Path, split: str) -> bool:
+    """Whether a run took its split from these data, as far as it says; see ``is_of_files``. Other splits may differ."""
+    stored = run.config.data.stored_split(split)
+    there = stored in available_splits(data_dir)
+    return there and is_of_files(run, split, split_fingerprint(Path(data_dir), stored))
+
+
+def is_of_files(run: Run, split: str, files: str) -> bool:
+    """Whether a run took its split from the files of a digest, as far as it says.
+
+    Where nobody wrote that down, they are taken for its own; nothing here is that of a model from elsewhere.
+    """
+    said = run.environment.get("data_fingerprint")
+    if not said:
+        return not run.is_converted
+    return said.get(run.config.data.stored_split(split), {}).get("sha256") == files
+
+
+def judged_on(run: Run, data_dir: str | Path) -> Run:
+    """A run as it is judged on a dataset: of other data than it was trained on it holds no part out.
+
+    Args:
+        run: that may validate on a part of its training split.
+        data_dir: the dataset.
+
+    Returns:
+        the run; where the training split is another, with a config that takes all splits as they are stored, which a
+        warning tells.
+    """
+    data = run.config.data
+    if not data.divides_train or is_of(run, data_dir, "train"):
+        return run
+    warn(f"{data_dir}: is not the data that {run.path} was trained on; its splits are taken whole, as they are stored")
+    whole = data.model_copy(update={"valid_share": None, "valid_groups": None})
+    return replace(run, config=run.config.model_copy(update={"data": whole}))
 
 
 def _digest(patches: Sequence[Patch]) -> str:
