@@ -17,7 +17,7 @@ from tf_landslide.data.source import PatchSource
 from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
 from tf_landslide.evaluation.document import Document, Panels, Plot, Section
-from tf_landslide.evaluation.sections import pick_patches
+from tf_landslide.evaluation.sections import notes, pick_patches, scores_section
 from tf_landslide.figures.pictures import overlay
 from tf_landslide.jobs.compare import compare_runs
 from tf_landslide.jobs.evaluate import evaluate
@@ -137,28 +137,60 @@ def holding_out(run_folder, tmp_path):
     return run
 
 
+FALSE_OF_OTHERS = re.compile(
+    "were trained on|chosen on validation: its|own scores are slightly|chosen on validation, so"
+)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What reports say above their figures, which are not drawn."""
+    told: list[str] = []
+
+    def write(run, _predictor, shown, metrics, _out):
+        blocks = scores_section(run, shown, metrics).blocks
+        told.extend([*notes(run, shown, metrics), *(block for block in blocks if isinstance(block, str))])
+
+    monkeypatch.setattr("tf_landslide.jobs.evaluate.write_report", write)
+    return told
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_what_is_true_of_its_own_data_alone_is_said_of_no_others(run_folder, sample, other, tmp_path, written, split):
+    for data, own in ((sample, True), (other, False)):
+        written.clear()
+        evaluate(Run.open(run_folder), data, split, tmp_path)
+        compared = compare_runs([run_folder], split, data_dir=data)["notes"]
+        assert [FALSE_OF_OTHERS.search(" ".join(text)) is not None for text in (written, compared)] == [own] * 2
+
+
 def landslide_pixels(folder, split):
     masks = [h5py.File(path)["mask"][()] for path in (folder / split / "mask").glob("*.h5")]
     return len(masks), sum(int((mask == 1).sum()) for mask in masks)
 
 
 @pytest.mark.parametrize(("split", "stored"), [("train", "TrainData"), ("valid", "ValidData")])
-def test_other_data_are_judged_whole_by_a_run_that_held_a_part_out(holding_out, other, tmp_path, split, stored):
+def test_other_data_are_judged_whole_by_a_run_that_held_a_part_out(
+    holding_out, other, tmp_path, written, split, stored
+):
     with pytest.warns(LandslideWarning, match=f"{other}: is not the data that .* was trained on; its splits are taken"):
-        scores = evaluate(Run.open(holding_out), other, split, tmp_path / "e")
+        scores = evaluate(Run.open(holding_out), other, split, tmp_path)
         compared = compare_runs([holding_out], split, data_dir=other)
     assert (scores["patches"], scores["tp"] + scores["fn"]) == landslide_pixels(other, stored)
-    assert "share_of_train" not in scores and "is a share" not in (tmp_path / "e/report.md").read_text()
+    text = " ".join(written)
+    assert "share_of_train" not in scores and "is a share" not in text and FALSE_OF_OTHERS.search(text) is None
+    assert FALSE_OF_OTHERS.search(" ".join(compared["notes"])) is None
     assert (compared["patches"], compared["landslide"], compared["of_train"]) == (
         *landslide_pixels(other, stored),
         False,
     )
 
 
+@pytest.mark.usefixtures("written")
 def test_its_own_data_are_divided_as_they_were_for_a_run_that_held_a_part_out(holding_out, sample, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", LandslideWarning)
-        scores = evaluate(Run.open(holding_out), sample, "train", tmp_path / "e")
+        scores = evaluate(Run.open(holding_out), sample, "train", tmp_path)
     assert scores["patches"] == 5
     compared = compare_runs([holding_out], "train", data_dir=sample)
     assert (compared["patches"], compared["of_train"]) == (5, True)

@@ -20,6 +20,7 @@ from tf_landslide.metrics.counts import best_threshold, curve, f1_band, patch_f1
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import score_tables as tables
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import is_of
 
 _CALIBRATION = (
     "Probabilities as frequencies, over all pixels: ECE is the mean gap between predicted probability and the share "
@@ -52,9 +53,10 @@ def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
         told.append(
             f"Validation is whole groups of the training split, on which nothing was trained: {', '.join(groups)}."
         )
-    if shown.split == "train":
+    own = is_of(run, shown.source.data_dir, shown.split)
+    if shown.split == "train" and own:
         told.append("These patches were trained on: the scores say what the model has learned, not what it can do.")
-    if shown.split == "valid" and not run.came_with_threshold:
+    if shown.split == "valid" and own and not run.came_with_threshold:
         told.append("The epoch and the threshold were chosen on validation: its scores flatter. Quote a test split.")
     return told
 
@@ -72,6 +74,10 @@ def scores_section(run: Run, shown: Judgement, metrics: dict[str, Any]) -> Secti
         )
     elif run.came_with_threshold:
         origin = f"The threshold was not chosen for this model: it is {run.threshold_from}."
+    elif not is_of(run, shown.source.data_dir, "valid"):
+        origin = (
+            "The threshold was chosen on the validation split that the model was trained beside, not on these data."
+        )
     text = (
         f"Counts are summed over all pixels of a split, then divided once. {origin} Intervals are 95 %, from a "
         f"bootstrap over patches. At threshold 0.5, {shown.split} scores F1 {scores['at_0.5']['f1']:.4f}; "

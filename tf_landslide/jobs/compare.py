@@ -16,7 +16,7 @@ from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
-from tf_landslide.runs.provenance import files_of, judged_on
+from tf_landslide.runs.provenance import files_of, is_of_files, judged_on
 
 
 def compare_runs(
@@ -51,7 +51,7 @@ def compare_runs(
     entries = [Entry(name, run.config, _judged(run, split, data_dir), _made(run)) for name, run in runs.items()]
     baseline = None if against is None else _baseline(Path(against), named, entries)
     compared = compare(entries, baseline)
-    compared["notes"] = _notes(runs, compared)
+    compared["notes"] = _notes(runs, entries, compared)
     if out is not None:
         _write(compared, out)
     return compared
@@ -111,7 +111,7 @@ def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
 def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     """The counts of a run on a split: those that it kept, where they are of this model and these data."""
     _ = run.threshold  # an unfinished run is refused
-    run = run if data_dir is None else judged_on(run, data_dir)
+    run = run if data_dir is None else judged_on(run, data_dir, split)
     kept: list[Path] = []
     model = run.model_digest if run.model_path.exists() else None
     files = None if data_dir is None else files_of(run, Path(data_dir), split)
@@ -176,7 +176,7 @@ def _check_metrics(run: Run, judged: Judged, path: Path) -> None:
         )
 
 
-def _notes(runs: dict[str, Run], compared: dict[str, Any]) -> list[str]:
+def _notes(runs: dict[str, Run], entries: Sequence[Entry], compared: dict[str, Any]) -> list[str]:
     """What a reader must know before believing the order."""
     told = []
     if any(run.environment.get("synthetic") for run in runs.values()):
@@ -186,10 +186,13 @@ def _notes(runs: dict[str, Run], compared: dict[str, Any]) -> list[str]:
     told += sorted({run.recipe.layout.caveat for run in runs.values() if run.recipe.layout.caveat})
     if compared["of_train"] and compared["split"] == "valid":
         told.append("Validation is a part of the training split: where it was drawn by chance, its scores flatter.")
-    if compared["split"] == "valid":
-        told.append("Epochs and thresholds were chosen on validation: its scores flatter. Quote a test split.")
-    if compared["split"] == "train":
-        told.append("These patches were trained on: the order says what was learned, not what generalises.")
+    own = [one.name for one in entries if is_of_files(runs[one.name], compared["split"], one.judged.about.files)]
+    of = "" if len(own) == len(entries) else f" of {', '.join(own)}"
+    if compared["split"] == "valid" and own:
+        told.append(f"Epochs and thresholds{of} were chosen on validation: its scores flatter. Quote a test split.")
+    if compared["split"] == "train" and own:
+        by = of.replace(" of ", " by ", 1)
+        told.append(f"These patches were trained on{by}: the order says what was learned, not what generalises.")
     if len({source for row in compared["rows"] for source in row["threshold_from"]}) > 1:
         told.append("Thresholds are of different origin: a model from elsewhere came with its own.")
     if compared["unit"] == "groups" and compared["units"] < 6:

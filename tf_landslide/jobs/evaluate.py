@@ -79,7 +79,7 @@ def evaluate(
     if precision in SHORT and asked.against is not None:
         raise LandslideError(f"{run.path}: what it kept of {asked.against!r} is of float32; leave out --against")
     before = None if asked.against is None else _kept(run, asked.against)
-    run = judged_on(run, data_dir)
+    run = judged_on(run, data_dir, split)
     source, groups = _opened(run, data_dir, split)
     predictor = predictor_of(run, precision=precision)
     threshold = predictor.card.threshold
@@ -123,7 +123,7 @@ def _kept(run: Run, split: str) -> Histograms:
 
 def counts_on(run: Run, data_dir: str | Path, split: str) -> Judged:
     """The counts of a run on one split, at its own threshold. Raises ``LandslideError`` as ``evaluate``."""
-    run, threshold = judged_on(run, data_dir), run.threshold
+    run, threshold = judged_on(run, data_dir, split), run.threshold
     source, groups = _opened(run, data_dir, split)
     return judged_of(run, judge_split(predictor_of(run), source, split, threshold, groups=groups.get(split)))
 

@@ -58,7 +58,7 @@ def fit(
     if out.suffix not in (".yaml", ".yml"):
         raise LandslideError(f"{out}: expected a file to write rules to, NAME.yaml")
     threshold = run.threshold  # an unfinished run is refused before any reading
-    source = open_splits(judged_on(run, data_dir).config, data_dir, splits=[SPLIT])[SPLIT]
+    source = open_splits(judged_on(run, data_dir, SPLIT).config, data_dir, splits=[SPLIT])[SPLIT]
     rules = _with_spreads(rules, source, run.card())
     seen, digest = _seen(run, source, rules, threshold)
     objects = Counted.of(seen, threshold)

@@ -108,19 +108,20 @@ def is_of_files(run: Run, split: str, files: str) -> bool:
     return said.get(run.config.data.stored_split(split), {}).get("sha256") == files
 
 
-def judged_on(run: Run, data_dir: str | Path) -> Run:
-    """A run as it is judged on a dataset: of other data than it was trained on it holds no part out.
+def judged_on(run: Run, data_dir: str | Path, split: str) -> Run:
+    """A run as it is judged on a split of a dataset: of other data than it was trained on it holds no part out.
 
     Args:
         run: that may validate on a part of its training split.
         data_dir: the dataset.
+        split: of it.
 
     Returns:
-        the run; where the training split is another, with a config that takes all splits as they are stored, which a
-        warning tells.
+        the run; where the training split is another, with a config that takes train and valid as they are stored, which
+        a warning tells.
     """
     data = run.config.data
-    if not data.divides_train or is_of(run, data_dir, "train"):
+    if split not in ("train", "valid") or not data.divides_train or is_of(run, data_dir, "train"):
         return run
     warn(f"{data_dir}: is not the data that {run.path} was trained on; its splits are taken whole, as they are stored")
     whole = data.model_copy(update={"valid_share": None, "valid_groups": None})
