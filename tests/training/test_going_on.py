@@ -9,10 +9,10 @@ import pytest
 
 from tests.data.test_patches import write
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image
-from tf_landslide.jobs.train import train
+from tf_landslide.jobs.train import begin, train
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
@@ -89,6 +89,27 @@ def test_a_run_can_begin_with_the_weights_of_another(run_folder, sample, config_
         ["train", config_file, "model.init_from=nowhere", "--data", sample, "--out", tmp_path / "third"], capsys
     )
     assert status == 2 and "nowhere: is not a run folder" in said and not (tmp_path / "third").exists()
+
+
+def test_a_run_that_does_not_normalise_leaves_the_statistics_of_the_one_it_begins_with(
+    run_folder, config_file, tmp_path
+):
+    settings = [f"model.init_from={run_folder}", "data.normalise=false"]
+    with pytest.warns(LandslideWarning, match="normalises its channels, this run does not, and its weights meet other"):
+        model = begin(Run(tmp_path, load_config(config_file, settings)))
+    (mean, variance), rest = (weights(model)[name] for name in (True, False))
+    np.testing.assert_array_equal(mean, np.zeros(6))
+    np.testing.assert_array_equal(variance, np.ones(6))
+    theirs = load_model(run_folder)
+    assert np.abs(weights(theirs)[True][0]).max() > 1  # else there was nothing to leave
+    for ours, other in zip(rest, weights(theirs)[False], strict=True):
+        np.testing.assert_array_equal(ours, other)
+
+
+def weights(model):
+    """Of the normalisation, and of all else."""
+    own = {id(variable) for variable in model.get_layer("normalization").variables}
+    return {is_in: [v.numpy() for v in model.variables if (id(v) in own) == is_in] for is_in in (True, False)}
 
 
 @pytest.mark.parametrize("masks", [False, pytest.param(True, marks=pytest.mark.long)])

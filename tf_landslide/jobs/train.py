@@ -189,6 +189,8 @@ def _start_from(model: keras.Model, path: Path, run: Run) -> None:
             f"data.normalise={str(theirs).lower()}"
         )
     model.set_weights(load_model(path, compile=False).get_weights())
+    if not ours:
+        model.get_layer("normalization").reset()  # else the other's statistics stay: ``normalise`` sets none
 
 
 def normalise(model: keras.Model, run: Run, source: PatchSource) -> None:

@@ -37,6 +37,11 @@ class ChannelNormalization(keras.layers.Layer):
         self.mean = self.add_weight(name="mean", initializer="zeros", **options)
         self.variance = self.add_weight(name="variance", initializer="ones", **options)
 
+    def reset(self) -> None:
+        """Leave channels as they are: mean 0 and variance 1."""
+        self.mean.assign(np.zeros(self.mean.shape, np.float32))
+        self.variance.assign(np.ones(self.variance.shape, np.float32))
+
     def adapt(self, batches: Iterable) -> None:
         """Set mean and variance from data, in float64, skipping missing values.
 
