@@ -164,6 +164,19 @@ def test_a_share_where_there_is_a_validation_split_is_refused(sample, config_fil
     assert list(judged) == ["test"]  # a run can be judged on such a dataset
 
 
+def test_what_is_cached_on_disk_in_training_is_read_again_elsewhere(copy, config_file):
+    config = load_config(config_file, ["data.cache=disk"])
+    source, kept = (open_splits(c, copy, splits=["valid"])["valid"] for c in (config, load_config(config_file)))
+    everything = np.arange(len(source))
+    for ours, theirs in zip(source.fetch(everything), kept.fetch(everything), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    image = read_image(source.patches[1].image)
+    write(source.patches[1].image, "img", image * 2)
+    red = image[..., 3].astype(np.float64) * 445.173 / 10_000  # by the published constant
+    np.testing.assert_allclose(source.fetch(np.array([1]))[0][0, ..., 0], 2 * red, rtol=1e-5)
+    np.testing.assert_allclose(kept.fetch(np.array([1]))[0][0, ..., 0], red, rtol=1e-5)
+
+
 def test_a_channel_that_never_varies_is_warned_of_by_name(copy, config_file, tmp_path):
     for patch in find_patches(copy, "train"):
         image = read_image(patch.image)

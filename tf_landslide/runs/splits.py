@@ -27,7 +27,7 @@ def open_splits(
         config: what is asked of them, and by which seed ``data.valid_share`` is drawn from the training split.
         data_dir: a folder in either published layout.
         splits: which; None takes all that have masks, and train and valid must be among them.
-        cache_dir: folder for ``cache: disk``; None keeps in memory instead.
+        cache_dir: folder for ``cache: disk``; None reads files again instead: what asks for a disk may not fit memory.
 
     Raises:
         LandslideError: a split that is not there or has no masks, a share of train where there is a validation split,
@@ -55,7 +55,7 @@ def open_splits(
             data_dir,
             split,
             recipe,
-            cache="memory" if data.cache == "disk" and cache_dir is None else data.cache,
+            cache="none" if data.cache == "disk" and cache_dir is None else data.cache,
             cache_dir=cache_dir,
             allow_missing=data.allow_missing,
             strict=data.strict,
