@@ -164,6 +164,30 @@ def test_a_share_where_there_is_a_validation_split_is_refused(sample, config_fil
     assert list(judged) == ["test"]  # a run can be judged on such a dataset
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_split_with_nothing_to_find_is_warned_of(copy, config_file, tmp_path, monkeypatch, ignored):
+    monkeypatch.setattr("tf_landslide.jobs.train.normalise", stop)
+    for patch in find_patches(copy, "valid"):
+        write(patch.mask, "mask", np.full((128, 128), 255 if ignored else 0, np.uint8))
+    config = load_config(config_file, ["data.ignore=255"])
+    what = "no pixel that is not ignored" if ignored else "no landslide pixel"
+    with warnings.catch_warnings(record=True) as told, pytest.raises(Stopped):
+        warnings.simplefilter("always")
+        train(config, copy, tmp_path / "run")
+    told = [str(warning.message) for warning in told if issubclass(warning.category, LandslideWarning)]
+    assert [text for text in told if "so that" in text] == [
+        f"{copy}: valid holds {what}, so that the choice of epoch and threshold says nothing; see tf-landslide inspect"
+    ]
+
+
+class Stopped(Exception):
+    """What ends training once the data are read."""
+
+
+def stop(*_):
+    raise Stopped
+
+
 def test_what_is_cached_on_disk_in_training_is_read_again_elsewhere(copy, config_file):
     config = load_config(config_file, ["data.cache=disk"])
     source, kept = (open_splits(c, copy, splits=["valid"])["valid"] for c in (config, load_config(config_file)))

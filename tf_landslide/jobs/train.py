@@ -78,6 +78,7 @@ def _trained(run: Run, data_dir: Path, cache_dir: Path, team: Team, resume: bool
     sources = open_splits(config, data_dir, cache_dir=cache_dir)
     for split in ("train", "valid"):
         check_size(sources[split], split, data.pad)
+        _tell_of_nothing(sources[split], split)
     balanced = sources["train"].balance if is_balanced(config.loss) else None
     train_set = training_set(config, sources["train"])
     normalise(model, run, sources["train"])
@@ -246,6 +247,15 @@ def _prepared(config: Config, path: Path, resume: bool) -> Run:
     elif taken:
         raise LandslideError(f"{path}: already exists; name another folder, or go on with it with --resume")
     return Run(path, config)
+
+
+def _tell_of_nothing(source: PatchSource, split: str) -> None:
+    """Warn of a split in which there is nothing to find."""
+    known, landslides = int(source.pixels.sum()), int(source.pixels[:, 1].sum())
+    if not landslides:
+        what = "no landslide pixel" if known else "no pixel that is not ignored"
+        so = {"train": "no landslide can be learned", "valid": "the choice of epoch and threshold says nothing"}[split]
+        warn(f"{source.data_dir}: {split} holds {what}, so that {so}; see tf-landslide inspect")
 
 
 def check_size(source: PatchSource, split: str, pad: bool) -> None:
