@@ -1,5 +1,6 @@
 """What a run goes on with, begins from and validates on: data, more epochs, another run's weights, a share of train."""
 
+import importlib
 import json
 import shutil
 import warnings
@@ -178,6 +179,28 @@ def test_a_split_with_nothing_to_find_is_warned_of(copy, config_file, tmp_path, 
     assert [text for text in told if "so that" in text] == [
         f"{copy}: valid holds {what}, so that the choice of epoch and threshold says nothing; see tf-landslide inspect"
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "step"), [("train", "train.normalise"), ("train", "train.fit"), ("find-rate", "find_rate.sweep")]
+)
+def test_a_file_that_is_damaged_while_training_reads_it_is_one_line(
+    copy, config_file, tmp_path, capsys, monkeypatch, command, step
+):
+    module, name = f"tf_landslide.jobs.{step}".rsplit(".", 1)
+    before = getattr(importlib.import_module(module), name)
+
+    def damaging(*arguments, **named):
+        for patch in find_patches(copy, "train"):
+            patch.image.write_bytes(b"gone")
+        return before(*arguments, **named)
+
+    monkeypatch.setattr(f"{module}.{name}", damaging)
+    arguments = [command, config_file, "data.cache=none", "--data", copy, "--out", tmp_path / "out"]
+    assert main(list(map(str, arguments))) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("warning", "epoch"))]
+    assert len(said) == 1 and said[0].startswith(f"error: {copy / 'TrainData/img/image_'}") and "HDF5" in said[0]
+    assert not (tmp_path / "out").exists()
 
 
 class Stopped(Exception):

@@ -8,7 +8,8 @@ the batches it would have seen. ``Epochs`` says which epoch comes next.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,20 @@ def as_dataset(
     return dataset
 
 
+@contextmanager
+def telling_what_is_unread(*datasets: tf.data.Dataset) -> Iterator[None]:
+    """Raise the ``LandslideError`` or ``OSError`` of a patch that cannot be read any more, while datasets of
+    ``as_dataset`` are iterated over: of an exception inside a pipeline TensorFlow passes on a traceback as text.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        failed = next((dataset.source.failed for dataset in datasets if dataset.source.failed), None)
+        if failed is None:
+            raise
+        raise failed from None
+
+
 def _check_turns(source: PatchSource, augment: bool) -> None:
     height, width, _ = source.shape
     if augment and height != width:
@@ -235,7 +250,11 @@ def _fetcher(
     weak = weakref.ref(source)  # TensorFlow never lets go of a function that it calls; the dataset holds the source
 
     def fetch(*drawn):
-        batch = augmenter.fetch(weak(), *drawn) if augmenter else weak().fetch(*drawn, np.float32)
+        try:
+            batch = augmenter.fetch(weak(), *drawn) if augmenter else weak().fetch(*drawn, np.float32)
+        except (LandslideError, OSError) as error:
+            weak().failed = error
+            raise
         # As predictors pad: mirrored ground is as real as ground that is turned, and so is its mask.
         edges = ((0, 0), (0, below), (0, right), (0, 0))
         return [np.pad(part, edges, mode="symmetric") for part in batch] if below or right else batch

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class PatchSource:
         bands: positions -> of each ``((K, H, W) float32 bands, (H, W, 1) uint8 mask)``, the K physical bands that the
             recipe needs, in its order; None where the source was not opened for them.
         recipe: that makes the channels.
+        failed: why a patch could not be read where TensorFlow asked for it; see ``pipeline.telling_what_is_unread``.
     """
 
     data_dir: Path
@@ -54,6 +55,7 @@ class PatchSource:
     ignores: bool = False
     bands: Views | None = None
     recipe: ChannelRecipe | None = None
+    failed: Exception | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self.patches)

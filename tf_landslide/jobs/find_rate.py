@@ -8,6 +8,7 @@ import keras
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import beside, require_writable, write_json
+from tf_landslide.data.pipeline import telling_what_is_unread
 from tf_landslide.figures.plots import rate_range
 from tf_landslide.jobs.train import begin, check_size, normalise, training_set
 from tf_landslide.models.depth import encoder_of
@@ -58,7 +59,9 @@ def find_rate(
             encoder = encoder_of(model)
             assert encoder is not None  # as the config was checked for
             encoder.trainable = False
-        found = judged(rates, sweep(model, batches, rates, settings.accumulate))
+        with telling_what_is_unread(batches):
+            losses = sweep(model, batches, rates, settings.accumulate)
+    found = judged(rates, losses)
     write_json(path / TABLE, {"config": config.name, "batch_size": settings.batch_size, **found.as_dict()})
     rate_range(path / FIGURE, found.as_dict(), config.name)
     return found

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.core.files import beside, replacing, sweep, telling_a_full_disk, write_json, write_text
 from tf_landslide.core.locks import is_in_the_way, locked
-from tf_landslide.data.pipeline import as_dataset
+from tf_landslide.data.pipeline import as_dataset, telling_what_is_unread
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import judge_splits
 from tf_landslide.evaluation.keeping import judged_of
@@ -199,7 +199,9 @@ def normalise(model: keras.Model, run: Run, source: PatchSource) -> None:
     if not run.config.data.normalise:
         return
     layer = model.get_layer("normalization")
-    layer.adapt(as_dataset(source, run.config.training.batch_size))
+    batches = as_dataset(source, run.config.training.batch_size)
+    with telling_what_is_unread(batches):
+        layer.adapt(batches)
     constant = [run.recipe.channel_names[i] for i in layer.constant_channels]
     if constant:
         warn(

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_landslide.data.pipeline import as_dataset
+from tf_landslide.data.pipeline import as_dataset, telling_what_is_unread
 from tf_landslide.metrics.keras import BestF1, landslide_metrics
 from tf_landslide.models._keras_compat import trains_on_workers
 from tf_landslide.models.depth import encoder_of
@@ -85,7 +85,8 @@ def fit(
         followed: who follows the run; None for nobody.
 
     Raises:
-        LandslideError: a loss that is no longer a number, or a state of another model.
+        LandslideError: a loss that is no longer a number, a state of another model, or a file that cannot be read any
+            more.
     """
     settings, team = run.config.training, team or join("none")
     rows = list(state.history) if state else []
@@ -122,15 +123,16 @@ def fit(
         # last: an epoch counts as done when all the others have written
         SaveState(run.state_path, rows) if team.chief else None,
     ]
-    model.fit(
-        team.shared(train_set),
-        validation_data=team.shared(valid_set),
-        initial_epoch=len(rows),
-        epochs=settings.epochs,
-        callbacks=[callback for callback in callbacks if callback is not None],
-        verbose=1 if on_terminal else 0,
-        shuffle=False,  # the dataset shuffles itself
-    )
+    with telling_what_is_unread(train_set, valid_set):
+        model.fit(
+            team.shared(train_set),
+            validation_data=team.shared(valid_set),
+            initial_epoch=len(rows),
+            epochs=settings.epochs,
+            callbacks=[callback for callback in callbacks if callback is not None],
+            verbose=1 if on_terminal else 0,
+            shuffle=False,  # the dataset shuffles itself
+        )
 
 
 def _in_order(train_set: tf.data.Dataset, run: Run) -> tf.data.Dataset:
