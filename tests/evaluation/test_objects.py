@@ -7,7 +7,14 @@ import pytest
 from skimage import measure
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.metrics.objects import IOU_LEVELS, ObjectCounts, Overlaps, label_objects, object_scores
+from tf_landslide.metrics.objects import (
+    IOU_LEVELS,
+    ObjectCounts,
+    Overlaps,
+    label_objects,
+    object_scores,
+    paired_objects,
+)
 
 
 def images(seed, size=24, density=0.22):
@@ -124,3 +131,18 @@ def test_ignored_pixels_are_in_no_object():
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(LandslideError, match="must be equal"):
         ObjectCounts.of([(np.zeros((4, 4)), np.zeros((4, 5)))])
+
+
+def test_a_paired_sample_without_any_object_says_nothing():
+    mask = np.zeros((30, 8, 8), np.uint8)
+    mask[:2, 2:5, 2:5] = 1  # 13 % of the samples of thirty draw neither of the two patches
+    found = mask.copy()
+    found[1, 7, 7] = 1  # invented
+    before, after = (ObjectCounts.of(zip(marked, mask, strict=True)) for marked in (np.zeros_like(mask), found))
+    paired = paired_objects(before, after, resamples=2000, seed=0)["0.3"]
+    sound, other = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=2000)[:, :2].T
+    with np.errstate(invalid="ignore"):
+        sampled = 2 * (sound + other) / (2 * sound + 3 * other)  # F1 before is 0 wherever there is an object
+    assert np.isnan(sampled).mean() > 0.1 and paired["value"] == pytest.approx(4 / 5)
+    np.testing.assert_allclose(paired["interval"], np.nanquantile(sampled, (0.025, 0.975)), rtol=1e-12)
+    assert paired["interval"][0] == pytest.approx(2 / 3)

@@ -230,18 +230,21 @@ def object_scores(counts: ObjectCounts, *, resamples: int = 1000, seed: int = 0)
 def paired_objects(
     before: ObjectCounts, after: ObjectCounts, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """How much the objects' F1 of the same patches differs, by IoU level: ``value`` and its 95 % ``interval``."""
+    """How much the objects' F1 of the same patches differs, by IoU level: ``value`` and its 95 % ``interval``.
+
+    A bootstrap sample in which either has no object at all says nothing, and is left out.
+    """
     draws = bootstrap(len(before), resamples, seed)
 
-    def f1(counts: ObjectCounts, k: int, draws: np.ndarray) -> np.ndarray:
-        sums = (counts.truth_matched[:, k].sum(1), counts.truth.sum(1), counts.found.sum(1))
-        return _f1(*(draws @ column for column in sums))
+    def f1(counts: ObjectCounts, k: int, draws: np.ndarray, empty: float) -> np.ndarray:
+        pairs, truth, found = counts.truth_matched[:, k].sum(1), counts.truth.sum(1), counts.found.sum(1)
+        return _f1(draws @ pairs, draws @ truth, draws @ found, empty)
 
     once = np.ones((1, len(before)), np.int64)
     return {
         f"{level:g}": {
-            "value": float((f1(after, k, once) - f1(before, k, once))[0]),
-            "interval": interval(f1(after, k, draws) - f1(before, k, draws)),
+            "value": float((f1(after, k, once, 0.0) - f1(before, k, once, 0.0))[0]),
+            "interval": interval(f1(after, k, draws, np.nan) - f1(before, k, draws, np.nan)),
         }
         for k, level in enumerate(IOU_LEVELS)
     }
