@@ -16,11 +16,13 @@ from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.processes import this_process
 from tf_landslide.jobs.train import _prepared as prepared
 from tf_landslide.jobs.train import _run_folder as run_folder_of
+from tf_landslide.jobs.train import judge_run
 from tf_landslide.predict.load import load_model
 from tf_landslide.runs import formats
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.splits import open_splits
 from tf_landslide.runs.state import TrainingState, restore
 
 # A child is forked when all is imported and TensorFlow has not begun, so that each takes a second or two.
@@ -55,6 +57,28 @@ def leftover(path, owner):
     partial = path.with_name(f".{path.stem}.{owner}-0123abcd.partial{path.suffix}")
     partial.write_bytes(b"half")
     return partial
+
+
+def test_a_run_is_finished_when_its_report_is_written_and_not_before(run_folder, sample, tmp_path, monkeypatch):
+    run = Run.open(shutil.copytree(run_folder, tmp_path / "run"))
+    before = run.metrics()
+    (run.path / formats.METRICS).unlink()  # as an epoch does
+    shutil.rmtree(run.path / formats.REPORT)
+    sources = open_splits(run.config, sample)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("tf_landslide.jobs.train.write_report", killed)
+        judge_run(run, sources)
+    assert not formats.is_finished_run(run.path) and formats.judged_file(run.path, "test").is_file()
+    judge_run(run, sources)
+    assert formats.is_finished_run(run.path) and run.report_path.is_file() and run.metrics() == before
+
+
+class Killed(BaseException):
+    """Ends a process."""
+
+
+def killed(*_):
+    raise Killed
 
 
 @pytest.fixture

@@ -138,16 +138,19 @@ def training_set(config: Config, source: PatchSource) -> tf.data.Dataset:
 
 
 def judge_run(run: Run, sources: dict[str, PatchSource]) -> None:
-    """Judge every split with the threshold chosen on validation: ``metrics.json``, ``judged/`` and ``report/``."""
+    """Judge every split with the threshold chosen on validation: ``judged/``, ``report/`` and ``metrics.json``.
+
+    This last, for by it a run is finished.
+    """
     predictor = predictor_of(run, threshold=0.5)
     groups = groups_of(run.config, sources)
     judgements = judge_splits(predictor, sources, groups)
     metrics = with_share(run.config, {split: judged.scores for split, judged in judgements.items()}, groups)
-    write_json(run.path / formats.METRICS, metrics)
     for split, judgement in judgements.items():
         judged_of(run, judgement).save(formats.judged_file(run.path, split))
     shown = judgements.get("test", judgements["valid"])
     write_report(run, predictor, shown, metrics, run.path / formats.REPORT)
+    write_json(run.path / formats.METRICS, metrics)
 
 
 def _built(run: Run) -> keras.Model:
