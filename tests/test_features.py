@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import median_filter
 
+from tests.data.test_patches import write
 from tf_landslide.bands.features import Features
 from tf_landslide.bands.filters import Bilateral, bilateral_filter, nanmedian_filter
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, LANDSLIDE4SENSE_DIVISORS
@@ -320,6 +321,20 @@ def test_even_median_is_refused():
         Features("landslide4sense", "six", 4)
 
 
+@pytest.mark.parametrize("size", [17, 10**9 + 1])
+def test_a_median_that_would_take_all_memory_is_refused_also_of_a_strangers_card(size):
+    for make in (lambda: Features("landslide4sense", "six", size), lambda: card(size).channel_recipe):
+        with pytest.raises(LandslideError, match=f"size must be 15 pixels at most, got {size}"):
+            make()
+
+
+def card(median_size):
+    from tf_landslide.bands.recipes import RECIPES
+    from tf_landslide.runs.card import ModelCard
+
+    return ModelCard("m", "plain_unet", None, "landslide4sense", RECIPES["six"], 0.5, median_size=median_size)
+
+
 @pytest.mark.parametrize(("recipe", "median"), [("six", 0), ("fourteen", 3), (["ndvi", "nbr", "dem"], 3)])
 def test_channels_of_physical_bands_are_those_of_stored_ones(recipe, median):
     stored = np.random.default_rng(4).uniform(0.1, 2, (20, 30, 14)).astype(np.float32)
@@ -332,22 +347,23 @@ def test_channels_of_physical_bands_are_those_of_stored_ones(recipe, median):
         channel_recipe("landslide4sense", "legacy_ratio").of_physical(physical)
 
 
-def test_a_median_wider_than_the_patch_is_refused_by_array_layer_and_dataset(stored, sample):
+def test_a_median_wider_than_the_patch_is_refused_by_array_layer_and_dataset(stored, tmp_path):
     from tf_landslide.bands.recipes import channel_recipe
     from tf_landslide.data.source import PatchSource
 
-    side = min(stored.shape[1:3])
-    widest = side - 1 + side % 2
-    recipe = channel_recipe("landslide4sense", "six", widest)
-    np.testing.assert_array_equal(recipe(stored), Features.of(recipe)(stored))
-    for size in (widest + 2, 2 * side + 3):
+    small = stored[:, :10]
+    recipe = channel_recipe("landslide4sense", "six", 9)
+    np.testing.assert_array_equal(recipe(small), Features.of(recipe)(small))
+    for size in (11, 15):
         recipe = channel_recipe("landslide4sense", "six", size)
         for compute in (recipe, Features.of(recipe)):
             with pytest.raises(LandslideError, match=f"{size} x {size} pixels is wider than a patch"):
-                compute(stored)
+                compute(small)
+    write(tmp_path / "TestData/img/image_1.h5", "img", small[0])
+    write(tmp_path / "TestData/mask/mask_1.h5", "mask", np.zeros(small.shape[1:3], np.uint8))
     for cache in ("memory", "none"):
-        with pytest.raises(LandslideError, match="129 x 129 pixels is wider than a patch of 128 x 128"):
-            PatchSource.open(sample, "test", channel_recipe("landslide4sense", "six", 129), cache=cache)
+        with pytest.raises(LandslideError, match="15 x 15 pixels is wider than a patch of 10 x 24"):
+            PatchSource.open(tmp_path, "test", channel_recipe("landslide4sense", "six", 15), cache=cache)
 
 
 def test_a_median_of_no_band_is_refused_and_a_card_without_bands_means_all():

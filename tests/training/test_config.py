@@ -248,6 +248,7 @@ def test_augmentation_is_off_unless_asked_for_and_strengths_are_those_of_the_pip
         ("threshold: 1.5", [], "threshold: input should be less than or equal to 1"),
         ("training: {epochs: 3, warmup_epochs: 4}", [], "warmup_epochs 4 is longer than the run, of 3 epochs"),
         ("data: {median: {size: 4}}", [], "data.median.size: a median filter's window has an odd side, found 4"),
+        ("data: {median: {size: 17}}", [], "data.median.size: input should be less than or equal to 15"),
         ("data: {median: {size: 3, bands: []}}", [], "data.median.bands: list should have at least 1 item"),
         (
             "data: {augmentation: {haze: {strenth: 1}}}",

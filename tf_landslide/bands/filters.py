@@ -12,6 +12,7 @@ from tf_landslide.bands.kinds import kind_of
 from tf_landslide.bands.layout import OPTICAL, BandLayout
 from tf_landslide.core.errors import LandslideError
 
+WIDEST_MEDIAN = 15  # pixels, its window's side: 225 copies of what is filtered are sorted at once
 WIDEST = 4.0  # pixels, a bilateral filter's sigma_space: 17 x 17 pixels, each a step of the exported graph
 
 

@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_landslide.bands.filters import Bilateral, bilateral_filter, is_missing, named_bilateral, nanmedian_filter
+from tf_landslide.bands.filters import (
+    WIDEST_MEDIAN,
+    Bilateral,
+    bilateral_filter,
+    is_missing,
+    named_bilateral,
+    nanmedian_filter,
+)
 from tf_landslide.bands.indices import INDICES, normalised_difference
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout, get_layout
 from tf_landslide.core.errors import LandslideError, lookup, unknown
@@ -181,12 +188,14 @@ def channel_recipe(
 
     Raises:
         LandslideError: an unknown layout, recipe, channel or band, a channel that the layout cannot give, an even
-            filter size, a filter of no band, or of bands in several units.
+            filter size or one above ``WIDEST_MEDIAN``, a filter of no band, or of bands in several units.
     """
     layout = get_layout(layout)
     names = _checked_names(channels, layout)
     if median_size and median_size % 2 == 0:
         raise LandslideError(f"the median filter's size must be odd, got {median_size}")
+    if median_size > WIDEST_MEDIAN:
+        raise LandslideError(f"the median filter's size must be {WIDEST_MEDIAN} pixels at most, got {median_size}")
     if isinstance(median_bands, str):
         median_bands = (median_bands,)
     bands = layout.names if median_bands is None else tuple(median_bands)

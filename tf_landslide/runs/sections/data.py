@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
-from tf_landslide.bands.filters import WIDEST, Bilateral
+from tf_landslide.bands.filters import WIDEST, WIDEST_MEDIAN, Bilateral
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE, BandLayout, get_layout, stated
 from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
 from tf_landslide.core.errors import LandslideError
@@ -23,7 +23,12 @@ Layout = Annotated[BandLayout, PlainValidator(get_layout), PlainSerializer(state
 class MedianConfig(Section):
     """Optional median filter on the bands, before the features."""
 
-    size: int = Field(0, ge=0, description="side of the window in pixels, odd; 0 turns the filter off")
+    size: int = Field(
+        0,
+        ge=0,
+        le=WIDEST_MEDIAN,
+        description=f"side of the window in pixels, odd, {WIDEST_MEDIAN} at most; 0 turns it off",
+    )
     bands: list[str] | None = Field(None, min_length=1, description="the bands to filter; null for all")
 
     @field_validator("size")
