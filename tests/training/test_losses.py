@@ -272,3 +272,15 @@ def test_senseless_losses_are_refused(name, settings, said):
 def test_a_sum_is_of_our_losses():
     with pytest.raises(LandslideError, match="losses of tf_landslide"):
         WeightedSum([keras.losses.Dice()], [1.0])
+
+
+@pytest.mark.parametrize(("name", "settings", "least"), [("bce", {}, 0.6), ("focal", {"gamma": 2.0}, 0.724)])
+def test_where_losses_are_least_of_a_soft_mask_is_as_the_docs_say(name, settings, least):
+    probabilities = np.linspace(0.001, 0.999, 999)
+    by_formula = -(0.6 * np.log(probabilities) + 0.4 * np.log(1 - probabilities))
+    if name == "focal":
+        by_formula *= (0.6 * (1 - probabilities) + 0.4 * probabilities) ** 2
+    assert probabilities[by_formula.argmin()] == pytest.approx(least)
+    loss, mask = get_loss(name, **settings), np.full((1, 1, 1, 1), 0.6, np.float32)
+    found = [float(loss(mask, np.full_like(mask, p))) for p in probabilities]
+    assert probabilities[np.argmin(found)] == pytest.approx(least, abs=0.002)
