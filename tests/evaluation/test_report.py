@@ -11,7 +11,7 @@ from PIL import Image
 
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideWarning
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.core.tables import Table
 from tf_landslide.data.source import PatchSource
 from tf_landslide.data.synthetic import write_sample
@@ -19,8 +19,10 @@ from tf_landslide.evaluation.baselines import baselines
 from tf_landslide.evaluation.document import Document, Panels, Plot, Section
 from tf_landslide.evaluation.sections import notes, pick_patches, scores_section
 from tf_landslide.figures.pictures import overlay
+from tf_landslide.jobs.adapt import adapt
 from tf_landslide.jobs.compare import compare_runs
 from tf_landslide.jobs.evaluate import evaluate
+from tf_landslide.jobs.prove import _same_validation as same_validation
 from tf_landslide.predict.load import load_predictor
 from tf_landslide.runs.folder import Run
 
@@ -184,6 +186,18 @@ def test_other_data_are_judged_whole_by_a_run_that_held_a_part_out(
         *landslide_pixels(other, stored),
         False,
     )
+
+
+def test_an_adapted_run_still_says_what_its_network_was_trained_on(holding_out, other, tmp_path):
+    given = Run.open(holding_out)
+    made, _ = adapt(given, other, "train", tmp_path / "adapted", "input")
+    assert made.environment["data_fingerprint"] == given.environment["data_fingerprint"]
+    with pytest.warns(LandslideWarning, match="its splits are taken whole"):
+        compared = compare_runs([made.path], "valid", data_dir=other)
+    assert (compared["patches"], compared["landslide"]) == landslide_pixels(other, "ValidData")
+    assert same_validation(made, other)  # short formats of it may be proven on the data that it was adapted to
+    with pytest.raises(LandslideError, match=r"is not the data that .* was validated on"):
+        same_validation(given, other)
 
 
 @pytest.mark.usefixtures("written")
