@@ -58,6 +58,13 @@ def test_files_for_one_band_each_by_name_and_by_code(tmp_path):
     assert by_code.source_ids == tuple(codes)
 
 
+def test_bands_are_of_a_file_without_a_name(tmp_path):
+    path = stack(tmp_path / "s.tif")
+    np.testing.assert_allclose(values(open_scene([path], ("red",), bands={"red": 3}), "red"), STORED[2] * 1e-4, rtol=1e-6)
+    with pytest.raises(LandslideError, match=r"^red=.*: names its band itself; leave --bands out, or .*$"):
+        open_scene([f"red={path}"], ("red",), bands={"red": 3})
+
+
 @pytest.mark.parametrize("name", ["LC08_L1TP_107030_20180910_B04.tif", "HLS.L30.T54TWN.2018253.B04.tif", "B04_B03.tif"])
 def test_a_name_of_another_sensor_or_of_two_bands_names_none(tmp_path, name):
     with pytest.raises(

@@ -139,11 +139,17 @@ def _pixel_size(grid: Grid) -> float:
 
 
 def _named(word: str | Path, given: Mapping[str, int] | None) -> dict[str, tuple[str | Path, int]]:
-    """The bands of a word of the command line: file and index by name."""
+    """The bands of a word of the command line: file and index by name; ``given`` are those of a file without a name.
+
+    Raises:
+        LandslideError: no name or no file, or a name beside bands that are given.
+    """
     name, equals, path = str(word).partition("=")
     if equals and not Path(word).exists():
         if not name.strip() or not path.strip():
             raise LandslideError(f"{word}: expected NAME=FILE, e.g. red=post_B04.tif")
+        if given:
+            raise LandslideError(f"{word}: names its band itself; leave --bands out, or give the file without a name")
         return {name.strip().lower(): (path, 1)}
     if given:
         return {name: (word, index) for name, index in given.items()}
