@@ -277,6 +277,16 @@ def test_what_openvino_cannot_take_is_told_in_a_line(run, sample, monkeypatch):
         prove(Run.open(run), sample, "bfloat16")
 
 
+def test_a_graph_that_openvino_cannot_read_is_told_without_the_temporary_folder(run, sample, monkeypatch):
+    def damaged(_, folder):
+        (folder / formats.GRAPH).write_text("no graph")
+
+    monkeypatch.setattr("tf_landslide.predict.backends.openvino_graph.write_graph", damaged)
+    with pytest.raises(LandslideError, match=r"OpenVINO cannot run it: [^\n]*$") as refused:
+        prove(Run.open(run), sample, "bfloat16")
+    assert "partial" not in str(refused.value)
+
+
 def changed(run, **values):
     """The run with other values in its config and its environment."""
     path = run / "config.yaml"
@@ -428,3 +438,37 @@ def test_int8_is_near_float32_but_for_the_normalisation(run, sample, monkeypatch
     while before.get_type_name() != "Parameter":  # physical units are not quantised
         assert before.get_type_name() != "FakeQuantize"
         before = before.input_value(0).get_node()
+
+
+def separable(kind):
+    """A depthwise convolution of maps computed with their channels last, as DeepLabV3+ and SegFormer have them."""
+    import keras
+    from keras import layers
+
+    from tf_landslide.models.layers.norm import ChannelNormalization
+    from tf_landslide.models.layers.resize import AlignedUpsampling
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 6), name="channels")
+    first = layers.Conv2D(8, 3, padding="same", activation="relu")(ChannelNormalization(name="normalization")(inputs))
+    if kind == "upsampled":
+        x = layers.Concatenate()([AlignedUpsampling(2)(layers.MaxPooling2D(2)(first)), first])
+    else:
+        x = layers.Dense(16)(first)
+    x = layers.Conv2D(8, 1, activation="relu")(layers.DepthwiseConv2D(3, padding="same")(x))
+    return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid", name="probability")(x))
+
+
+@pytest.mark.parametrize("kind", ["upsampled", "dense"])
+def test_int8_takes_depthwise_convolutions_of_any_maps_and_images_of_any_size(tmp_path, kind):
+    pytest.importorskip("nncf", reason="NNCF is optional: pip install 'tf-landslide[int8]'")
+    from tf_landslide.predict.backends.openvino_graph import read_saved_model
+    from tf_landslide.predict.backends.quantized import quantized
+    from tf_landslide.predict.export import save_model
+
+    model = separable(kind)
+    save_model(model, CARD, tmp_path)
+    x = np.random.default_rng(0).normal(size=(3, 64, 64, 6)).astype(np.float32)
+    short = openvino.Core().compile_model(quantized(read_saved_model(tmp_path), x), "CPU")
+    for images in (x, x[:1, :32]):
+        np.testing.assert_allclose(short(images)[0], np.asarray(model(images, training=False)), atol=0.05)

@@ -60,7 +60,9 @@ def test_files_for_one_band_each_by_name_and_by_code(tmp_path):
 
 def test_bands_are_of_a_file_without_a_name(tmp_path):
     path = stack(tmp_path / "s.tif")
-    np.testing.assert_allclose(values(open_scene([path], ("red",), bands={"red": 3}), "red"), STORED[2] * 1e-4, rtol=1e-6)
+    np.testing.assert_allclose(
+        values(open_scene([path], ("red",), bands={"red": 3}), "red"), STORED[2] * 1e-4, rtol=1e-6
+    )
     with pytest.raises(LandslideError, match=r"^red=.*: names its band itself; leave --bands out, or .*$"):
         open_scene([f"red={path}"], ("red",), bands={"red": 3})
 

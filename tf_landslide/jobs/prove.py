@@ -22,7 +22,6 @@ from tf_landslide.metrics.counts import Histograms, best_threshold, curve, thres
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_model
 from tf_landslide.predict.predictor import Predictor, padded
-from tf_landslide.predict.short import short_format
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.folder import Run
@@ -57,14 +56,16 @@ def prove(run: Run, data_dir: str | Path, precision: str) -> Proof:
     sources = open_splits(run.config, data_dir, splits=["valid", *(["train"] if precision == INT8 else [])])
     network, kept = load_model(run.path, compile=False), formats.precision_folder(run.path, precision)
     from tf_landslide.predict.backends.keras import KerasBackend  # TensorFlow
+    from tf_landslide.predict.backends.openvino import of_graph  # optional
 
     plain = _judged(Predictor(card, KerasBackend(network)), sources["valid"], "in float32", given)
     drawn = _drawn(len(sources["train"])) if precision == INT8 else None
     with locked(run.path), beside(kept) as partial, telling_a_full_disk(kept):
         partial.mkdir()
-        with _told(run):
+        with _told(run, partial.name, kept.name):
             _write_graph(network, card, partial, None if drawn is None else padded(sources["train"].fetch(drawn)[0]))
-        short = _judged(short_format(card, partial, precision), sources["valid"], f"in {precision}", given)
+            predictor = Predictor(card, of_graph(partial, precision))
+            short = _judged(predictor, sources["valid"], f"in {precision}", given)
         proof = Proof(
             precision=precision,
             model=model,
@@ -161,11 +162,12 @@ def _write_graph(network: Any, card: ModelCard, folder: Path, calibration: np.nd
 
 
 @contextmanager
-def _told(run: Run) -> Iterator[None]:
-    """What OpenVINO or NNCF refuses, in a line."""
+def _told(run: Run, partial: str, kept: str) -> Iterator[None]:
+    """What OpenVINO or NNCF refuses, in a line, which names the folder that was to be kept, not the temporary one."""
     from tf_landslide.predict.backends.openvino import Unfit  # optional
 
     try:
         yield
     except (Unfit, RuntimeError) as error:
-        raise LandslideError(f"{run.path}: OpenVINO cannot run it: {first_line(error)}") from None
+        said = first_line(error).replace(partial, kept)
+        raise LandslideError(f"{run.path}: OpenVINO cannot run it: {said}") from None

@@ -29,6 +29,20 @@ _FAILURES = (
     frontend.OpConversionFailure,
     frontend.OpValidationFailure,
 )
+_MOVING = (  # values as they are, which NNCF takes ranges through
+    *("Concat", "Pad", "MaxPool", "Reshape", "Split", "VariadicSplit", "StridedSlice"),
+    *(
+        "BatchToSpace",
+        "SpaceToBatch",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Squeeze",
+        "Unsqueeze",
+        "Tile",
+        "Broadcast",
+        "Gather",
+    ),
+)
 _INFINITY = np.array(np.inf, np.float32)
 _NEAREST = {
     "mode": "nearest",
@@ -72,6 +86,23 @@ def normalisation_of(model: openvino.Model) -> list[str]:
                 if node.get_type_name() != "Select":
                     waiting += node.outputs()
     return list(found)
+
+
+def transposes_before_depthwise(model: openvino.Model) -> list[str]:
+    """Names of the transposes that depthwise convolutions take maps from with nothing computed in between.
+
+    Axis 1 is that of the channels behind them alone; before, it may be that of the rows.
+    """
+    found: dict[str, bool] = {}
+    waiting = [_given(node) for node in model.get_ops() if _kind(node) == "GroupConvolution"]
+    while waiting:
+        node = waiting.pop().get_node()
+        name = node.get_friendly_name()
+        if name not in found:
+            found[name] = _kind(node) == "Transpose"
+            if _kind(node) in _MOVING:
+                waiting += [value.get_source_output() for value in node.inputs()]
+    return [name for name, is_transpose in found.items() if is_transpose]
 
 
 def _kind(node: Any) -> str:
