@@ -315,6 +315,13 @@ def test_members_that_left_out_other_patches_prove_nothing(run, sample):
         prove(Run.open(run), sample, "bfloat16")
 
 
+def test_members_that_left_out_the_same_patches_are_proven_at_the_threshold_that_was_given(run, sample):
+    members = [{"run": name, "sha256": "0", "threshold": 0.5, "architecture": "unet"} for name in "ab"]
+    derived = {"members": members, "threshold_from": "given", "validation": {"f1": {"none": 0.5}}}
+    changed(run, threshold=0.25, environment={"combined_from": derived})
+    assert prove(Run.open(run), sample, "bfloat16").threshold == 0.25
+
+
 @pytest.mark.long
 def test_validation_that_is_a_part_of_train_is_that_of_the_run(run, copy, config_file):
     """Where the dataset has a validation split of its own too, as for folds."""

@@ -103,7 +103,8 @@ def _same_validation(run: Run, data_dir: Path) -> str:
         LandslideError: the run's threshold was chosen on another one, and the run is not adapted to other data; or its
             members were combined without any, and may each have been trained on what another left out.
     """
-    if run.came_with_threshold and run.derived and len(run.derived.members) > 1:
+    derived = run.derived
+    if run.came_with_threshold and derived and len(derived.members) > 1 and not derived.validation:
         raise LandslideError(
             f"{run.path}: was combined without --data, so that nothing says which patches none of its members was "
             "trained on; combine them with --data"
