@@ -52,6 +52,23 @@ def test_a_manifest_says_all_of_a_scene(folder):
     assert origin.event_from == "2018-09-06" and scene.source_ids == ("S2B_X",)
 
 
+@pytest.mark.parametrize("more", [{}, {"scale": 1}, {"offset": 0}, {"scale": 1, "unit": "metres"}])
+def test_terrain_is_in_metres_whatever_else_is_said_of_it(folder, more):
+    """Sea level is a height, and what Earth does not have is missing."""
+    heights = np.tile(np.array([0, -9999, 500, 20_000, -100], np.int16), (GRID.shape[0], 10))
+    write(folder / "d.tif", heights, GRID)
+    scene = open_inputs(manifest(folder, bands=[*bands(), {"name": "dem", "file": "d.tif", **more}]), None)
+    np.testing.assert_array_equal(read(scene, "dem")[0, :5], [0, np.nan, 500, np.nan, -100])
+
+
+def test_what_is_missing_of_terrain_may_be_said(folder):
+    write(folder / "d.tif", np.tile(np.array([0, 500], np.int16), (GRID.shape[0], 25)), GRID)
+    for more in ({}, {"scale": 1}):
+        dem = {"name": "dem", "file": "d.tif", "nodata": 0, **more}
+        scene = open_inputs(manifest(folder, bands=[*bands(), dem]), None)
+        np.testing.assert_array_equal(read(scene, "dem")[0, :2], [np.nan, 500])
+
+
 def test_what_enters_the_fingerprint(folder):
     write(folder / "scl.tif", np.full(GRID.shape, 8, np.uint8), GRID)
 

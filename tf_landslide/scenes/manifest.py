@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tf_landslide.bands.layouts import Band, parse_band
+from tf_landslide.bands.layouts import REFLECTANCE_SCALE, Band, parse_band
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.safe_yaml import read_yaml
+from tf_landslide.scenes import sentinel2
 from tf_landslide.scenes.clouds import Clouds, RasterClouds
 from tf_landslide.scenes.footprint import require_cover
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import TERRAIN_UNITS, Origin
 from tf_landslide.scenes.source import HOSTS, Source, file, href
-from tf_landslide.scenes.stack import open_band, open_dem
+from tf_landslide.scenes.stack import open_dem
 
 MOST_FILES = 1000
 _KEYS = ("id", "level", "baseline", "date", "event_from", "event_to", "bands", "dem", "clouds")
@@ -90,12 +91,16 @@ class Manifest:
         where, values = f"{self.path}: band {name!r}", self.bands[name]
         source = default if "file" not in values and default else self.place.source(values.get("file"), where)
         index = _whole(values.get("index", 1), f"{where}: index")
-        band = parse_band({key: value for key, value in values.items() if key not in ("file", "index")}, where)
-        if "scale" not in values and "offset" not in values and (band.unit == "reflectance" or name in TERRAIN_UNITS):
-            return open_band(source, index, name, nodata=band.nodata if "nodata" in values else 0.0)
-        if "nodata" not in values and band.unit == "reflectance":
-            band = replace(band, nodata=0.0)
-        return RasterBand.open(source, index, band)
+        unit = {"unit": TERRAIN_UNITS[name]} if name in TERRAIN_UNITS else {}
+        own = {key: value for key, value in values.items() if key not in ("file", "index")}
+        band = parse_band(unit | own, where)
+        reflectance = band.unit == "reflectance"
+        if reflectance and "nodata" not in values:
+            band = replace(band, nodata=sentinel2.NODATA)
+        assumed = not {"scale", "offset"} & values.keys() and (reflectance or name in TERRAIN_UNITS)
+        if assumed and reflectance:
+            band = replace(band, scale=REFLECTANCE_SCALE)
+        return RasterBand.open(source, index, band, assumed=assumed)
 
     def terrain(self) -> RasterBand | None:
         """The terrain model, where the file names one."""
