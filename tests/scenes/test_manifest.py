@@ -122,6 +122,8 @@ def test_a_manifest_and_options_that_contradict_it(folder):
     inputs = manifest(folder)
     for more, said in (
         ({"scale": 1.0}, "leave --bands, --scale"),
+        ({"nodata": 0.0}, "leave --bands, --scale, --offset and --nodata out"),
+        ({"nodata": float("nan")}, "and --nodata out"),
         ({"layout": folder / "m.json"}, "leave --layout out"),
     ):
         with pytest.raises(LandslideError, match=said):

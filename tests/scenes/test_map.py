@@ -213,12 +213,20 @@ def test_numbers_that_are_none_are_one_line(run_folder, scene, tmp_path, capsys,
     assert status == 2 and said in error and error.count("\n") == 1 and not (tmp_path / "map").exists()
 
 
-def test_nan_as_no_data_leaves_zero_a_value():
+def test_nan_as_no_data_leaves_zero_a_value(tmp_path):
     """Missing is NaN anyway: ``--nodata nan`` says that 0 is not."""
     from tf_landslide.cli.main import parse
+    from tf_landslide.cli.scene_inputs import inputs_of
+    from tf_landslide.scenes.inputs import open_inputs
 
-    words = ["map", "m", "s.tif", "--out", "o"]
-    assert parse([*words, "--nodata", "nan"]).nodata is None and parse(words).nodata == 0
+    path = write(
+        tmp_path / "B04.tif", np.tile(np.array([0, 7, 900], np.uint16), (3, 1)), Grid(GRID.transform, UTM, (3, 3))
+    )
+    for words, missing in (([], 0), (["--nodata", "nan"], None), (["--nodata", "none"], None), (["--nodata", "7"], 7)):
+        a = parse(["map", "m", str(path), "--out", "o", *words])
+        scene = open_inputs(inputs_of(a, a.scene), None)
+        expected = [np.nan if value == missing else value * 1e-4 for value in (0, 7, 900)]
+        np.testing.assert_allclose(scene.read("red", scene.grid.window)[0], expected, rtol=1e-6)
 
 
 def test_a_name_that_is_a_script_is_text_on_the_map(run_folder, scene, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,7 @@ def add_inputs(parser: argparse.ArgumentParser, terrain: bool = True) -> None:
     group.add_argument("--offset", type=number, metavar="O", help="… + O (default: the file's own, else 0)")
     group.add_argument(
         "--nodata",
-        type=_number_or_none,
-        default=0.0,
+        type=_number_or_nan,
         metavar="V",
         help="stored value, besides the file's own (default 0)",
     )
@@ -89,10 +89,10 @@ def _bands(text: str) -> dict[str, int]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _number_or_none(text: str) -> float | None:
-    """A stored value that means nothing; NaN always does, so that ``nan`` names no further one."""
+def _number_or_nan(text: str) -> float:
+    """A stored value that means nothing; NaN always does, so that ``nan``, or ``none``, names no further one."""
     if text.lower() in ("none", "nan"):
-        return None
+        return math.nan
     try:
         return number(text)
     except argparse.ArgumentTypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.scenes.manifest import Manifest, is_manifest, read_manifest
 from tf_landslide.scenes.product import is_product, read_product
 from tf_landslide.scenes.scene import Scene
-from tf_landslide.scenes.sentinel2 import CODES
+from tf_landslide.scenes.sentinel2 import CODES, NODATA
 from tf_landslide.scenes.source import HOSTS, file
 from tf_landslide.scenes.stack import assemble, open_dem, open_scene
 
@@ -27,7 +28,8 @@ class Inputs:
         scene: rasters, ``NAME=FILE`` for a band each, a ``.SAFE`` folder, or a manifest.
         dem: a terrain model, or tiles of one.
         layout: a file that says what the bands of a raster are.
-        bands, scale, offset, nodata: of rasters without a layout; see ``stack.open_scene``.
+        bands, scale, offset: of rasters without a layout; see ``stack.open_scene``.
+        nodata: of them too; None where nobody says, which is 0, NaN where there is none but the file's own.
         clouds: leave out what the scene's own cloud mask marks.
         hosts: that a manifest's addresses may ask besides the known catalogues'.
         outside: a manifest may name files outside of its folder.
@@ -39,7 +41,7 @@ class Inputs:
     bands: Mapping[str, int] | None = None
     scale: float | None = None
     offset: float | None = None
-    nodata: float | None = 0.0
+    nodata: float | None = None
     clouds: bool = True
     hosts: tuple[str, ...] = ()
     outside: bool = False
@@ -76,8 +78,14 @@ def open_inputs(inputs: Inputs, recipe: ChannelRecipe | None) -> Scene:
         dem=inputs.dem,
         scale=inputs.scale,
         offset=inputs.offset,
-        nodata=inputs.nodata,
+        nodata=_nodata(inputs.nodata),
     )
+
+
+def _nodata(given: float | None) -> float | None:
+    if given is None:
+        return NODATA
+    return None if math.isnan(given) else given
 
 
 def _refuse_unused(inputs: Inputs, special: bool) -> None:
@@ -87,8 +95,10 @@ def _refuse_unused(inputs: Inputs, special: bool) -> None:
         raise LandslideError(f"{inputs.scene[1]}: {name} is a whole scene; map each by itself")
     if special and inputs.layout:
         raise LandslideError(f"{inputs.layout}: {inputs.scene[0]} says itself what its bands are; leave --layout out")
-    if inputs.bands or inputs.scale is not None or inputs.offset is not None:
-        raise LandslideError(f"{name}: says itself what its bands are; leave --bands, --scale and --offset out")
+    if inputs.bands or any(value is not None for value in (inputs.scale, inputs.offset, inputs.nodata)):
+        raise LandslideError(
+            f"{name}: says itself what its bands are; leave --bands, --scale, --offset and --nodata out"
+        )
 
 
 def _manifest(inputs: Inputs, path: Path) -> Manifest:
