@@ -4,6 +4,7 @@ import json
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from pyproj import CRS
@@ -73,6 +74,25 @@ def test_an_unknown_schema_is_told(found, tmp_path):
 def test_what_is_not_known_of_any_landslide_is_a_number_still(found, tmp_path):
     gpkg, _ = write_vectors(tmp_path, GRID, found)
     assert geopandas.read_file(gpkg)["slope_mean"].dtype == np.float64
+
+
+@pytest.mark.parametrize("schema", ["plain", "ems", "coolr"])
+def test_fields_have_the_same_types_whatever_a_map_holds(found, tmp_path, schema):
+    """None, landslides without rules and of unknown days, and with rules."""
+    unknown = [landslide(i + 1) for i in range(3)]
+    ruled = [landslide(i + 1, rules_confidence=0.7, slope_mean=20.0, event_date_to="2018-09-08") for i in range(3)]
+    types = []
+    for i, attributes in enumerate(([], unknown, found.attributes, ruled)):
+        few = Found(found.geometries[: len(attributes)], attributes)
+        (tmp_path / str(i)).mkdir()
+        gpkg, _ = write_vectors(tmp_path / str(i), GRID, few, schema, more={"change": [0.5] * len(attributes)})
+        told = pyogrio.read_info(gpkg)
+        types.append(dict(zip(told["fields"].tolist(), zip(told["ogr_types"], told["ogr_subtypes"]), strict=True)))
+    assert types[0] == types[1] == types[2] == types[3] and types[0]["change"][0] == "OFTReal"
+    if schema == "plain":
+        assert types[0]["id"][0] == "OFTInteger64" and types[0]["truncated"] == ("OFTInteger", "OFSTBoolean")
+        assert types[0]["rules_confidence"][0] == types[0]["area_m2"][0] == "OFTReal"
+        assert types[0]["event_date_from"][0] == types[0]["confidence"][0] == "OFTString"
 
 
 def test_a_polygon_across_the_antimeridian_is_cut(tmp_path):

@@ -14,9 +14,10 @@ judged by volume and damage, so that they are unknown too; the area stands in ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Any, get_args, get_type_hints
 
+import numpy as np
 from shapely import Point
 
 from tf_landslide.core.errors import lookup
@@ -85,15 +86,12 @@ SCHEMAS = tuple(_ROWS)
 SOURCE_ID = 1
 """The key of the images in ``ems``; ``summary.json`` names their files."""
 
-_NUMBERS = {
-    *("slope_mean", "slope_max", "aspect_deg", "elevation_min", "elevation_max", "ndvi_mean", "off_aspect_deg"),
-    *("fatality_count", "injury_count", "admin_division_population", "gazeteer_distance"),
-}
-"""Fields that are numbers though a map may not know one of them."""
+_COUNTS = ("fatality_count", "injury_count", "admin_division_population", "gazeteer_distance")
+"""Numbers that a map never knows."""
 
 
-def as_columns(found: list[Attributes], places: list[Point], schema: str) -> dict[str, list[Any]]:
-    """The fields of a schema, in its order, each with the landslides' values; of no landslides too.
+def as_columns(found: list[Attributes], places: list[Point], schema: str) -> dict[str, np.ndarray]:
+    """The fields of a schema, in its order, each with the landslides' values, of the same types however many there are.
 
     Args:
         found: the landslides.
@@ -105,15 +103,19 @@ def as_columns(found: list[Attributes], places: list[Point], schema: str) -> dic
     """
     row_of = lookup(_ROWS, schema, "schema")
     rows = [row_of(row, place) for row, place in zip(found, places, strict=True)]
-    names = rows[0] if rows else row_of(_nothing(), Point(0, 0))
-    return {name: [_number(row[name]) if name in _NUMBERS else row[name] for row in rows] for name in names}
+    kinds = {name: _kind(name, value) for name, value in row_of(_nothing(), Point(0, 0)).items()}
+    return {name: np.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _kind(name: str, value: Any) -> type:
+    """The type of a field, of which one value is known; texts are objects, which may be None, as floats may be NaN."""
+    if name in _COUNTS:
+        return float
+    return type(value) if isinstance(value, (bool, int, float)) else object
 
 
 def _nothing() -> Attributes:
-    """A landslide of zeros, for its fields' names."""
-    values: dict[str, Any] = {field.name: 0 for field in fields(Attributes)}
+    """A landslide of zeros and empty texts, for its fields' names and types."""
+    hints = get_type_hints(Attributes)
+    values: dict[str, Any] = {name: (get_args(hint) or (hint,))[0]() for name, hint in hints.items()}
     return Attributes(**values)

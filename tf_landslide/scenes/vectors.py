@@ -42,7 +42,7 @@ def write_vectors(
     places = geometry.representative_point().to_crs(4326)
     places = [Point(x - 360 * round(x / 360), y) for x, y in zip(places.x, places.y, strict=True)]
     columns = as_columns(found.attributes, places, schema) | {
-        name: list(values) for name, values in (more or {}).items()
+        name: np.array(values, float) for name, values in (more or {}).items()
     }
     frame = geopandas.GeoDataFrame(columns, geometry=geometry)
     paths = folder / names[0], folder / names[1]
