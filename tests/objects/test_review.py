@@ -11,6 +11,7 @@ import time
 import geopandas
 import httpx
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -430,6 +431,16 @@ def test_a_file_without_decimal_attributes_is_exported(folder):
         everything, package, _ = review.export()
     assert geopandas.read_file(package).review_status.tolist() == ["redrawn"]
     assert geopandas.read_file(everything).id.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_fields_have_the_same_types_where_no_polygon_is_a_landslide(review):
+    types = []
+    for status in ("rejected", "accepted"):
+        for number in range(1, 7):
+            tell(review, polygon=number, status=status)
+        told = pyogrio.read_info(review.export()[1])
+        types.append(dict(zip(told["fields"].tolist(), told["ogr_types"], strict=True)))
+    assert types[0] == types[1] and types[0]["review_id"] == "OFTInteger64" and types[0]["reviewer"] == "OFTString"
 
 
 def test_half_an_emoji_in_a_comment_spoils_no_export(review):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import geopandas
+import numpy as np
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -51,13 +52,14 @@ def as_frame(polygons: Polygons, decided: list[Decision], reviewer: str) -> geop
     decimal = [name for name, dtype in frame.dtypes.items() if dtype.kind == "f"]
     if decimal:  # pandas fails where there are none
         rows.loc[[decision.ring is not None for decision in decided], decimal] = float("nan")
-    own = {
-        "review_id": [decision.polygon for decision in decided],
+    texts = {
         "review_status": [decision.status for decision in decided],
         "reviewer": [None if decision.status == UNREVIEWED and not decision.time else reviewer for decision in decided],
         "review_time": [decision.time for decision in decided],
         "review_comment": [decision.comment for decision in decided],
     }
+    own = {"review_id": np.array([decision.polygon for decision in decided], int)}
+    own |= {name: np.array(values, object) for name, values in texts.items()}  # texts though there are none
     columns = rows.reset_index(drop=True).assign(**own)
     shapes = geopandas.GeoSeries([shape_of(polygons, decision) for decision in decided], crs=polygons.frame.crs)
     return geopandas.GeoDataFrame(columns, geometry=shapes, crs=polygons.frame.crs)
