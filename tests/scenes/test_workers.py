@@ -14,8 +14,10 @@ import pytest
 
 from tests.scenes.test_cluster import finished, parts_in, rasters, scene, start, wait_for  # noqa: F401
 from tf_landslide.core.errors import LandslideError, LandslideWarning
+from tf_landslide.scenes.blocks import Block
+from tf_landslide.scenes.grid import Window
 
-pytest.importorskip("distributed", reason="needs the extra scale")
+distributed = pytest.importorskip("distributed", reason="needs the extra scale")
 ROOT = Path(__file__).parents[2]
 
 
@@ -99,6 +101,29 @@ def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
     said = r"^2 workers cannot be started on this machine \(Nanny failed to start"
     with pytest.raises(LandslideError, match=said), cluster._local(2):
         raise AssertionError("there are none")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            r"^block 1, 2 of the scene: a worker failed \(OSError: .*No space left",
+        ),
+        (distributed.comm.CommClosedError("closed"), "^the scheduler is lost .closed"),
+    ],
+)
+def test_what_fails_in_a_worker_is_told_apart_from_a_lost_scheduler(monkeypatch, error, said):
+    from tf_landslide.scenes import cluster
+
+    def failing(_, __):
+        raise error
+
+    monkeypatch.setattr(cluster, "_answer", failing)
+    where = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    block = Block(1, 2, (), Window(0, 0, 64, 64))
+    with distributed.Client(**where, set_as_default=False) as client, pytest.raises(LandslideError, match=said):
+        next(cluster._answers(client, None, [block], {}))
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed.comm import CommClosedError
 
 from tf_landslide.core.errors import LandslideError, first_line, warn
 from tf_landslide.predict.load import is_server, load_predictor
@@ -150,10 +151,10 @@ def _wait(client: Client, answered: as_completed) -> None:
 
 
 def _result(future: Future) -> tuple[Identity, bytes]:
-    """What a worker answered. Raises ``LandslideError`` in place of what went wrong there."""
+    """What a worker answered. Raises ``LandslideError`` in place of what went wrong there, an OSError of its own too."""
     try:
         return future.result()
-    except (LandslideError, OSError, TimeoutError, CancelledError):
+    except (LandslideError, CommClosedError, TimeoutError, CancelledError):
         raise
     except KilledWorker:
         raise LandslideError(
