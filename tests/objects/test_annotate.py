@@ -263,5 +263,7 @@ def test_the_later_image_as_before_is_refused(pair, tmp_path, capsys):
     early, late = (str(pair.scene.parent / f"{stem}.json") for stem in ("early", "late"))
     assert main(["annotate", late, early, "--out", str(tmp_path / "out")]) == 2
     assert "give the earlier one first" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["annotate", early, late, "--out", str(tmp_path / "out"), "--event-from", "2018-10-02"]) == 2
+    assert "comes after its last, 2018-10-01" in capsys.readouterr().err and not (tmp_path / "out").exists()
     summary = annotated(capsys, early, late, "--out", tmp_path / "out")
     assert (summary["event_date_from"], summary["event_date_to"]) == ("2018-08-01", "2018-10-01")

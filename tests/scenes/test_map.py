@@ -229,6 +229,24 @@ def test_nan_as_no_data_leaves_zero_a_value(tmp_path):
         np.testing.assert_allclose(scene.read("red", scene.grid.window)[0], expected, rtol=1e-6)
 
 
+def test_an_event_after_the_image_is_refused_before_anything_is_predicted(run_folder, scene, tmp_path, capsys):
+    """The image's date is the last day where nobody says another."""
+    bands = "".join(f"  - {{name: {name}, file: s.tif, index: {i}}}\n" for i, name in enumerate(BANDS, 1))
+    manifest, out = tmp_path / "m.yaml", tmp_path / "map"
+    for name in ("s.tif", "dem.tif"):
+        shutil.copy(scene / name, tmp_path)
+    manifest.write_text(f"date: 2018-09-19\nevent_from: 2018-09-06\ndem: dem.tif\nbands:\n{bands}")
+    words = ["map", str(run_folder), str(manifest), "--out", str(out)]
+    for more, first, last in (
+        (["--event-from", "2018-09-20"], "2018-09-20", "2018-09-19"),
+        (["--event-to", "2018-09-05"], "2018-09-06", "2018-09-05"),
+    ):
+        assert main([*words, *more]) == 2
+        error = capsys.readouterr().err
+        assert f"first day, {first}, comes after its last, {last}" in error and error.count("\n") == 1
+        assert not out.exists()
+
+
 def test_a_name_that_is_a_script_is_text_on_the_map(run_folder, scene, tmp_path):
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     bands = "".join(f"  - {{name: {name}, file: s.tif, index: {i}}}\n" for i, name in enumerate(BANDS, 1))

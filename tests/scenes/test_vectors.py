@@ -87,7 +87,8 @@ def test_fields_have_the_same_types_whatever_a_map_holds(found, tmp_path, schema
         (tmp_path / str(i)).mkdir()
         gpkg, _ = write_vectors(tmp_path / str(i), GRID, few, schema, more={"change": [0.5] * len(attributes)})
         told = pyogrio.read_info(gpkg)
-        types.append(dict(zip(told["fields"].tolist(), zip(told["ogr_types"], told["ogr_subtypes"]), strict=True)))
+        kinds = zip(told["ogr_types"], told["ogr_subtypes"], strict=True)
+        types.append(dict(zip(told["fields"].tolist(), kinds, strict=True)))
     assert types[0] == types[1] == types[2] == types[3] and types[0]["change"][0] == "OFTReal"
     if schema == "plain":
         assert types[0]["id"][0] == "OFTInteger64" and types[0]["truncated"] == ("OFTInteger", "OFSTBoolean")

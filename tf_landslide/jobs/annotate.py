@@ -21,6 +21,7 @@ from tf_landslide.jobs.publish import (
     OVERVIEW,
     PAGE,
     SUMMARY,
+    checked_dates,
     count_pixels,
     crs_in_words,
     sheet_of,
@@ -100,6 +101,7 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
     options = options or AnnotateOptions()
     images = pair(before, after)
     _require_order(before, after)
+    _dates(images, options)  # which contradict one another are refused before anything is computed
     rules = Rules.read(options.rules or RULES[NIR in images.bands])
     form = Rules.read(options.form)
     seconds: dict[str, float] = {}
@@ -185,10 +187,10 @@ def _described(
 
 def _dates(images: Pair, options: AnnotateOptions) -> dict[str, str | None]:
     """Between which days the landslides have happened: as the caller says, else between the images."""
-    return {
-        "event_date_from": options.event_date_from or images.after.origin.event_from or images.before.origin.date,
-        "event_date_to": options.event_date_to or images.after.origin.event_to or images.after.origin.date,
-    }
+    return checked_dates(
+        options.event_date_from or images.after.origin.event_from or images.before.origin.date,
+        options.event_date_to or images.after.origin.event_to or images.after.origin.date,
+    )
 
 
 def _polygons_record(options: AnnotateOptions) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from tf_landslide.core.errors import require_known
 from tf_landslide.jobs.map_notes import uncertainty_of
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
-from tf_landslide.jobs.publish import publish, timed
+from tf_landslide.jobs.publish import event_dates, publish, timed
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.jobs.refining import raster_names, refined_mask
 from tf_landslide.models import STRIDE
@@ -52,6 +52,7 @@ def map_scene(
     """
     threshold = check_threshold(predictor.card.threshold if options.threshold is None else options.threshold)
     require_known(options.schema, SCHEMAS, "schema")
+    event_dates(scene, options)  # which contradict one another are refused before anything is predicted
     cut = tiling(scene.grid.shape, options.window, options.overlap, options.drop)
     tags = {"model": predictor.card.name, "channels": ", ".join(predictor.card.channel_names)}
     rules = options.rules

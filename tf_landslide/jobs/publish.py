@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_json, write_text
 from tf_landslide.figures.maps import Sheet, overview
 from tf_landslide.jobs.map_notes import map_notes
@@ -133,18 +134,32 @@ def _describe(
             smooth=options.smooth,
             common={
                 "det_method": method,
-                **_dates(scene, options),
+                **event_dates(scene, options),
                 "source_ids": ", ".join(scene.source_ids),
             },
         )
 
 
-def _dates(scene: Scene, options: MapOptions) -> dict[str, str | None]:
-    """Between which days the landslides have happened: as the caller says, else as is known of the scene."""
-    return {
-        "event_date_from": options.event_date_from or scene.origin.event_from,
-        "event_date_to": options.event_date_to or scene.origin.event_to or scene.origin.date,
-    }
+def event_dates(scene: Scene, options: MapOptions) -> dict[str, str | None]:
+    """Between which days the landslides have happened: as the caller says, else as is known of the scene.
+
+    Raises:
+        LandslideError: the first comes after the last.
+    """
+    return checked_dates(
+        options.event_date_from or scene.origin.event_from,
+        options.event_date_to or scene.origin.event_to or scene.origin.date,
+    )
+
+
+def checked_dates(first: str | None, last: str | None) -> dict[str, str | None]:
+    """Both as attributes of polygons. Raises ``LandslideError`` where the first comes after the last."""
+    if first and last and first > last:
+        raise LandslideError(
+            f"the event's first day, {first}, comes after its last, {last} (where nobody says, that is the image's "
+            "date); say both with --event-from and --event-to"
+        )
+    return {"event_date_from": first, "event_date_to": last}
 
 
 def inputs_of(scene: Scene, whole_paths: bool = True) -> list[dict[str, Any]]:
@@ -197,7 +212,7 @@ def _record(scene: Scene, predictor: Predictor, options: MapOptions, threshold: 
         "inputs": inputs_of(scene, options.whole_paths),
         "source_id": SOURCE_ID,
         "scene": asdict(scene.origin) | {"ids": list(scene.source_ids), "clouds_left_out": scene.clouds is not None},
-        **_dates(scene, options),
+        **event_dates(scene, options),
         "tiles": {"window": options.window, "overlap": options.overlap, "drop": options.drop},
         "polygons": {
             "minimum_area_m2": options.minimum_area,

@@ -151,7 +151,7 @@ def _wait(client: Client, answered: as_completed) -> None:
 
 
 def _result(future: Future) -> tuple[Identity, bytes]:
-    """What a worker answered. Raises ``LandslideError`` in place of what went wrong there, an OSError of its own too."""
+    """What a worker answered. Raises ``LandslideError`` in place of what went wrong there, OSErrors too."""
     try:
         return future.result()
     except (LandslideError, CommClosedError, TimeoutError, CancelledError):
