@@ -1,6 +1,7 @@
 """``annotate``: candidates of a synthetic pair against its truth; joined segments against SciPy; mistakes, told."""
 
 import json
+import shutil
 
 import geopandas
 import numpy as np
@@ -267,3 +268,14 @@ def test_the_later_image_as_before_is_refused(pair, tmp_path, capsys):
     assert "comes after its last, 2018-10-01" in capsys.readouterr().err and not (tmp_path / "out").exists()
     summary = annotated(capsys, early, late, "--out", tmp_path / "out")
     assert (summary["event_date_from"], summary["event_date_to"]) == ("2018-08-01", "2018-10-01")
+
+
+def test_a_second_run_that_is_stopped_leaves_nothing_that_tells_of_the_first(found, pair, tmp_path, monkeypatch):
+    out = shutil.copytree(found[0], tmp_path / "out")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tf_landslide.jobs.annotate._described", stopped)
+    assert main(["annotate", str(pair.before), str(pair.scene), "--dem", str(pair.dem), "--out", str(out)]) == 130
+    assert {path.name for path in out.iterdir()} == {"confidence.tif", "candidates.tif"}

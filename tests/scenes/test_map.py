@@ -16,6 +16,7 @@ from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideWarning
 from tf_landslide.jobs.map import map_scene
 from tf_landslide.jobs.map_options import MapOptions
+from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_card, load_model, load_predictor
 from tf_landslide.scenes.grid import Grid
@@ -113,6 +114,63 @@ def test_polygons_by_the_names_of_others(run_folder, scene, tmp_path):
     read = geopandas.read_file(out / "landslides.geojson")
     assert len(read) and {"event_type", "obj_desc", "det_method", "notation", "dmg_src_id", "area"} < set(read.columns)
     assert json.loads((out / "summary.json").read_text())["source_id"] == read["dmg_src_id"].iloc[0]
+
+
+def contents(out):
+    return {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture
+def mapping(run_folder, scene, tmp_path):
+    """Maps into one folder, however often; with what it makes of the whole scene at first."""
+    predictor, out = load_predictor(run_folder), tmp_path / "map"
+    opened = open_scene([scene / "s.tif"], BANDS, dem=scene / "dem.tif")
+
+    def run(threshold, watch=lambda *_: None, rules=None):
+        options = MapOptions(threshold=threshold, window=288, overlap=96, drop=24, minimum_area=0.0, rules=rules)
+        map_scene(opened, predictor, out, options, watch=watch)
+        return contents(out)
+
+    return out, run
+
+
+@pytest.mark.parametrize(
+    ("rules", "stage"),
+    [(None, "polygons"), ("landslide", "objects"), pytest.param(None, "pictures", marks=pytest.mark.slow)],
+)
+def test_a_second_map_that_is_stopped_leaves_nothing_that_tells_of_the_first(mapping, rules, stage):
+    out, run = mapping
+
+    def stopped(now, *_):
+        if now == stage:
+            raise KeyboardInterrupt
+
+    rules = rules and Rules.read(rules)
+    first = run(0.2, rules=None if stage == "objects" else rules)
+    with pytest.raises(KeyboardInterrupt):
+        run(0.8, stopped, rules)
+    left = contents(out)
+    assert all(first.get(name) != found for name, found in left.items() if name != "probability.tif")
+    vectors = {"landslides.gpkg", "landslides.geojson"} if stage == "pictures" else set()
+    assert left.keys() == vectors | {"probability.tif", "mask_pixels.tif" if rules else "mask.tif"}
+    run(0.8, rules=rules)
+    assert json.loads((out / "summary.json").read_text())["threshold"] == 0.8
+
+
+@pytest.mark.parametrize("at", ["probability.tif", "mask.tif"])
+def test_a_second_map_that_is_stopped_before_its_rasters_are_whole_leaves_the_first(mapping, monkeypatch, at):
+    out, run = mapping
+    first, copy = run(0.2), rasterio.shutil.copy
+
+    def stopped(source, target, **options):
+        if target.name == at:
+            raise KeyboardInterrupt
+        copy(source, target, **options)
+
+    monkeypatch.setattr("rasterio.shutil.copy", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(0.8)
+    assert contents(out) == first
 
 
 def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):

@@ -26,6 +26,7 @@ from tf_landslide.jobs.publish import (
     crs_in_words,
     sheet_of,
     timed,
+    withdraw,
 )
 from tf_landslide.jobs.rasters import map_folder
 from tf_landslide.objects.candidates import find_candidates
@@ -33,7 +34,7 @@ from tf_landslide.objects.change import change_layers
 from tf_landslide.objects.coregister import Shift, estimate_shift
 from tf_landslide.objects.pair import NIR, VISIBLE, Pair, pair
 from tf_landslide.objects.radiometry import fit_normalisation
-from tf_landslide.objects.review.pictures import write_pictures
+from tf_landslide.objects.review.pictures import AFTER, BEFORE, picture_path, write_pictures
 from tf_landslide.objects.rules import Rules
 from tf_landslide.scenes.attributes import CONFIDENCES, Found, describe
 from tf_landslide.scenes.grid import Window
@@ -49,6 +50,8 @@ RASTERS = ("confidence.tif", "candidates.tif")
 VECTORS = ("candidates.gpkg", "candidates.geojson")
 AREA = "area.gpkg"
 """Where both images have data: what a person can look at, for ``patches --area``."""
+MADE = (*VECTORS, AREA, OVERVIEW, PAGE, *(picture_path(Path(), when).name for when in (BEFORE, AFTER)))
+"""With the rasters and the record, all that it writes."""
 RULES = {True: "change", False: "change_visible"}
 """With near infrared in both images, and without."""
 FORM = "change_form"
@@ -118,7 +121,8 @@ def annotate(before: Scene, after: Scene, out: Path, options: AnnotateOptions | 
             scratch.mkdir()
             candidates = find_candidates(layers, images.grid, rules, form, scratch)
             tags = {"rules": f"{rules.name}, {form.name}"}
-            rasters = write_rasters(out, images.grid, candidates.rows(), form.accept, tags, RASTERS)
+            first = partial(withdraw, out, MADE)
+            rasters = write_rasters(out, images.grid, candidates.rows(), form.accept, tags, RASTERS, first)
         with timed(seconds, "polygons"):
             found, changes = _described(images, layers, rasters, rules, options)
             write_vectors(out, images.grid, found, options.schema, names=VECTORS, more=changes)

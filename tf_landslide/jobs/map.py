@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from tf_landslide.core.errors import require_known
 from tf_landslide.jobs.map_notes import uncertainty_of
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
-from tf_landslide.jobs.publish import event_dates, publish, timed
+from tf_landslide.jobs.publish import MADE, event_dates, publish, timed, withdraw
 from tf_landslide.jobs.rasters import Workers, map_folder, map_rasters
 from tf_landslide.jobs.refining import raster_names, refined_mask
 from tf_landslide.models import STRIDE
@@ -78,6 +79,7 @@ def map_scene(
                 unsure=unsure,
                 workers=workers,
                 watch=watch,
+                first=partial(withdraw, out, MADE),
             )
         with refined_mask(scene, predictor.card, rules, rasters, threshold, seconds, watch) as (mask, refinement):
             rasters = rasters[0], mask

@@ -21,7 +21,7 @@ from tf_landslide.figures.maps import Sheet, overview
 from tf_landslide.jobs.map_notes import map_notes
 from tf_landslide.jobs.map_options import MapOptions, Watch, unwatched
 from tf_landslide.jobs.rasters import GDAL_CACHE
-from tf_landslide.jobs.refining import Refinement
+from tf_landslide.jobs.refining import NETWORK_MASK, Refinement
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.provenance import version_of
@@ -33,13 +33,14 @@ from tf_landslide.scenes.polygons import grid_north, outlines
 from tf_landslide.scenes.preview import Preview, coarser, preview
 from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.schemas import SOURCE_ID
-from tf_landslide.scenes.vectors import write_vectors
+from tf_landslide.scenes.vectors import VECTORS, write_vectors
 from tf_landslide.scenes.viewer import viewer_html
-from tf_landslide.scenes.writer import NO_DATA, UNCERTAINTY
+from tf_landslide.scenes.writer import MASK, NO_DATA, UNCERTAINTY
 
 SUMMARY, OVERVIEW, PAGE = "summary.json", "overview.png", "map.html"
 _PACKAGES = ("tf-landslide", "tensorflow", "openvino", "numpy", "rasterio", "pyproj", "shapely", "geopandas")
 _OUTLINED = 5000  # landslides drawn in the figure, the largest
+MADE = (*VECTORS, OVERVIEW, PAGE, UNCERTAINTY, MASK, NETWORK_MASK)  # with the probability and the record, a map's files
 DRAWN = 1300  # pixels of the figure's pictures: about as many as its panels have, and memory for no more
 
 
@@ -49,6 +50,12 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
+
+
+def withdraw(out: Path, names: Sequence[str]) -> None:
+    """Remove files of a folder's earlier map, the record first: stopped from here on, no old file tells of new ones."""
+    for name in (SUMMARY, *names):
+        (out / name).unlink(missing_ok=True)
 
 
 def publish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.writer import (
     MASK,
     PROBABILITY,
-    UNCERTAINTY,
     bytes_needed,
     write_rasters,
     write_uncertainty,
@@ -84,6 +83,7 @@ def map_rasters(
     unsure: str | None = None,
     workers: Workers | None = None,
     watch: Watch = unwatched,
+    first: Callable[[], None] | None = None,
 ) -> tuple[Path, Path]:
     """Write the probability and the network's mask, and how sure the model is; each appears whole or not at all.
 
@@ -97,9 +97,10 @@ def map_rasters(
         threshold: of the mask.
         tags: kept in all files.
         names: of the files.
-        unsure: of what the uncertainty is told, kept in its file; None writes none, and removes one of an earlier map.
+        unsure: of what the uncertainty is told, kept in its file; None writes none.
         workers: who predict, if not this process.
         watch: told after each block.
+        first: is done when the first two are whole, before they appear.
 
     Raises:
         LandslideError: a block that cannot be read or predicted, by its place; too little disk.
@@ -114,10 +115,8 @@ def map_rasters(
         print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
     with _predicted(mapping, blocks, identity, workers) as finished:
         shown = progress(_watched(finished, len(blocks), watch), total=len(blocks), label="mapping", unit="block")
-        paths = write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names)
-    if unsure is None:
-        (out / UNCERTAINTY).unlink(missing_ok=True)
-    else:
+        paths = write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names, first)
+    if unsure is not None:
         rows = unsure_rows_of(parts, scene.grid.shape)
         write_uncertainty(out, scene.grid, rows, tags | {"uncertainty_of": unsure})
     return paths

@@ -1,7 +1,8 @@
 """A map refined by its objects: ``mask.tif`` is refined, the network's own is ``mask_pixels.tif``.
 
 The network's mask is written under that name from the first, so that ``mask.tif`` is never anything but the mask that
-was asked for: wherever a run is killed, there is that one, an earlier run's, or none, and the same command goes on.
+was asked for: wherever a run is killed, there is that one, an earlier run's whole map, or none, and the same command
+goes on.
 """
 
 from __future__ import annotations
@@ -74,7 +75,6 @@ def refined_mask(
         LandslideError: rules that cannot be asked of this scene, or too little disk.
     """
     if rules is None:
-        rasters[1].with_name(NETWORK_MASK).unlink(missing_ok=True)  # of an earlier map
         yield rasters[1], None
         return
     started = time.monotonic()

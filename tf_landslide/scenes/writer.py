@@ -3,8 +3,8 @@ blocks at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,9 @@ def write_rasters(
     threshold: float,
     tags: dict[str, str],
     names: tuple[str, str] = (PROBABILITY, MASK),
+    first: Callable[[], None] | None = None,
 ) -> tuple[Path, Path]:
-    """Write both rasters; each appears whole or not at all.
+    """Write both rasters; they appear whole, one after the other, when both are, or not at all.
 
     Args:
         folder: to write to.
@@ -51,6 +52,7 @@ def write_rasters(
         threshold: a pixel is a landslide from this probability on.
         tags: about the model, kept in both files.
         names: of the files.
+        first: is done when both are whole, before any of them appears.
 
     Returns:
         the paths of the probability (float32, NaN where nothing can be told) and the mask (uint8: 0, 1 on landslides,
@@ -59,8 +61,9 @@ def write_rasters(
     paths = folder / names[0], folder / names[1]
     tags = {**tags, "threshold": f"{threshold:g}"}
     with (
-        _cloud_optimised(paths[0], grid, "float32", float("nan"), tags) as probability,
-        _cloud_optimised(paths[1], grid, "uint8", NO_DATA, tags) as mask,
+        _appearing(paths, first) as (of_probability, of_mask),
+        _cloud_optimised(of_probability, paths[0], grid, "float32", float("nan"), tags) as probability,
+        _cloud_optimised(of_mask, paths[1], grid, "uint8", NO_DATA, tags) as mask,
     ):
         mask.write_colormap(1, _COLOURS)
         for start, values in rows:
@@ -82,7 +85,7 @@ def write_mask(path: Path, grid: Grid, strips: Iterable[tuple[int, np.ndarray]],
         strips: from north to south: the first row, and (h, W) uint8 of 0, 1 and ``NO_DATA``.
         tags: kept in the file.
     """
-    with _cloud_optimised(path, grid, "uint8", NO_DATA, tags) as mask:
+    with _appearing([path]) as (scratch,), _cloud_optimised(scratch, path, grid, "uint8", NO_DATA, tags) as mask:
         mask.write_colormap(1, _COLOURS)
         for start, values in strips:
             require_space(path.parent, values.nbytes, "the next strip")
@@ -103,7 +106,10 @@ def write_uncertainty(folder: Path, grid: Grid, rows: Iterable[tuple[int, np.nda
         the path; its bands are called and measured as ``UNCERTAINTY_BANDS`` says.
     """
     path = folder / UNCERTAINTY
-    with _cloud_optimised(path, grid, "float32", float("nan"), tags, len(UNCERTAINTY_BANDS)) as raster:
+    with (
+        _appearing([path]) as (scratch,),
+        _cloud_optimised(scratch, path, grid, "float32", float("nan"), tags, len(UNCERTAINTY_BANDS)) as raster,
+    ):
         raster.descriptions, raster.units = tuple(UNCERTAINTY_BANDS), tuple(UNCERTAINTY_BANDS.values())
         for start, values in rows:
             require_space(folder, values.nbytes, "the next strip")
@@ -112,10 +118,30 @@ def write_uncertainty(folder: Path, grid: Grid, rows: Iterable[tuple[int, np.nda
 
 
 @contextmanager
+def _appearing(paths: Sequence[Path], first: Callable[[], None] | None = None) -> Iterator[list[Path]]:
+    """Give a folder for each file to be written to by its own name; when all are whole, they are moved to their places.
+
+    What GDAL leaves in a folder when it fails goes with it.
+    """
+    with ExitStack() as stack:
+        folders = [stack.enter_context(beside(path.with_suffix(""))) for path in paths]
+        for folder in folders:
+            folder.mkdir()
+        yield folders
+        if first:
+            first()
+        for folder, path in zip(folders, paths, strict=True):
+            (folder / path.name).replace(path)
+
+
+@contextmanager
 def _cloud_optimised(
-    path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str], count: int = 1
+    scratch: Path, path: Path, grid: Grid, dtype: str, nodata: float, tags: dict[str, str], count: int = 1
 ) -> Iterator[rasterio.io.DatasetWriter]:
-    """A plain tiled file to write to, which becomes a cloud-optimised one with overviews when it is whole."""
+    """A plain tiled file to write to, which becomes a cloud-optimised one with overviews when it is whole.
+
+    It lies in the folder ``scratch`` under the name of ``path``, where it is to appear.
+    """
     profile = {
         "driver": "GTiff",
         "count": count,
@@ -132,18 +158,17 @@ def _cloud_optimised(
         "zlevel": 1,
         "BIGTIFF": "IF_SAFER",
     }
-    with beside(path.with_suffix("")) as scratch, _told(path):
-        scratch.mkdir()  # what GDAL leaves there when it fails goes with it
-        plain, whole = scratch / "plain.tif", scratch / path.name
+    with _told(path):
+        plain = scratch / "plain.tif"
         with rasterio.open(plain, "w", **profile) as raster:
             raster.update_tags(**tags)
             yield raster
         require_space(path.parent, plain.stat().st_size * 2, f"{path.name} with its overviews")
         options = {"predictor": "YES", "overview_resampling": "MODE" if dtype == "uint8" else "AVERAGE"}
         rasterio.shutil.copy(
-            plain, whole, driver="COG", compress="DEFLATE", blocksize=_TILE, BIGTIFF="IF_SAFER", **options
+            plain, scratch / path.name, driver="COG", compress="DEFLATE", blocksize=_TILE, BIGTIFF="IF_SAFER", **options
         )
-        whole.replace(path)
+        plain.unlink()
 
 
 @contextmanager
