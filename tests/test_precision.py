@@ -379,7 +379,15 @@ def test_what_cannot_be_is_refused_in_a_line(run, sample, tmp_path, capsys):
             ["predict", str(run), patch, *out, "--precision", "bfloat16", "--runtime", "tensorflow"],
             "leave out --runtime",
         ),
-        (["predict", str(run), patch, *out, "--precision", "bfloat16", "--uncertainty"], "probabilities alone"),
+        (
+            ["predict", str(run), patch, *out, "--precision", "bfloat16", "--uncertainty"],
+            "leave out --precision bfloat16",
+        ),
+        (["predict", str(run), patch, *out, "--runtime", "openvino", "--uncertainty"], "leave out --runtime openvino"),
+        (
+            ["evaluate", str(run), "--data", str(sample), "--precision", "bfloat16", "--uncertainty"],
+            "leave out --precision",
+        ),
         (["prove", str(run), "--data", str(sample), "--precision", "float32"], "unknown short format"),
         (["evaluate", str(run), "--data", str(sample), "--precision", "int8"], "int8 is not proven"),
     ):

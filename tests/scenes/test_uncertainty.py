@@ -92,6 +92,26 @@ def test_a_model_that_cannot_say_is_refused_before_anything_is_predicted(run_fol
     assert not (tmp_path / "map").exists()
 
 
+def test_an_export_says_how_sure_it_is_by_tensorflow_whatever_else_is_installed(averaged, scene, out, tmp_path, capsys):  # noqa: F811
+    pytest.importorskip("openvino", reason="OpenVINO is optional: pip install openvino")
+    model = tmp_path / "models" / "tiny"
+    assert main(["export", str(averaged), "--to", str(model.parent)]) == 0
+    assert load_predictor(model).runtime == "openvino"
+    assert main(command(model, scene, tmp_path / "map", *ONE_WINDOW, "--uncertainty")) == 0
+    assert json.loads((tmp_path / "map" / "summary.json").read_text())["runtime"] == "tensorflow"
+    np.testing.assert_allclose(read(tmp_path / "map" / "uncertainty.tif"), read(out / "uncertainty.tif"), atol=1e-5)
+    capsys.readouterr()
+    assert main(command(model, scene, tmp_path / "no", "--uncertainty", "--precision", "int8")) == 2
+    assert "leave out --precision int8" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_a_worker_loads_what_can_say_how_sure_it_is(exported):
+    pytest.importorskip("openvino", reason="OpenVINO is optional: pip install openvino")
+    cluster = pytest.importorskip("tf_landslide.scenes.cluster", reason="needs the extra scale")
+    runtimes = [cluster._loaded(str(exported), None, unsure, "weights")[0].runtime for unsure in (False, True)]
+    assert runtimes == ["openvino", "tensorflow"]
+
+
 @pytest.mark.long
 def test_workers_give_the_bytes_of_one_process(averaged, scene, tmp_path):  # noqa: F811
     pytest.importorskip("distributed", reason="needs the extra scale")

@@ -77,7 +77,7 @@ def run(a: Arguments) -> None:
 
     event_from, event_to = event_days(a)
     rules = read_rules(a.objects)
-    predictor = load_predictor(a.model, precision=a.precision)
+    predictor = load_predictor(a.model, precision=a.precision, unsure=a.uncertainty)
     with heard() as told:
         scene = open_inputs(inputs_of(a, a.scene), predictor.card.channel_recipe)
     from tf_landslide.jobs.map import map_scene  # rasterio, GeoPandas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_landslide.cli.objects import read_rules
 from tf_landslide.cli.parsing import Arguments, Commands, add_command, add_precision
@@ -92,10 +92,10 @@ def _predictor(a: Arguments) -> Predictor:
             raise LandslideError(
                 "--wait, --tls-ca, --tls-cert and --tls-key are for a model on a server, grpc[s]://HOST:PORT/NAME"
             )
-        return load_predictor(a.model, runtime=a.runtime, precision=a.precision)
+        return load_predictor(a.model, runtime=a.runtime, precision=a.precision, unsure=a.uncertainty)
     from serving.client import TLS  # gRPC; everything that needs TensorFlow is done by the server
 
-    options = {"tls": TLS(**tls)} if any(tls.values()) else {}
+    options: dict[str, Any] = {"tls": TLS(**tls)} if any(tls.values()) else {}
     wait = _WAIT if a.wait is None else a.wait
     return load_predictor(a.model, runtime=a.runtime, precision=a.precision, wait=wait, **options)
 

@@ -20,7 +20,7 @@ from tf_landslide.metrics.counts import Histograms
 from tf_landslide.metrics.shift import shift
 from tf_landslide.objects.judging import Comparison, Refiner
 from tf_landslide.objects.rules import Rules
-from tf_landslide.predict.load import predictor_of
+from tf_landslide.predict.load import predictor_of, require_float32
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
@@ -78,6 +78,8 @@ def evaluate(
         raise LandslideError(f"{out}: is a file; name a folder for the report")
     if precision in SHORT and asked.against is not None:
         raise LandslideError(f"{run.path}: what it kept of {asked.against!r} is of float32; leave out --against")
+    if asked.uncertainty:
+        require_float32(run.path, "auto", precision)
     before = None if asked.against is None else _kept(run, asked.against)
     run = judged_on(run, data_dir, split)
     source, groups = _opened(run, data_dir, split)

@@ -28,7 +28,7 @@ def is_server(model: str | Path) -> bool:
 
 
 def load_predictor(
-    model: str | Path, *, runtime: str = "auto", precision: str | None = None, **options: Any
+    model: str | Path, *, runtime: str = "auto", precision: str | None = None, unsure: bool = False, **options: Any
 ) -> Predictor:
     """A predictor from a run folder, a SavedModel folder (a version, or its parent: the highest version), or a server.
 
@@ -40,6 +40,7 @@ def load_predictor(
         precision: ``float32``, ``bfloat16`` or ``int8``; the short ones by OpenVINO, where they were proven for the
             model (``tf-landslide prove``), with the threshold chosen for them. None takes what an export was published
             with; where this machine cannot, float32, with a warning.
+        unsure: it is to be asked how sure it is, too: TensorFlow computes that, in float32; ``auto`` takes it then.
         **options: for a server: those of ``tf_landslide.predict.backends.server.connect``.
 
     Raises:
@@ -62,6 +63,9 @@ def load_predictor(
     path = Path(model)
     if not path.exists():
         raise LandslideError(f"{path}: no such run or SavedModel folder")
+    if unsure:
+        require_float32(path, runtime, precision)
+        runtime = "tensorflow"
     if precision in SHORT and runtime == "tensorflow":
         raise LandslideError(f"{path}: TensorFlow computes in float32; leave out --runtime for {precision}")
     if formats.is_run(path):
@@ -77,6 +81,16 @@ def load_predictor(
     if chosen not in SHORT:
         return _of_export(version, runtime)
     return short_predictor(_card(version), version, formats.export_digest(version), chosen)
+
+
+def require_float32(model: Path, runtime: str, precision: str | None) -> None:
+    """Raise ``LandslideError`` where a model that is asked how sure it is is to be computed otherwise."""
+    asked = [f"--runtime {runtime}"] if runtime == "openvino" else []
+    asked += [f"--precision {precision}"] if precision in SHORT else []
+    if asked:
+        raise LandslideError(
+            f"{model}: how sure a model is is computed by TensorFlow in float32; leave out {' and '.join(asked)}"
+        )
 
 
 def load_card(path: Path) -> ModelCard:

@@ -247,13 +247,18 @@ def _interrupts_held() -> Iterator[None]:
 def _answer(job: Job, block: Block) -> tuple[Identity, bytes]:
     """A block's part. Raises ``LandslideError`` where this worker would answer otherwise than who asks."""
     with _LOADING:
-        predictor, identity = _loaded(job.model, job.precision, job.identity.weights)
+        predictor, identity = _loaded(job.model, job.precision, job.unsure, job.identity.weights)
     if differences := job.identity.differences(identity):
         raise LandslideError(f"the worker would answer otherwise: {differences}")
     return identity, Mapping(job.scene, predictor, job.tiling, job.batch, job.unsure).part(block)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, precision: str | None, weights: str) -> tuple[Predictor, Identity]:  # noqa: ARG001 (other weights)
-    predictor = load_predictor(model, precision=precision)
+def _loaded(
+    model: str,
+    precision: str | None,
+    unsure: bool,
+    weights: str,  # noqa: ARG001 (other weights)
+) -> tuple[Predictor, Identity]:
+    predictor = load_predictor(model, precision=precision, unsure=unsure)
     return predictor, identity_of(predictor)

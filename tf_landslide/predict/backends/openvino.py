@@ -64,7 +64,7 @@ class OpenVINOBackend:
         return np.concatenate([request.output_tensors[0].data for request in requests])
 
     def uncertainty(self, channels: np.ndarray) -> np.ndarray:
-        raise LandslideError(f"{self._path}: OpenVINO computes probabilities alone; take --runtime tensorflow")
+        raise LandslideError(f"{self._path}: OpenVINO computes probabilities alone; TensorFlow says how sure it is")
 
     def _requests(self, hint: str) -> list[Any]:
         """The calling thread's own, since a request answers one caller at a time."""
