@@ -125,11 +125,9 @@ def inference(facts: dict, path: str, runtime: str, batches: list[int]) -> tuple
     }
 
 
-def short_predictor(path: str, precision: str, folder: str):
-    """The predictor of a short format, its graph in a folder, as ``prove`` makes it; random weights prove nothing."""
-    from tf_landslide.predict.backends.openvino_graph import read_saved_model, write_graph
-    from tf_landslide.predict.load import load_card
-    from tf_landslide.predict.short import short_format
+def short_graph(path: str, precision: str):
+    """The graph of a short format, as ``prove`` makes it; random weights have nothing to prove."""
+    from tf_landslide.predict.backends.openvino_graph import read_saved_model
     from tf_landslide.runs.precision import lacking
 
     if lacks := lacking(precision):
@@ -139,6 +137,15 @@ def short_predictor(path: str, precision: str, folder: str):
         from tf_landslide.predict.backends.quantized import quantized
 
         graph = quantized(graph, random_channels(16))
+    return graph
+
+
+def short_predictor(graph, path: str, precision: str, folder: str):
+    """The predictor of such a graph, which is written to a folder; the card is the export's."""
+    from tf_landslide.predict.backends.openvino_graph import write_graph
+    from tf_landslide.predict.load import load_card
+    from tf_landslide.predict.short import short_format
+
     write_graph(graph, Path(folder))
     return short_format(load_card(Path(path)), Path(folder), precision)
 
@@ -147,12 +154,11 @@ def short(facts: dict, path: str, precision: str, batches: list[int]) -> tuple[C
     """A short format's predictor."""
     import tempfile
 
-    import openvino  # noqa: F401
-
+    graph = short_graph(path, precision)
     packages = ("openvino", "numpy", "nncf") if precision == "int8" else ("openvino", "numpy")
     facts |= {"versions": versions(*packages), "imported_mb": resident_mb()}
     with tempfile.TemporaryDirectory() as folder:
-        predict = short_predictor(path, precision, folder)
+        predict = short_predictor(graph, path, precision, folder)
         calls = {str(n): partial(predict, random_channels(n)) for n in batches}
         for call in calls.values():  # the weights are read from the file when they are first needed
             call()

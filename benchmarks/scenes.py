@@ -70,14 +70,17 @@ def mapped(
     facts: dict, model: str, scene: str, dem: str, folder: str, rules: str | None = None, precision: str = "float32"
 ) -> tuple[Calls, Describe]:
     """One map of a scene, all of it; refined by rules where some are named."""
-    from ours import short_predictor
+    from ours import short_graph, short_predictor
 
     from tf_landslide.jobs.map import map_scene
     from tf_landslide.jobs.map_options import MapOptions
     from tf_landslide.objects.rules import Rules
     from tf_landslide.predict.load import load_predictor
 
-    predictor = load_predictor(model) if precision == "float32" else short_predictor(model, precision, folder)
+    if precision == "float32":
+        predictor = load_predictor(model)
+    else:
+        predictor = short_predictor(short_graph(model, precision), model, precision, folder)
     facts |= {"runtime": predictor.runtime, "loaded_mb": peak_mb()}
     started = time.perf_counter()
     options = MapOptions(threshold=1.0, minimum_area=1e12, rules=Rules.read(rules) if rules else None)
@@ -322,9 +325,7 @@ def peers(args: argparse.Namespace, folder: Path) -> dict:
     size = (args.sizes or [2048])[0]
     scene, dem = large_scene(folder, size)
     task = {"scene": str(scene), "dem": str(dem), "folder": str(folder)}
-    facts = once(Contender(args.model, "scenes.py", {"kind": "network", **task}))
-    if "error" in facts:
-        return facts
+    once(Contender(args.model, "scenes.py", {"kind": "network", **task}))
     command = [sys.executable, "-m", "tf_landslide", "convert", str(folder / "unet.pth"), "--model", "unet_resnet34"]
     words = ["--channels", "six", "--layout", "landslide4sense", "--out", str(folder / "run")]
     subprocess.run([*command, *words], check=True)
@@ -343,10 +344,8 @@ def peers(args: argparse.Namespace, folder: Path) -> dict:
             apart = np.abs(file.read(file.count) - ours)[:384, :384]  # what one window covers, before any blending
         results[name]["facts"]["apart"] = [float(f"{value:.2g}") for value in (np.nanmean(apart), np.nanmax(apart))]
     for name, result in results.items():
-        result["seconds"], result["ours_over_it"] = (
-            median_seconds(result, "map"),
-            speed_ratio(results["ours"], result, "map"),
-        )
+        result["seconds"] = median_seconds(result, "map")
+        result["ours_over_it"] = speed_ratio(results["ours"], result, "map")
         print(name, result["seconds"], result["ours_over_it"], result["facts"].get("apart", ""), flush=True)
     return {"size": size, **results}
 
@@ -370,6 +369,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("docs/mapping.json"))
     args = parser.parse_args()
+    if args.precision != "float32" and args.what != "tile":
+        parser.error("--precision is for tile")
     with tempfile.TemporaryDirectory() as folder:
         result = DO[args.what](args, Path(folder))
     before = json.loads(args.out.read_text()) if args.out.exists() else {}
