@@ -1,6 +1,9 @@
 """The ground floor."""
 
 import os
+import platform
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -87,3 +90,41 @@ def test_results_come_in_order_from_a_few_threads():
     results = in_order(square, started)
     assert next(results) == 0 and next(started) <= 2 * READERS + 2  # few are under way
     assert list(results)[:2] == [1, 4] and len(seen) <= READERS <= max(4, os.cpu_count() or 1)
+
+
+HEAPS = """
+import ctypes, sys, threading
+from tf_landslide.core.threads import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+met = threading.Barrier(13)
+
+
+def work():
+    kept = bytes(100_000)
+    met.wait()
+    met.wait()
+
+
+for _ in range(12):
+    threading.Thread(target=work).start()
+met.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+met.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")
+@pytest.mark.parametrize(("how", "limit"), [("shared", None), ("own", None), ("shared", "5")])
+def test_threads_share_heaps(how, limit, tmp_path):
+    said = tmp_path / "info.xml"  # by the C library itself
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    environment |= {"MALLOC_ARENA_MAX": limit} if limit else {}
+    subprocess.run([sys.executable, "-c", HEAPS, how, str(said)], check=True, env=environment)
+    heaps = said.read_text().count("<heap nr=")
+    assert heaps > 5 if how == "own" else heaps == int(limit or 2)

@@ -39,6 +39,7 @@ from tf_landslide.cli import (
 from tf_landslide.cli.completion import SHELLS, PrintCompletion
 from tf_landslide.cli.parsing import Arguments, Parser
 from tf_landslide.core.errors import LandslideError, LandslideWarning
+from tf_landslide.core.interrupts import interrupts_insist
 
 COMMANDS = (
     synth,
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 when done, 2 after ``error: …`` on standard error for a user's mistake."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        with _warnings_in_one_line():
+        with interrupts_insist(), _warnings_in_one_line():
             arguments.run(arguments)
         sys.stdout.flush()
     except LandslideError as error:

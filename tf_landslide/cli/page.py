@@ -16,6 +16,7 @@ from typing import Any
 from tf_landslide.cli.parsing import Arguments, Commands, add_command
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
+from tf_landslide.core.threads import share_heaps
 
 USUAL = ("models", "demo/models")  # where models are looked for unless somebody names a folder
 DEMO = "demo"
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: Arguments) -> None:
+    share_heaps()  # before Gradio and TensorFlow start threads
     with extra("page"):
         from tf_landslide.page.app import launch  # Gradio
     from tf_landslide.page.library import Library, find_models, models_in

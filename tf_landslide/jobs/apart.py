@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, LandslideWarning, warn
+from tf_landslide.core.interrupts import interrupts_insist
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.sections import Config
@@ -78,7 +78,6 @@ def _heard(here: Connection) -> Exception | None:
 
 
 def _train(there: Connection, config: Config, data_dir: str, run_dir: str, resume: bool) -> None:
-    signal.signal(signal.SIGTERM, _interrupted)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("always", LandslideWarning)
     warnings.showwarning = lambda message, *_, **__: there.send(str(message))
@@ -86,16 +85,12 @@ def _train(there: Connection, config: Config, data_dir: str, run_dir: str, resum
     from tf_landslide.jobs.train import train  # TensorFlow
 
     try:
-        train(config, data_dir, run_dir, resume=resume)
+        with interrupts_insist(signal.SIGTERM, once=True):  # what is begun is cleared away in peace
+            train(config, data_dir, run_dir, resume=resume)
     except (LandslideError, OSError) as error:
         there.send(error)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGTERM)
-
-
-def _interrupted(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is begun is cleared away in peace
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

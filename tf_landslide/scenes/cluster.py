@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -175,7 +175,7 @@ def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
     for name in ("distributed", "distributed.nanny", "tornado.application"):  # what goes wrong is told once, in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        with _local(number or 1) as cluster, Client(cluster, set_as_default=False) as client:
+        with _local(number or 1) as client:
             yield client
         return
     try:
@@ -193,13 +193,12 @@ def _client(number: int | None, scheduler: str | None) -> Iterator[Client]:
 
 
 @contextmanager
-def _local(number: int) -> Iterator[LocalCluster]:
+def _local(number: int) -> Iterator[Client]:
     """Worker processes on this machine, which share its cores."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // number))
-    cluster = None
-    try:
+    with ExitStack() as begun:
         try:
-            with _interrupts_held():
+            with _interrupts_held():  # also from the client, of which an interrupt would leave half
                 cluster = LocalCluster(
                     n_workers=number,
                     threads_per_worker=1,
@@ -208,15 +207,14 @@ def _local(number: int) -> Iterator[LocalCluster]:
                     memory_limit=0,  # Dask would end workers for what TensorFlow needs
                     env={"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
                 )
+                begun.enter_context(closing(cluster))
+                client = begun.enter_context(Client(cluster, set_as_default=False))
         except (RuntimeError, OSError, TimeoutError) as error:
             raise LandslideError(
                 f"{number} workers cannot be started on this machine ({first_line(error)}); try fewer, or leave "
                 "--workers out (a script of your own needs if __name__ == '__main__')"
             ) from None
-        yield cluster
-    finally:
-        if cluster is not None:
-            cluster.close()
+        yield client
 
 
 @contextmanager
@@ -238,7 +236,7 @@ def _interrupts_held() -> Iterator[None]:
         if in_main:
             signal.signal(signal.SIGINT, before)
     if heard:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
 # --- in the worker's process
