@@ -241,8 +241,10 @@ def main() -> int:
             (a.out / f"soak_{what}.json").write_text(json.dumps(asdict(seen[-1])) + "\n")
             picture(seen[-1], a.out / f"soak_{what}.png")
     print(table(seen))
-    if a.report:
-        a.report.write_text(reported(a.report.read_text(), seen))
+    if a.report:  # with what an earlier soak of the other one left
+        files = [a.out / f"soak_{what}.json" for what in soaks]
+        known = [Soak(**json.loads(file.read_text())) for file in files if file.is_file()]
+        a.report.write_text(reported(a.report.read_text(), known))
     for one in seen:
         for fault in one.faults:
             print(f"FAULT {one.what}: {fault}")
