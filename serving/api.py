@@ -66,7 +66,8 @@ class Api:
         self._gate = Gate(self.limits)
         self._active = threading.Condition()
         self._running, self._draining = 0, False
-        self._batched = Gate(Limits(self.limits.queue, 0))  # so many wait for their batch; one more is refused
+        batched = self.limits.concurrency + self.limits.queue  # run, or wait for their batch; one more is refused
+        self._batched = Gate(Limits(batched, 0))
 
     def predict(self, request: PredictRequest, caller: Caller, *, api: str = "GRPC") -> PredictResponse:
         """Run a signature.

@@ -17,6 +17,7 @@ import numpy as np
 
 from serving.protos import (
     GetModelMetadataRequest,
+    GetModelMetadataResponse,
     GetModelStatusRequest,
     ModelSpec,
     PredictRequest,
@@ -65,7 +66,8 @@ class Client:
     Args:
         url: ``grpc://HOST:PORT/NAME``, optionally ``/versions/V`` or ``/labels/L`` behind it; ``grpcs://`` for TLS.
         deadline: seconds for each request.
-        retries: how often a request is sent again when the server is UNAVAILABLE, waiting longer each time.
+        retries: how often a request is sent again when the server is UNAVAILABLE, waiting longer each time: three
+            seconds in all for the usual five.
         tls: for ``grpcs://``; the system's authorities where None.
 
     Raises:
@@ -83,9 +85,13 @@ class Client:
         self.url, self.deadline, self.retries = url, deadline, retries
         self._spec = ModelSpec(name=match["name"])
         if match["version"]:
+            if int(match["version"]) >= 2**63:
+                raise UsageError(f"{url}: no version has a number of 2^63 or more")
             self._spec.version.value = int(match["version"])
         elif match["label"]:
             self._spec.version_label = match["label"]
+        self._named = ModelSpec()
+        self._named.CopyFrom(self._spec)
         if match["scheme"] == "grpcs":
             self._channel = grpc.secure_channel(match["address"], (tls or TLS()).credentials(), _CHANNEL)
         else:
@@ -155,10 +161,22 @@ class Client:
 
     def signatures(self) -> SignatureDefMap:
         """The signatures of the model, with dtypes and shapes."""
-        request = GetModelMetadataRequest(model_spec=self._spec, metadata_field=["signature_def"])
         signatures = SignatureDefMap()
-        self._call(self._prediction.GetModelMetadata, request).metadata["signature_def"].Unpack(signatures)
+        self._metadata(self._spec).metadata["signature_def"].Unpack(signatures)
         return signatures
+
+    def version(self) -> int:
+        """The version that the address stands for now: that which it names, or its label's, or the latest."""
+        return self._metadata(self._named).model_spec.version.value
+
+    def stay_with(self, version: int) -> None:
+        """Ask this version from now on, whatever else comes to be served."""
+        self._spec.ClearField("version_label")
+        self._spec.version.value = version
+
+    def _metadata(self, spec: ModelSpec) -> GetModelMetadataResponse:
+        request = GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        return self._call(self._prediction.GetModelMetadata, request)
 
     def _call(self, method, request):
         until = time.monotonic() + self.deadline

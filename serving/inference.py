@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.protos import ClassificationResult, InferenceTask, Input, ModelSpec, RegressionResult, SignatureDef
 from serving.status import Code, ServingError
-from serving.tensors import STRING, dtype_of
+from serving.tensors import MAX_FILLED_BYTES, STRING, dtype_of
 
 DEFAULT_SIGNATURE = "serving_default"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -32,7 +32,7 @@ def examples(message: Input) -> np.ndarray:
     """Serialised examples, each with the context in front, as TensorFlow parses them.
 
     Raises:
-        ServingError: there are none.
+        ServingError: there are none, or together they would be far larger than the message.
     """
     context = b""
     found = message.example_list.examples
@@ -41,6 +41,8 @@ def examples(message: Input) -> np.ndarray:
         found = message.example_list_with_context.examples
     if not found:
         raise _invalid("Input is empty.")
+    if len(context) * len(found) > MAX_FILLED_BYTES:
+        raise _invalid(f"A context of {len(context):,} bytes for each of {len(found):,} examples is too much")
     array = np.empty(len(found), object)
     array[:] = [context + example.SerializeToString() for example in found]
     return array

@@ -247,6 +247,8 @@ class Manager:
             servable = self._load(version.path)
         except Exception as found:  # whatever a folder holds, the other models are loaded
             error = found if isinstance(found, ServingError) else ServingError(Code.INTERNAL, f"cannot load: {found!r}")
+            error = error.with_traceback(None)  # whose frames hold what was loaded
+            error.__cause__ = error.__context__ = None
             log.error("cannot load version %d of model %s: %s", version.number, name, error.message)
             with self._lock:
                 version.error, version.attempts = error, version.attempts + 1

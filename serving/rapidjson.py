@@ -15,7 +15,9 @@ from typing import Any
 from serving.status import Code, ServingError
 
 _SPACE = re.compile(r"[ \n\r\t]*")
-_DISAGREED = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{300}|[eE]\+?[0-9]{3}")  # what Python's reader may take otherwise
+_DISAGREED = re.compile(
+    rb"\\u[dD][89a-fA-F]|(?<![0-9])[0-9]{300}|[eE]\+?[0-9]{3}"
+)  # what Python's reader may take otherwise
 # Strings stay, to the end where one is not closed (else each of its quotes would be tried); the rest Python spells so.
 _RESPELLED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|-NaN|Inf(?!inity)', re.DOTALL)
 _MOST_VALUES = 2**18  # and escapes, that the exact reader reads: a second or two

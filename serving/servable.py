@@ -69,16 +69,17 @@ class Servable:
     def outputs(self, request: PredictRequest) -> list[str]:
         """Names of the outputs that a request asks for: all where it names none."""
         known = sorted(self.signature(request.model_spec.signature_name).outputs)
-        wanted = list(request.output_filter)
-        for name in wanted:
+        wanted = dict[str, None]()
+        for name in request.output_filter:
             if name not in known:
                 raise _invalid(
                     f"output tensor alias not found in signature: {name} "
                     f"Outputs expected to be in the set {{{','.join(known)}}}."
                 )
-        for name in {name for name in wanted if wanted.count(name) > 1}:
-            raise _invalid(f"duplicate output tensor alias: {name}")
-        return wanted or known
+            if name in wanted:
+                raise _invalid(f"duplicate output tensor alias: {name}")
+            wanted[name] = None
+        return list(wanted) or known
 
     def run(self, signature: str, inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Run a signature on the arrays of its inputs."""

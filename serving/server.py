@@ -94,8 +94,12 @@ class Server:
 
         def load(path: Path) -> Servable:
             servable = Servable(path, tags, parallel=options.tensorflow_inter_op_parallelism > 0)
-            if options.enable_model_warmup:
-                servable.warm_up(max(1, options.num_request_iterations_for_warmup))
+            try:
+                if options.enable_model_warmup:
+                    servable.warm_up(max(1, options.num_request_iterations_for_warmup))
+            except BaseException:
+                servable.close()
+                raise
             return servable
 
         return Manager(

@@ -253,6 +253,19 @@ def test_a_cpu_without_the_instructions_computes_in_float32(version, monkeypatch
         load_predictor(version, precision="bfloat16")
 
 
+def test_where_openvino_cannot_run_it_an_export_computes_in_float32(version, monkeypatch):
+    from tf_landslide.predict.backends import openvino
+
+    def cannot(*_):
+        raise openvino.Unfit("an operation of a later version")
+
+    monkeypatch.setattr(openvino, "of_graph", cannot)
+    with pytest.warns(UserWarning, match=r"cannot run it: an operation of a later version; float32 is taken"):
+        assert load_predictor(version).card.precision == "float32"
+    with pytest.raises(LandslideError, match="cannot run it: an operation of a later version"):
+        load_predictor(version, precision="bfloat16")
+
+
 def test_what_loses_too_much_is_not_kept_nor_is_an_earlier_proof(run, sample, monkeypatch):
     monkeypatch.setitem(precision.ALLOWED, "bfloat16", -1.0)
     with pytest.raises(LandslideError, match=r"bfloat16 loses .* of F1 on validation .*keep float32"):

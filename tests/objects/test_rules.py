@@ -108,6 +108,15 @@ def _needing(unit):
     return values
 
 
+def test_a_misspelt_layer_of_needs_is_told():
+    values = plain()
+    values["sets"][0]["conditions"][0]["needs"] = {"slop": "degrees"}
+    with pytest.raises(LandslideError, match="slope_mean: needs: expected the layer it is of, found 'slop'"):
+        Rules.from_dict(values)
+    values["sets"][0]["conditions"][0] |= {"attribute": "relief", "needs": {"dem": "metres"}}
+    assert Rules.from_dict(values).conditions[0].needs == {"dem": "metres"}
+
+
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
 def test_shipped_rules_give_reasons_and_sources(name):
     rules = Rules.read(name)

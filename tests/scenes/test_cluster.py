@@ -53,12 +53,21 @@ def start(exported, scene, out, how) -> subprocess.Popen:
         str(out),
         how,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
 
+def ended(process, timeout: float) -> str:
+    """What a process has said when it ends; of one that does not, where its threads are too."""
+    try:
+        return process.communicate(timeout=timeout)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGABRT)
+        raise AssertionError(f"still there after {timeout:g} s: {process.communicate()[1]}") from None
+
+
 def finished(process) -> list[str]:
-    _, errors = process.communicate(timeout=300)
+    errors = ended(process, 300)
     assert process.returncode == 0, errors
     return [line for line in errors.splitlines() if not line.startswith("mapping: ")]  # of a slow machine
 
@@ -129,7 +138,7 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     wait_for(lambda: parts_in(out))
     family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, by) if by == signal.SIGINT else process.kill()
-    _, errors = process.communicate(timeout=60)
+    errors = ended(process, 60)
     if by == signal.SIGINT:
         told = [line for line in errors.splitlines() if not line.startswith("mapping: ")]
         assert process.returncode == 130 and told == ["error: interrupted"], errors  # of the workers not a word
@@ -149,7 +158,7 @@ def test_ctrl_c_while_workers_start_is_one_line(exported, scene, tmp_path, secon
     wait_for(lambda: workers_of(process))
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    errors = ended(process, 60)
     assert process.returncode == 130 and errors.splitlines() == ["error: interrupted"], errors
 
 

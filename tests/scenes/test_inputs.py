@@ -67,6 +67,18 @@ def test_bands_are_of_a_file_without_a_name(tmp_path):
         open_scene([f"red={path}"], ("red",), bands={"red": 3})
 
 
+def test_a_named_file_of_several_bands_gives_the_one_that_is_called_so(tmp_path):
+    path, red = stack(tmp_path / "s.tif"), NAMES.index("red")
+    found = values(open_scene([f"red={path}"], ("red",)), "red")
+    np.testing.assert_allclose(found, STORED[red] * 1e-4, rtol=1e-6)
+    for texts, count in (((), "none"), (("red", "red"), "2")):
+        path = stack(tmp_path / f"{count}.tif", texts)
+        with pytest.raises(
+            LandslideError, match=rf"holds \d+ bands, of which {count} are called 'red'; .*--bands red=N$"
+        ):
+            open_scene([f"red={path}"], ("red",))
+
+
 @pytest.mark.parametrize("name", ["LC08_L1TP_107030_20180910_B04.tif", "HLS.L30.T54TWN.2018253.B04.tif", "B04_B03.tif"])
 def test_a_name_of_another_sensor_or_of_two_bands_names_none(tmp_path, name):
     with pytest.raises(

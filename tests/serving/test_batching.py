@@ -139,7 +139,8 @@ def test_a_server_with_batching_answers_the_same(models, tmp_path, stubs):
     rng = np.random.default_rng(0)
     inputs = [rng.random((1, 32, 32 * (1 + i % 2), 6)).astype(np.float32) for i in range(8)]
     expected = [to_array(stubs.predict("tiny", channels=x).outputs["probability"]) for x in inputs]
-    with running(models, "--enable_batching", f"--batching_parameters_file={parameters}") as server:
+    where = f"--batching_parameters_file={parameters}"
+    with running(models, "--enable_batching", where, "--max_queue=0", "--max_concurrency=8") as server:
         batched = Stubs(server.port)
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda x: batched.predict("tiny", channels=x), inputs))

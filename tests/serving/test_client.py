@@ -1,5 +1,7 @@
 """The client: a server as a predictor, and what it says when there is none."""
 
+import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,8 +29,11 @@ from tests.serving.conftest import running
 from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.folders import find_patches
+from tf_landslide.jobs.export import export_run
+from tf_landslide.page.library import Library, find_models
 from tf_landslide.predict.backends.server import connect
 from tf_landslide.predict.load import load_predictor
+from tf_landslide.runs.folder import Run
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +51,38 @@ def test_a_server_is_a_predictor_like_any_other(server, exported, path):
     stored = np.random.default_rng(1).random((3, 64, 64, 14)).astype(np.float32)
     for theirs, ours in zip(remote.from_bands(stored), local.from_bands(stored), strict=True):
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
+
+
+def test_a_predictor_stays_with_the_version_whose_card_it_has(run_folder, tmp_path):
+    """A new version has a threshold, and perhaps channels, of its own."""
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    export_run(Run.open(run), tmp_path / "models")
+    x = np.zeros((1, 32, 32, 6), np.float32)
+    with running(tmp_path / "models", "--file_system_poll_wait_seconds=0.1") as server:
+        where = url(server)
+        old, library = load_predictor(where), Library(find_models(servers=[where]))
+        (name,) = library.names
+        first = library.predictor(name)
+        assert library.predictor(name) is first and old(x).shape == (1, 32, 32, 1)
+
+        metrics = json.loads((run / "metrics.json").read_text())
+        metrics["valid"]["threshold"] = 0.123
+        (run / "metrics.json").write_text(json.dumps(metrics))
+        export_run(Run.open(run), tmp_path / "models")
+        until = time.monotonic() + 60
+        while Client(where).status() != {1: "END", 2: "AVAILABLE"}:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with pytest.raises(LandslideError, match="NOT_FOUND"):
+            old(x)
+        assert library.card(name).threshold == library.predictor(name).card.threshold == 0.123
+        assert library.predictor(name)(x).shape == (1, 32, 32, 1)
+        assert load_predictor(where).card.threshold == 0.123 != old.card.threshold
+
+
+def test_a_number_that_no_version_has_is_refused():
+    with pytest.raises(LandslideError, match=r"no version has a number of 2\^63 or more"):
+        load_predictor("grpc://localhost:1/m/versions/99999999999999999999")
 
 
 def test_predict_by_a_server_writes_what_predict_by_a_run_writes(server, run_folder, sample, tmp_path):

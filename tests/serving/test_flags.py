@@ -90,6 +90,9 @@ def test_unknown_flags_are_refused(capsys):
         (("--model_base_path=/m", "--rest_api_port=65536"), "--rest_api_port: expected -1 to 65535"),
         (("--model_base_path=/m", "--grpc_max_threads=-1"), "--grpc_max_threads: expected 0 to"),
         (("--model_base_path=/m", "--drain_seconds=nan"), "--drain_seconds: expected 0 to"),
+        (("--model_base_path=/m", "--grpc_max_connections=99999999999"), "--grpc_max_connections: expected 0 to"),
+        (("--model_base_path=/m", "--file_system_poll_wait_seconds=inf"), "_wait_seconds: expected -1 to 2147483647"),
+        (("--model_base_path=/m", "--model_config_file_poll_wait_seconds=9999999999"), "_wait_seconds: expected -1 to"),
     ],
 )
 def test_what_keeps_the_server_from_starting_is_one_line(words, said, capsys):

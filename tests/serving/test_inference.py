@@ -128,6 +128,31 @@ def test_predict_takes_the_serialised_examples(served):
     assert to_array(response.outputs["x"]).tolist() == [[0.5]]
 
 
+def test_a_context_is_not_multiplied_without_bound(prediction):
+    """A message of some megabytes must not become a terabyte."""
+    message = given(*[example()] * 100_000, context=example(word=b"x" * 2**20))
+    request = ClassificationRequest(model_spec=spec(), input=message)
+    code, said = code_of(lambda: prediction.Classify(request, timeout=60))
+    assert code == "INVALID_ARGUMENT" and "for each of 100,000 examples is too much" in said
+
+
+def test_a_version_whose_warm_up_fails_is_closed(tmp_path, monkeypatch):
+    from serving.servable import Servable
+    from serving.status import Code, ServingError
+
+    graphs.save_graph(tmp_path / "m", graphs.estimator)
+    closed = []
+
+    def fails(*_):
+        raise ServingError(Code.INTERNAL, "no warm-up")
+
+    monkeypatch.setattr(Servable, "warm_up", fails)
+    monkeypatch.setattr(Servable, "close", lambda servable: closed.append(servable.path.name))
+    with pytest.raises(ServingError, match="no warm-up"), running(tmp_path):
+        pass
+    assert closed == ["1"]
+
+
 def test_warm_up_replays_every_kind(tmp_path, monkeypatch):
     import tensorflow as tf
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +94,17 @@ def test_the_exact_reader_gives_up_before_it_costs_minutes(body):
         ServingError, match="More than 262,144 values and escapes, which are read from plain JSON without errors only"
     ):
         parse(body)
+
+
+def test_long_numbers_are_looked_through_once():
+    """Each digit of a run as the beginning of another one would be 300 times the work."""
+    body = b"[" + b",".join([b"1" * 299] * 40_000) + b"]"
+    began = time.process_time()
+    found = parse(body)
+    assert time.process_time() - began < 1.5
+    assert found == [int("1" * 299)] * 40_000
+    with pytest.raises(ServingError, match="Number too big to be stored in double"):
+        parse(b"[1, " + b"1" * 310 + b"]")
 
 
 def test_as_many_infinities_as_one_likes():

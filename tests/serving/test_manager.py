@@ -1,7 +1,9 @@
 """Versions come, go and are named, without any TensorFlow: what is loaded is a stand-in that knows its folder."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from google.protobuf import text_format
@@ -202,6 +204,30 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_in_place(base):
     (base / "aside").rename(base / "2")  # published anew, it is tried anew
     manager.poll()
     assert served(manager) == 2
+
+
+def test_of_a_version_that_failed_only_the_error_stays(base):
+    class Weights:
+        pass
+
+    loaded = []
+
+    def load(path):
+        weights = Weights()
+        loaded.append(weakref.ref(weights))
+        if (path / "broken").exists():
+            raise ServingError(Code.INTERNAL, "its warm-up failed")
+        return Loaded(path)
+
+    publish(base, 1)
+    manager = Manager(load)
+    manager.reload(config(base))
+    publish(base, 2)
+    (base / "2" / "broken").touch()
+    manager.poll()
+    gc.collect()
+    assert manager.statuses(spec(version=2))[0].error.message == "its warm-up failed"
+    assert [weights() for weights in loaded] == [None, None]
 
 
 def test_loading_is_tried_again(base):

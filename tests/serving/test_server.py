@@ -149,6 +149,11 @@ REFUSED = {
     "bytes": (bad_content(), "INVALID_ARGUMENT", "tensor parsing error: channels"),
     "unknown output": (filtered("mask"), "INVALID_ARGUMENT", "output tensor alias not found in signature: mask"),
     "output twice": (filtered("probability", "probability"), "INVALID_ARGUMENT", "duplicate output tensor alias"),
+    "output a million times": (
+        filtered(*["probability"] * 1_000_000),
+        "INVALID_ARGUMENT",
+        "duplicate output tensor alias",  # told at once: counting each would take hours
+    ),
     "operation": (predict_request("every", "fails", x=np.ones(3, np.float32)), "INVALID_ARGUMENT", "incompatible"),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.objects.vocabulary import require_attribute
+from tf_landslide.objects.vocabulary import OTHERS, require_attribute
 
 Table = Mapping[str, np.ndarray]
 """Attributes of N objects by name, (N,) float64 each, NaN where they cannot be told."""
@@ -49,6 +49,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         require_attribute(self.attribute)
+        others = [layer for layer in self.needs if not self.attribute.startswith(f"{layer}_")]
+        if others and self.attribute not in OTHERS:
+            raise LandslideError(f"{self.attribute}: needs: expected the layer it is of, found {others[0]!r}")
         if (self.rises is None) == (self.falls is None):
             raise LandslideError(f"{self.attribute}: expected either rises or falls, [low, high]")
         low, high = self.ramp

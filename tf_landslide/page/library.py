@@ -13,6 +13,7 @@ from pathlib import Path
 from tf_landslide.bands.layouts import LAYOUTS, BandLayout
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.page.text import distinct
+from tf_landslide.predict.backends.server import ServerBackend
 from tf_landslide.predict.load import is_server, load_card, load_predictor
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
@@ -113,14 +114,18 @@ class Library:
     def predictor(self, name: str) -> Predictor:
         """The model, loaded. Raises ``LandslideError`` where it cannot be."""
         with self._lock:
+            found, loading = self._loaded.get(name), self._loading[name]
+        if found is None or not _is_current(found):
+            with loading:
+                newer = self._loaded.get(name)
+                if newer is None or newer is found:  # nobody else has loaded it meanwhile
+                    newer = self._load(name)
+                    self._keep(name, newer)
+                found = newer
+        with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
-                return self._loaded[name]
-            loading = self._loading[name]
-        with loading:
-            if name not in self._loaded:
-                self._keep(name, self._load(name))
-            return self._loaded[name]
+        return found
 
     def card(self, name: str) -> ModelCard:
         """The model's card, without loading its weights where they are in a folder.
@@ -128,10 +133,10 @@ class Library:
         Raises:
             LandslideError: it cannot be read.
         """
+        location = self.entries[name].location
+        if is_server(location):
+            return self.predictor(name).card
         if name not in self._cards:
-            location = self.entries[name].location
-            if is_server(location):
-                return self.predictor(name).card
             try:
                 self._cards[name] = replace(load_card(Path(location)), name=name)
             except Exception as error:
@@ -167,6 +172,12 @@ class Library:
                 self._loaded.popitem(last=False)
         if forgotten:
             gc.collect()
+
+
+def _is_current(predictor: Predictor) -> bool:
+    """Whether a server still serves the version that a predictor asks; what is loaded here stays what it is."""
+    backend = predictor.backend
+    return not isinstance(backend, ServerBackend) or backend.is_current()
 
 
 def _damaged(name: str, location: str, error: Exception) -> LandslideError:

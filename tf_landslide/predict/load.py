@@ -10,7 +10,7 @@ from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, require_known, warn
 from tf_landslide.core.files import read_json
 from tf_landslide.predict.predictor import Predictor
-from tf_landslide.predict.short import short_predictor
+from tf_landslide.predict.short import CannotRun, short_predictor
 from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.folder import Run
@@ -80,7 +80,13 @@ def load_predictor(
     chosen = _published(version, runtime) if precision is None else precision
     if chosen not in SHORT:
         return _of_export(version, runtime)
-    return short_predictor(_card(version), version, formats.export_digest(version), chosen)
+    try:
+        return short_predictor(_card(version), version, formats.export_digest(version), chosen)
+    except CannotRun as reason:
+        if precision is not None:
+            raise
+        warn(f"{reason}; float32 is taken in its place")
+        return _of_export(version, runtime)
 
 
 def require_float32(model: Path, runtime: str, precision: str | None) -> None:

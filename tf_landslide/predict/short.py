@@ -13,6 +13,10 @@ from tf_landslide.runs.precision import lacking, read_proof
 from tf_landslide.runs.provenance import version_of
 
 
+class CannotRun(LandslideError):
+    """OpenVINO cannot run a graph that is proven and whole."""
+
+
 def short_predictor(card: ModelCard, model: Path, digest: str, precision: str) -> Predictor:
     """A model in a short format that is proven for it, with the threshold chosen for that format.
 
@@ -37,10 +41,10 @@ def short_predictor(card: ModelCard, model: Path, digest: str, precision: str) -
 
 
 def short_format(card: ModelCard, folder: Path, precision: str) -> Predictor:
-    """The predictor of a graph in a folder, proven or to be proven. Raises ``LandslideError`` where it cannot run."""
+    """The predictor of a graph in a folder, proven or to be proven. Raises ``CannotRun`` where OpenVINO cannot."""
     from tf_landslide.predict.backends.openvino import Unfit, of_graph  # optional
 
     try:
         return Predictor(card, of_graph(folder, precision))
     except Unfit as reason:
-        raise LandslideError(f"{folder}: OpenVINO cannot run it: {reason}") from None
+        raise CannotRun(f"{folder}: OpenVINO cannot run it: {reason}") from None

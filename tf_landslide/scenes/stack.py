@@ -150,10 +150,24 @@ def _named(word: str | Path, given: Mapping[str, int] | None) -> dict[str, tuple
             raise LandslideError(f"{word}: expected NAME=FILE, e.g. red=post_B04.tif")
         if given:
             raise LandslideError(f"{word}: names its band itself; leave --bands out, or give the file without a name")
-        return {name.strip().lower(): (path, 1)}
+        name = name.strip().lower()
+        return {name: (path, _band_called(name, path))}
     if given:
         return {name: (word, index) for name, index in given.items()}
     return {name: (word, index) for name, index in _told_by(word).items()}
+
+
+def _band_called(name: str, path: str) -> int:
+    """The band that ``NAME=FILE`` means: the file's only one, or the one that is described so."""
+    with file(path).open() as raster:
+        texts = raster.descriptions[:MAX_BANDS]
+    found = [i for i, text in enumerate(texts, 1) if text and sentinel2.band_of_description(text) == name]
+    if len(texts) > 1 and len(found) != 1:
+        raise LandslideError(
+            f"{name}={path}: the file holds {len(texts)} bands, of which {len(found) or 'none'} are called {name!r}; "
+            f"give the file without a name, and --bands {name}=N"
+        )
+    return found[0] if len(texts) > 1 else 1
 
 
 def _told_by(path: str | Path) -> dict[str, int]:

@@ -26,7 +26,8 @@ class ServerBackend:
     """Has a server compute, several requests on their way at a time.
 
     Args:
-        client: of one model.
+        client: of one model, and of one version of it: another one has another card.
+        version: that one; 0 where the server does not tell.
         batch_size: images in a request.
         in_flight: requests on their way at a time.
     """
@@ -34,8 +35,13 @@ class ServerBackend:
     name = "server"
     max_bytes = 2**25  # of a request, unless one image has more
 
-    def __init__(self, client: Client, batch_size: int = BATCH_SIZE, in_flight: int = 4):
-        self.client, self.batch_size, self.in_flight = client, batch_size, in_flight
+    def __init__(self, client: Client, version: int = 0, batch_size: int = BATCH_SIZE, in_flight: int = 4):
+        self.client, self.version, self.batch_size, self.in_flight = client, version, batch_size, in_flight
+
+    def is_current(self) -> bool:
+        """Whether the address still stands for the version whose card was read."""
+        with _told():
+            return self.version == self.client.version()
 
     def fingerprint(self) -> str:
         with _told():
@@ -62,7 +68,7 @@ class ServerBackend:
 def connect(
     url: str, *, batch_size: int = BATCH_SIZE, in_flight: int = 4, wait: float = 5.0, **options: Any
 ) -> Predictor:
-    """A predictor that a server answers.
+    """A predictor that a server answers, by the version that it serves now; when that is gone, predicting is an error.
 
     Args:
         url: ``grpc://HOST:PORT/NAME[/versions/V|/labels/L]`` or ``grpcs://…``.
@@ -77,7 +83,10 @@ def connect(
     with _told():
         client = Client(url, **options)
         _wait(client, wait)
-        return Predictor(_card(client), ServerBackend(client, batch_size, in_flight))
+        version = client.version()
+        if version:  # some other servers do not tell
+            client.stay_with(version)
+        return Predictor(_card(client), ServerBackend(client, version, batch_size, in_flight))
 
 
 def _wait(client: Client, seconds: float) -> None:
