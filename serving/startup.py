@@ -13,6 +13,9 @@ def start_tensorflow(intra_op_threads: int = 0, inter_op_threads: int = 0) -> No
     What it logs afterwards is for its own developers (retracing, kernels that a CPU lacks; a real error is raised), and
     stays unsaid, unless the caller imported TensorFlow first or has set ``TF_CPP_MIN_LOG_LEVEL``.
 
+    Memory of a GPU is taken as it is needed, unless ``TF_FORCE_GPU_ALLOW_GROWTH`` says otherwise: by itself TensorFlow
+    takes nearly all of it at once, and a second process, as each of several trainings is, finds none.
+
     Args:
         intra_op_threads: threads of one operation; 0 for TensorFlow's choice.
         inter_op_threads: operations at a time; 0 for TensorFlow's choice.
@@ -20,6 +23,7 @@ def start_tensorflow(intra_op_threads: int = 0, inter_op_threads: int = 0) -> No
     ours = "tensorflow" not in sys.modules
     if ours:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     for kind, threads in (("INTRA", intra_op_threads), ("INTER", inter_op_threads)):
         if threads:
             os.environ[f"TF_NUM_{kind}OP_THREADS"] = str(threads)

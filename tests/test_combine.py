@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from scipy.special import entr
 
 from tests.scenes.test_map import command, scene  # noqa: F401  (a fixture)
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image, read_mask
+from tf_landslide.jobs.adapt import adapt
 from tf_landslide.jobs.combine import Recipe, combine
 from tf_landslide.models.batch_statistics import recompute
 from tf_landslide.models.build import build_model
@@ -490,6 +492,11 @@ def test_what_does_not_fit_together_is_refused_by_name(runs, sample, tmp_path, c
     assert "give --data DIR" in refused(*runs, "--temperature")
     assert "give --data DIR" in refused(*runs, "--average", "weights")
     assert "unknown symmetries 'nine'" in refused(*runs, "--tta", "nine")
+    scaled = shutil.copytree(runs[1], tmp_path / "scaled")  # published weights scale what the encoder is given
+    config = scaled / "config.yaml"
+    config.write_text(config.read_text().replace("encoder_weights: none", "encoder_weights: imagenet"))
+    said = refused(runs[0], scaled, "--average", "weights", "--data", sample)
+    assert "averaged of one architecture, encoder, encoder_weights and options only" in said
     shares = [shutil.copytree(path, tmp_path / path.name) for path in runs]
     for path in shares:
         config = path / "config.yaml"
@@ -553,6 +560,16 @@ def test_the_inputs_statistics_are_numpys(runs, region, tmp_path):
     layer = load_model(out, compile=False).get_layer("normalization")
     np.testing.assert_allclose(layer.mean, np.nanmean(channels.astype(np.float64), (0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(layer.variance, np.nanvar(channels.astype(np.float64), (0, 1, 2)), rtol=1e-4)
+
+
+def test_a_channel_that_never_varies_in_a_region_is_warned_of_by_name(runs, region, tmp_path):
+    for patch in find_patches(region, "test"):
+        with h5py.File(patch.image, "r+") as file:
+            file["img"][..., 13] = 0.1
+    with pytest.warns(LandslideWarning, match=r"^constant over all 5 images: dem; the adapted model takes it as zero"):
+        made, _ = adapt(Run.open(runs[0]), region, "test", tmp_path / "adapted", "input")
+    layer = load_model(made.path, compile=False).get_layer("normalization")
+    assert (np.asarray(layer.variance) == 0).tolist() == [False] * 5 + [True]
 
 
 def test_a_network_without_batch_norm_is_told_so(region, tmp_path, capsys):

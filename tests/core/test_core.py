@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from serving.startup import start_tensorflow
 from tf_landslide.core.errors import LandslideError, LandslideWarning, first_line, lookup, require_known, warn
 from tf_landslide.core.extras import extra
 from tf_landslide.core.files import replacing
@@ -128,3 +129,21 @@ def test_threads_share_heaps(how, limit, tmp_path):
     subprocess.run([sys.executable, "-c", HEAPS, how, str(said)], check=True, env=environment)
     heaps = said.read_text().count("<heap nr=")
     assert heaps > 5 if how == "own" else heaps == int(limit or 2)
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "expected"), [({}, "true"), ({"TF_FORCE_GPU_ALLOW_GROWTH": "false"}, "false")], ids=["ours", "own"]
+)
+def test_memory_of_a_gpu_is_left_to_other_processes(tmp_path, monkeypatch, set_by_user, expected):
+    """Else a run of ``--folds``, a process of its own, finds none. TensorFlow reads the variable as it starts."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, types\n"
+        "seen = os.environ.get('TF_FORCE_GPU_ALLOW_GROWTH')\n"
+        "config = types.SimpleNamespace(list_logical_devices=lambda: [])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(os, "environ", set_by_user)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # so that what was imported, if anything, comes back
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    start_tensorflow()
+    assert sys.modules["tensorflow"].seen == expected

@@ -211,6 +211,22 @@ def test_a_run_made_of_others_is_another_model(tmp_path):
     assert {row["differs"].get("made.symmetries") for row in rows} == {None, "eight"}
 
 
+def test_a_run_made_of_several_networks_is_called_by_all_of_them(tmp_path):
+    plain, made = (make_run(tmp_path / name, noise)[0] for name, noise in (("plain", 0.2), ("made", 0.22)))
+    networks = (("unet", "resnet34"), ("segformer", "mit_b0"))
+    members = [
+        {"run": f"r{i}", "sha256": str(i) * 64, "threshold": 0.4, "architecture": architecture, "encoder": encoder}
+        for i, (architecture, encoder) in enumerate(networks)
+    ]
+    told = {"members": members, "threshold_from": "chosen on validation"}
+    (made / "environment.json").write_text(json.dumps({formats.COMBINED: told}))
+    rows = compare_runs([plain, made], "test")["rows"]
+    assert {row["runs"][0]: row["network"] for row in rows} == {
+        "plain": "unet + resnet34",
+        "made": "unet + resnet34, segformer + mit_b0",
+    }
+
+
 @pytest.mark.parametrize(
     "differing",
     [

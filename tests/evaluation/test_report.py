@@ -229,6 +229,34 @@ def test_evaluate_takes_any_split_there_is(run_folder, sample, tmp_path, capsys,
         assert said in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("own", ["", "report"])
+def test_a_report_is_not_written_over_a_run(run_folder, sample, capsys, own):
+    before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
+    assert main(["evaluate", str(run_folder), "--data", str(sample), "--out", str(run_folder / own)]) == 2
+    said = capsys.readouterr().err
+    assert str(run_folder / own) in said and "name another folder for the report" in said and said.count("\n") == 1
+    assert {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_names_the_networks_that_a_run_was_made_of(run_folder, sample, tmp_path, monkeypatch):
+    run = Path(shutil.copytree(run_folder, tmp_path / "both"))
+    members = [
+        {"run": name, "sha256": digit * 64, "threshold": 0.4, "architecture": architecture, "encoder": encoder}
+        for name, digit, architecture, encoder in (("a", "1", "unet", "resnet18"), ("b", "2", "segformer", "mit_b0"))
+    ]
+    told = {"members": members, "threshold_from": "chosen on validation", "symmetries": "flips", "temperature": 1.25}
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"combined_from": told}))
+    for section in ("curves_section", "calibration_section", "patches_section"):  # drawn for nobody
+        monkeypatch.setattr(f"tf_landslide.evaluation.sections.{section}", lambda *_: Section("", []))
+    evaluate(Run.open(run), sample, "test", tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "unet + resnet18, segformer + mit_b0 on red, green" in text and "plain_unet" not in text
+    for fact in ("made of: a, b", "average: of probabilities", "symmetries: flips", "temperature: 1.25"):
+        assert f"- {fact}\n" in text
+    assert ", chosen on validation\n" in text and "threshold from" not in text  # said once
+
+
 def test_overlay_marks_the_mask_and_nothing_else():
     picture = np.full((8, 8, 3), 100, np.uint8)
     mask = np.zeros((8, 8), bool)

@@ -140,3 +140,10 @@ def test_only_channels_in_physical_units_divide(layout, channels, names):
     found = strata_of(channel_recipe(layout, channels))
     assert [strata.name for strata in found] == names
     assert ("hectares" in found[0].unit) == (layout != "mmls")
+
+
+@pytest.mark.parametrize("others", [[], ["nir"]], ids=["nothing to compute it of", "bands to compute it of"])
+def test_an_ndvi_that_is_stored_is_in_any_unit_and_divides_nothing(others):
+    bands = [{"name": "red"}, *({"name": name} for name in others), {"name": "ndvi", "unit": "percent"}]
+    recipe = channel_recipe({"name": "own", "bands": bands}, ["red", "ndvi"])
+    assert [strata.name for strata in strata_of(recipe)] == ["size"]

@@ -38,6 +38,14 @@ def test_a_fit_says_what_it_was_done_on(fitted, run_folder):
     assert all(condition.reason and condition.source for condition in rules.conditions)
 
 
+def test_rules_are_not_written_over_a_run_s_config(run_folder, sample, capsys):
+    config = run_folder / "config.yaml"
+    before = config.read_bytes()
+    assert main(["objects", "fit", str(run_folder), "--data", str(sample), "--out", str(config)]) == 2
+    assert f"{config}: belongs to the run {run_folder}; name another file for the rules" in capsys.readouterr().err
+    assert config.read_bytes() == before
+
+
 def test_the_refined_map_is_judged_beside_the_network_s(fitted, run_folder, sample, tmp_path, capsys):
     plain = evaluated(capsys, run_folder, sample, tmp_path / "plain")
     both = evaluated(capsys, run_folder, sample, tmp_path / "both", "--objects", str(fitted))

@@ -54,3 +54,19 @@ def test_a_run_is_told_from_an_export(run_folder, exported):
 def test_a_model_name_is_a_folder_s_and_a_server_s(name):
     with pytest.raises(LandslideError, match="model name"):
         formats.check_model_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", ": is a run; name another folder for the report"),
+        ("judged/..", ": is a run; name another folder for the report"),
+        ("report", "/report: belongs to the run .*; name another folder for the report"),
+        ("config.yaml", "/config.yaml: belongs to the run .*; name another folder for the report"),
+    ],
+)
+def test_what_a_run_is_made_of_is_not_written_over(run_folder, name, said):
+    with pytest.raises(LandslideError, match=f"^{run_folder}.*{said}$"):
+        formats.check_spares_runs(run_folder / name, "folder for the report")
+    for other in (run_folder / "report_test", run_folder.parent, run_folder / "report" / "report"):
+        formats.check_spares_runs(other, "folder for the report")

@@ -72,3 +72,14 @@ def test_a_rate_is_found_and_no_run_left_behind(sample, config_file, tmp_path, c
     assert main([*words, "training.learning_rate=-1"]) == 2 and "training.learning_rate" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, "--low", "0"])
+
+
+def test_too_little_memory_is_one_line(sample, config_file, tmp_path, capsys, monkeypatch):
+    def step(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "failed to allocate memory [Op:Conv2D]")
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+    assert main(["find-rate", str(config_file), "--data", str(sample), "--out", str(tmp_path / "rate")]) == 2
+    said = capsys.readouterr().err
+    assert "error: no memory for a step of training.batch_size 4; set a smaller one, with training.accumulate" in said
+    assert "training.gradient_checkpointing=true" in said and "Traceback" not in said and not list(tmp_path.iterdir())

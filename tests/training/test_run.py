@@ -11,6 +11,7 @@ import yaml
 
 from tf_landslide.bands.filters import Bilateral
 from tf_landslide.cli.main import main
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image
 from tf_landslide.jobs.train import train
@@ -18,8 +19,10 @@ from tf_landslide.predict.load import load_model
 from tf_landslide.runs.config import load_config
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.history import best_epoch
+from tf_landslide.runs.sections import TrainingConfig
 from tf_landslide.runs.splits import open_splits
 from tf_landslide.training.callbacks import EarlyStopping
+from tf_landslide.training.memory import telling_of_full_memory
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +200,49 @@ def test_a_diverging_run_is_told_so(sample, config_file, tmp_path, capsys):
     error = capsys.readouterr().err.strip()
     assert error == "error: the loss is no longer a number in epoch 1; train again with a lower learning_rate"
     assert not list(tmp_path.iterdir())
+
+
+REMEDY = ", with training.accumulate for as many patches a step, or training.gradient_checkpointing=true"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            "OOM when allocating tensor with shape[4,4,128,128]",
+            f"error: no memory for a step of training.batch_size 4; set a smaller one{REMEDY}",
+        ),
+        ("logs/events.out: No space left on device", "no space left on the disk"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_what_a_step_finds_none_of_is_one_line(sample, config_file, tmp_path, capsys, monkeypatch, found, said):
+    """TensorFlow has one exception for memory and disk."""
+
+    def step(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, f"Graph execution error:\n\nDetected at node\n{found}")
+
+    monkeypatch.setattr(keras.Model, "train_step", step)
+    assert main(["train", str(config_file), "--data", str(sample), "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({}, REMEDY),
+        ({"gradient_checkpointing": True}, ", with training.accumulate for as many patches a step"),
+        ({"strategy": "mirrored"}, ""),  # the others are for one device
+    ],
+    ids=["one device", "with checkpoints", "mirrored"],
+)
+def test_what_takes_less_memory_is_named_where_it_can_be_set(settings, remedy):
+    with (
+        pytest.raises(LandslideError, match=f"training.batch_size 16; set a smaller one{remedy}$"),
+        telling_of_full_memory(TrainingConfig(**settings)),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, "failed to allocate memory [Op:Mul]")
 
 
 @pytest.mark.parametrize("missing", ["TrainData", "ValidData"])

@@ -123,6 +123,16 @@ def test_what_cannot_be_meant_is_refused(trained, command, tmp_path, capsys):
     assert not trained.asked and not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    "options", [["--seeds", "2"], ["--folds", "2"], ["--seeds", "2", "--folds", "2"]], ids=" ".join
+)
+def test_several_workers_train_one_run_at_a_time(command, tmp_path, capsys, options):
+    assert command(tmp_path / "r", "training.strategy=multi_worker", *options) == 2
+    said = capsys.readouterr().err
+    assert f"error: {options[-2]} trains its runs on this machine, one after another" in said
+    assert "training.strategy is multi_worker" in said and said.count("\n") == 1 and not (tmp_path / "r").exists()
+
+
 KILLED = "process 999999999 on nowhere, since 2020-01-01 00:00:00,\n"
 
 

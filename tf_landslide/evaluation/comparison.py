@@ -34,7 +34,7 @@ class Entry:
         config: of it.
         judged: its counts.
         made: of what else than a config it was made, by key: its training data, a checkpoint, other runs (counted, not
-            named) and how they were combined.
+            named), their ``network`` and how they were combined.
     """
 
     name: str
@@ -145,7 +145,7 @@ def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> 
     ``over_seeds`` its half-width, Student's t over runs (None of one run); ``members``, a run each; ``model network
     differs runs seeds thresholds threshold_from``.
     """
-    config, members, sampled = model[0].config, [], []
+    config, made, members, sampled = model[0].config, model[0].made, [], []
     for entry in model:
         tp, fp, fn, tn = (int(v) for v in entry.counts.sum(0))
         told = {name: float(value) for name, value in scores(tp, fp, fn).items()}
@@ -168,7 +168,7 @@ def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> 
     eces = [member["ece"] for member in members if member["ece"] is not None]
     return {
         "model": config.name,
-        "network": " + ".join(filter(None, (config.model.architecture, config.model.encoder))),
+        "network": made.get("network") or " + ".join(filter(None, (config.model.architecture, config.model.encoder))),
         "differs": differs,
         **{name: float(np.mean([member[name] for member in members])) for name in SCORES},
         "ece": float(np.mean(eces)) if eces else None,

@@ -14,6 +14,7 @@ from tf_landslide.evaluation.judge import Judgement
 from tf_landslide.metrics import SCORES
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import formats
+from tf_landslide.runs.derived import Derived
 from tf_landslide.runs.folder import Run
 
 
@@ -45,7 +46,7 @@ def write_report(run: Run, predictor: Predictor, shown: Judgement, metrics: dict
 def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[str, Any]) -> Document:
     """The report as data; see ``write_report``."""
     config, scores = run.config, shown.scores
-    network = " + ".join(filter(None, (config.model.architecture, config.model.encoder)))
+    network = " + ".join(filter(None, (predictor.card.architecture, predictor.card.encoder)))
     names = {"f1": "F1", "precision": "precision", "recall": "recall", "iou": "IoU"}
     intervals = {name: "{:.3f} to {:.3f}".format(*scores["interval"][name]) for name in SCORES}
     return Document(
@@ -56,6 +57,7 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             ("data", str(shown.source.data_dir)),
             ("threshold", f"{scores['threshold']:.3f}, {run.threshold_from}"),
             *([("precision", f"{predictor.card.precision}: {predictor.card.proof}")] if predictor.card.proof else []),
+            *_made_of(run.derived),
             ("averaging", "counts summed over all pixels, then divided once"),
         ),
         notes=sections.notes(run, shown, metrics),
@@ -76,3 +78,9 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             sections.made_with(run),
         ),
     )
+
+
+def _made_of(derived: Derived | None) -> list[tuple[str, str]]:
+    """How a run was made of others; the origin of the threshold stands beside that."""
+    said = derived.said() if derived else {}
+    return [(key.replace("_", " "), str(value)) for key, value in said.items() if key != "threshold_from"]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_landslide.bands.recipes import ChannelRecipe
-from tf_landslide.core.errors import LandslideError, require_known
+from tf_landslide.core.errors import LandslideError, require_known, warn
 from tf_landslide.core.files import replacing, write_json
 from tf_landslide.core.locks import is_in_the_way
 from tf_landslide.data.hdf5 import image_shape, read_image
@@ -91,9 +91,17 @@ def _derived(run: Run, statistics: str, images: str) -> Derived:
 
 
 def _adapt_input(model: keras.Model, run: Run, images: list[Path]) -> None:
+    """Normalise by the images' channels, and warn of one that says nothing in them."""
+    constant: list[int] = []
     for layer in all_layers(model):
         if isinstance(layer, ChannelNormalization):
             layer.adapt(_batches(run, images))
+            constant = layer.constant_channels  # the same of every member of a combined model
+    if constant:
+        warn(
+            f"constant over all {len(images)} images: {', '.join(run.recipe.channel_names[i] for i in constant)}; the "
+            "adapted model takes it as zero, there and elsewhere"
+        )
 
 
 def _batches(run: Run, images: list[Path]) -> Iterator[np.ndarray]:

@@ -59,6 +59,15 @@ def train_apart(config: Config, data_dir: str | Path, run_dir: str | Path, *, re
     return Run.open(run_dir)
 
 
+def check_apart(config: Config, option: str) -> None:
+    """Raise ``LandslideError`` for a config whose runs cannot be trained one after another, as an option asks for."""
+    if config.training.strategy == "multi_worker":
+        raise LandslideError(
+            f"{option} trains its runs on this machine, one after another, and training.strategy is multi_worker; "
+            f"train each of them by itself, without {option}, or set training.strategy to none or mirrored"
+        )
+
+
 def _remedy(run_dir: Path) -> str:
     if formats.is_run(run_dir):
         return "; go on with --resume"

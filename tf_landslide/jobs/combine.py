@@ -140,7 +140,7 @@ def _differs(first: Run, run: Run, recipe: Recipe, data_dir: str | Path | None) 
     if recipe.average == "weights" and run.config.model.model_dump(exclude=_START) != first.config.model.model_dump(
         exclude=_START
     ):
-        return "weights are averaged of one architecture, encoder and options only"
+        return "weights are averaged of one architecture, encoder, encoder_weights and options only"
     if data_dir is not None and _held_out(run.config) != _held_out(first.config):
         return (
             "they hold out different patches, so that each would be judged on what another was trained on; leave out "
@@ -154,7 +154,7 @@ def _differs(first: Run, run: Run, recipe: Recipe, data_dir: str | Path | None) 
     return None
 
 
-_START = {"encoder_weights", "init_from"}  # what a model began with, which is no part of its structure
+_START = {"init_from"}  # no part of a model's structure, as encoder_weights is: published ones have their own scaling
 
 
 def _held_out(config: Config) -> tuple[Any, ...]:

@@ -69,10 +69,11 @@ def evaluate(
         they are asked for.
 
     Raises:
-        LandslideError: an unfinished run, a split that is not there, a fault in its files, or a
-            precision that is not proven.
+        LandslideError: an unfinished run, a split that is not there, a fault in its files, a precision that is not
+            proven, or a folder for the report that is a run's own.
     """
     asked = asked or Asked()
+    formats.check_spares_runs(out, "folder for the report")
     _ = run.threshold  # an unfinished run is refused before any reading
     if out.exists() and not out.is_dir():
         raise LandslideError(f"{out}: is a file; name a folder for the report")

@@ -17,6 +17,7 @@ from tf_landslide.runs.sections import Config
 from tf_landslide.runs.sections.loss import is_balanced
 from tf_landslide.runs.splits import open_splits
 from tf_landslide.training.fit import compiled
+from tf_landslide.training.memory import telling_of_full_memory
 from tf_landslide.training.rate_range import RateRange, exponential, judged, sweep
 
 TABLE, FIGURE = "learning_rate.json", "learning_rate.png"
@@ -37,7 +38,7 @@ def find_rate(
         steps: of the optimiser.
 
     Raises:
-        LandslideError: bad config or data, or a loss that never fell.
+        LandslideError: bad config or data, too little memory, or a loss that never fell.
     """
     path, rates = Path(out), exponential(low, high, steps)
     require_writable(path)
@@ -59,7 +60,7 @@ def find_rate(
             encoder = encoder_of(model)
             assert encoder is not None  # as the config was checked for
             encoder.trainable = False
-        with telling_what_is_unread(batches):
+        with telling_of_full_memory(config.training), telling_what_is_unread(batches):
             losses = sweep(model, batches, rates, settings.accumulate)
     found = judged(rates, losses)
     write_json(path / TABLE, {"config": config.name, "batch_size": settings.batch_size, **found.as_dict()})

@@ -16,7 +16,7 @@ from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.evaluation.keeping import keep_counts
-from tf_landslide.jobs.apart import train_apart
+from tf_landslide.jobs.apart import check_apart, train_apart
 from tf_landslide.jobs.combine import Recipe, combine
 from tf_landslide.metrics.calibration import calibration
 from tf_landslide.metrics.counts import Histograms, best_threshold, judge, scores
@@ -46,8 +46,8 @@ def train_folds(
         over groups), ``by_group`` and ``by_fold``.
 
     Raises:
-        LandslideError: no groups, another number of folds than they allow, a folder in the way, runs of other data to
-            go on with, or as ``train``.
+        LandslideError: several workers, no groups, another number of folds than they allow, a folder in the way, runs
+            of other data to go on with, or as ``train``.
     """
     return train_planned(config, data_dir, Path(out), fold_plan(config, data_dir, folds), resume=resume)
 
@@ -74,6 +74,7 @@ def fold_folders(path: Path, plan: list[list[str]]) -> list[Path]:
 
 def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:
     """The groups of each fold, drawn by the config's ``split_seed``. Raises ``LandslideError`` where it cannot be."""
+    check_apart(config, "--folds")
     data = config.data
     if data.divides_train:
         raise LandslideError(

@@ -25,6 +25,7 @@ from tf_landslide.objects.judging import Refiner, compared, pixel_counts
 from tf_landslide.objects.refine import PROBABILITY, decided, layer_units, patch_layers
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.load import predictor_of
+from tf_landslide.runs import formats
 from tf_landslide.runs.card import ModelCard
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import judged_on
@@ -53,10 +54,11 @@ def fit(
         ``objects.judging.compared`` gives them.
 
     Raises:
-        LandslideError: an unfinished run, data that cannot be used, or nothing to fit to.
+        LandslideError: an unfinished run, data that cannot be used, nothing to fit to, or a run's own file to write to.
     """
     if out.suffix not in (".yaml", ".yml"):
         raise LandslideError(f"{out}: expected a file to write rules to, NAME.yaml")
+    formats.check_spares_runs(out, "file for the rules")
     threshold = run.threshold  # an unfinished run is refused before any reading
     source = open_splits(judged_on(run, data_dir, SPLIT).config, data_dir, splits=[SPLIT])[SPLIT]
     rules = _with_spreads(rules, source, run.card())

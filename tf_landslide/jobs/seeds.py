@@ -9,7 +9,7 @@ from typing import Any
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import write_json
 from tf_landslide.core.locks import is_in_the_way, locked
-from tf_landslide.jobs.apart import train_apart
+from tf_landslide.jobs.apart import check_apart, train_apart
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_data_of
@@ -34,9 +34,10 @@ def train_seeds(
         what ``seeds.json`` holds, see ``seeds_summary``.
 
     Raises:
-        LandslideError: as ``train``; a folder in the way, or one of other seeds, or of other data.
+        LandslideError: as ``train``; several workers, a folder in the way, or one of other seeds, or of other data.
     """
     path = Path(out)
+    check_apart(config, "--seeds")
     with locked(path):
         check_seeds(path, seeds, resume)
         check_data_of([seed_folder(path, seed) for seed in seeds], Path(data_dir))

@@ -52,7 +52,7 @@ def train(config: Config, data_dir: str | Path, run_dir: str | Path, *, resume: 
 
     Raises:
         LandslideError: bad config or data, a run folder in the way, or in use by another process, a damaged state or
-            other data to go on with, a full disk, or a loss that is no longer a number.
+            other data to go on with, a full disk, too little memory, or a loss that is no longer a number.
     """
     path, team = Path(run_dir), join(config.training.strategy)
     team.check_batch(config.training.batch_size)

@@ -101,10 +101,11 @@ def strata_of(recipe: ChannelRecipe) -> list[Strata]:
     """The ways to divide pixels that a model's channels allow: those that are there, and in physical units."""
     found: list[Strata] = [BySize(recipe.layout.pixel_size)]
     units = {band.name: band.unit for band in recipe.layout.bands}
-    names = list(recipe.channel_names)
+    names, ndvi = list(recipe.channel_names), INDICES["ndvi"]
     if "slope" in names and units["slope"] == "degrees":
         found.append(ByChannel("slope", "degrees", SLOPE_EDGES, names.index("slope")))
-    if "ndvi" in names and {units[INDICES["ndvi"].a], units[INDICES["ndvi"].b]} == {"reflectance"}:
+    computed = "ndvi" in names and "ndvi" not in units  # a stored one may be in any unit
+    if computed and {units[ndvi.a], units[ndvi.b]} == {"reflectance"}:
         found.append(ByChannel("ndvi", "", NDVI_EDGES, names.index("ndvi")))
     return found
 

@@ -45,11 +45,26 @@ EXPORT_PRECISION = "assets.extra/precision"  # as in a run: the short format it 
 REFERENCE = "assets.extra/reference.npz"  # channels, and what the model that was exported made of them
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_OWN = (CONFIG, MODEL, HISTORY, METRICS, ENVIRONMENT, TRACKERS, LOGS, JUDGED, REPORT, PRECISION, Path(STATE).parts[0])
 
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run, finished or not."""
     return (path / CONFIG).is_file()
+
+
+def check_spares_runs(path: Path, what: str) -> None:
+    """Raise ``LandslideError`` for a path that is to be written to and is a run, or one of a run's own.
+
+    Args:
+        path: of a folder, or of a file.
+        what: it is to be, in words.
+    """
+    whole = path.resolve()
+    if is_run(whole):
+        raise LandslideError(f"{path}: is a run; name another {what}")
+    if whole.name in _OWN and is_run(whole.parent):
+        raise LandslideError(f"{path}: belongs to the run {path.parent}; name another {what}")
 
 
 def is_finished_run(path: Path) -> bool:
@@ -126,6 +141,6 @@ __all__ = [
     *("LOGS", "METRICS", "MODEL", "OUT_OF_FOLD", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE"),
     *("SAVED_MODEL", "SEEDS", "STATE"),
     *("TRACKERS", "VARIABLES", "WARMUP"),
-    *("check_model_name", "evaluated_file", "export_digest", "export_version", "is_export"),
+    *("check_model_name", "check_spares_runs", "evaluated_file", "export_digest", "export_version", "is_export"),
     *("is_finished_run", "is_run", "judged_file", "next_version", "precision_folder", "published_precision"),
 ]

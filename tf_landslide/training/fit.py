@@ -34,6 +34,7 @@ from tf_landslide.training.callbacks import (
 )
 from tf_landslide.training.checkpointing import checkpoint_gradients
 from tf_landslide.training.losses import get_loss
+from tf_landslide.training.memory import telling_of_full_memory
 from tf_landslide.training.mining import PatchErrors
 from tf_landslide.training.optimizers import ByUpdates, FusedAdam
 from tf_landslide.training.pace import pace_of
@@ -85,8 +86,8 @@ def fit(
         followed: who follows the run; None for nobody.
 
     Raises:
-        LandslideError: a loss that is no longer a number, a state of another model, or a file that cannot be read any
-            more.
+        LandslideError: a loss that is no longer a number, a state of another model, a file that cannot be read any
+            more, or too little memory.
     """
     settings, team = run.config.training, team or join("none")
     rows = list(state.history) if state else []
@@ -123,7 +124,7 @@ def fit(
         # last: an epoch counts as done when all the others have written
         SaveState(run.state_path, rows) if team.chief else None,
     ]
-    with telling_what_is_unread(train_set, valid_set):
+    with telling_of_full_memory(settings), telling_what_is_unread(train_set, valid_set):
         model.fit(
             team.shared(train_set),
             validation_data=team.shared(valid_set),
