@@ -116,6 +116,9 @@ def test_python_m_is_the_same_program():
         ["synth", "d", "--train", "many"],
         ["inspect", "d", "key=value"],
         ["patches", "s.tif", "p.gpkg", "--out", "o", "--date", "yesterday"],
+        ["patches", "s.tif", "p.gpkg", "--out", "o", "--negatives", "nan"],
+        ["page", "--models", "m", "--max-loaded", "0"],
+        ["page", "--models", "m", "--max-loaded", "-1"],
     ],
     ids=" ".join,
 )

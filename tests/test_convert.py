@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -236,6 +237,27 @@ def test_a_state_dict_is_written_over_nothing(made, tmp_path, capsys, name, said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.json"] and (
         tmp_path / "mine.json"
     ).read_text() == "mine"
+
+
+def test_a_run_without_scores_has_no_state_dict_yet(made, tmp_path, capsys):
+    """As one that was trained here and stopped before it was judged."""
+    shutil.copytree(made[1], tmp_path / "run")
+    (tmp_path / "run" / formats.ENVIRONMENT).unlink()
+    assert main(["convert", str(tmp_path / "run"), "--to-torch", str(tmp_path / "w.pth")]) == 2
+    assert "has no metrics.json; resume its training to the end" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--threshold", "0.3"], ["--channels", "six"], ["--layout", "mmls"], ["--sha256", "0" * 64], ["--prefix", "a."]],
+    ids=lambda more: more[0],
+)
+def test_what_a_state_dict_does_not_take_is_refused(made, tmp_path, capsys, more):
+    assert main(["convert", str(made[1]), "--to-torch", str(tmp_path / "w.pth"), *more]) == 2
+    error = capsys.readouterr().err
+    assert "leave out --model" in error and more[0] in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plain_run_has_no_state_dict_of_smp(run_folder, tmp_path, capsys):

@@ -170,3 +170,30 @@ def test_an_archive_cannot_write_outside_the_folder(zenodo, tmp_path, path):
     with pytest.raises(LandslideError, match="unexpected path"):
         download(tmp_path / "a/b/data", mirror=zenodo.url, pause=0)
     assert not list(tmp_path.rglob("evil*")) and not list(tmp_path.rglob("image_1.h5"))
+
+
+def size_unpacked(zenodo):
+    """Of the archive that is unpacked first."""
+    with zipfile.ZipFile(io.BytesIO(zenodo.archives["TrainData.zip"])) as archive:
+        return sum(len(archive.read(name)) for name in archive.namelist())
+
+
+def test_an_archive_that_unpacks_to_more_than_the_dataset_is_refused(zenodo, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_landslide.data.download.MOST_BYTES", size_unpacked(zenodo) - 1)
+    with pytest.raises(LandslideError, match=r"TrainData.zip: unpacks to more than [\d,]+ bytes"):
+        download(tmp_path / "data", mirror=zenodo.url, pause=0)
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_disk_without_room_for_an_archive_is_told_before_it_is_unpacked(zenodo, sample, tmp_path, monkeypatch):
+    import shutil
+
+    out, needed = tmp_path / "data", size_unpacked(zenodo)
+    monkeypatch.setattr("tf_landslide.core.files.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
+    free = needed - 1
+    with pytest.raises(LandslideError, match=r"what TrainData.zip unpacks to needs [\d.]+ GB of disk"):
+        download(out, mirror=zenodo.url, pause=0)
+    assert not list(out.rglob("*.h5"))
+    (out / "TrainData/img").mkdir(parents=True)
+    shutil.copy(sample / "TrainData/img/image_1.h5", out / "TrainData/img")  # an earlier try had come so far
+    assert download(out, mirror=zenodo.url, pause=0)["train"] == 3

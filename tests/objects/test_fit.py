@@ -144,6 +144,26 @@ def test_nothing_to_fit_to():
         fit_rules(RULES, Counted.of(seen, THRESHOLD))
 
 
+@pytest.mark.parametrize(
+    ("count", "folds", "told"),
+    [
+        (1, 3, "only one of the 6 validation patches has objects that hold landslides"),
+        (2, 2, "all 2 validation patches whose objects hold landslides fall into one fold"),
+    ],
+)
+def test_a_fold_without_anything_to_fit_to_says_why(count, folds, told):
+    holding = folded(6, folds, 0)[0][1][:count]  # of one fold
+    seen = [s if i in holding else replace(s, mask=np.zeros_like(s.mask)) for i, s in enumerate(patches(6))]
+    with pytest.raises(LandslideError, match=told):
+        cross_validated(lambda part: fit_rules(RULES, part), Counted.of(seen, THRESHOLD), folds=folds)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_nothing_can_be_drawn_by(seed):
+    with pytest.raises(LandslideError, match=f"seed: expected a whole number from 0 to 4294967295, got {seed}"):
+        folded(7, 3, seed)
+
+
 def test_a_ramp_in_another_unit_begins_on_what_is_seen():
     objects = Counted.of(patches(3), THRESHOLD)
     start = begun(RULES, objects, {"slope": "relative"})

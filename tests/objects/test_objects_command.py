@@ -131,3 +131,22 @@ def test_mistakes_are_told_in_a_line(run_folder, sample, tmp_path, capsys):
         assert main(words) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and told in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--out", "{folder}/r.yaml", "--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1"),
+        (["--out", "{folder}/r.yaml", "--folds", "1"], "folds: expected two at least"),
+        (["--out", "{folder}/file/r.yaml"], "file is a file; name a folder"),
+        (["--out", "{folder}/made.yaml"], "made.yaml: expected a file to write rules to, NAME.yaml"),
+    ],
+    ids=["seed", "folds", "in a file", "a folder"],
+)
+def test_what_no_fit_can_be_is_told_before_anything_is_read(run_folder, tmp_path, capsys, more, told):
+    (tmp_path / "file").touch()
+    (tmp_path / "made.yaml").mkdir()
+    words = [word.format(folder=tmp_path) for word in more]
+    assert main(["objects", "fit", str(run_folder), "--data", "/nowhere", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and told in error and error.count("\n") == 1

@@ -260,6 +260,8 @@ def test_a_folder_that_holds_something_stays_as_it_is(scene, tmp_path):
         ([place(box(0, 0, 5, 5), 30, 30)], {}, "no patch of '(train|valid)' holds a landslide"),
         (landslides(), {"config": "nothing"}, "unknown shipped config"),
         (landslides(), {"negatives": -1.0}, "--negatives"),
+        (landslides(), {"negatives": float("nan")}, "--negatives: expected a number from 0 on, got nan"),
+        (landslides(), {"negatives": float("inf")}, "--negatives: expected a number from 0 on, got inf"),
     ],
 )
 def test_nothing_is_left_of_what_cannot_be(scene, tmp_path, geometries, options, told):

@@ -443,6 +443,24 @@ def test_fields_have_the_same_types_where_no_polygon_is_a_landslide(review):
     assert types[0] == types[1] and types[0]["review_id"] == "OFTInteger64" and types[0]["reviewer"] == "OFTString"
 
 
+@pytest.mark.parametrize("name", ["fid", "FID"])
+@pytest.mark.parametrize("values", [[1, 1, 2, 2, 3, 3], list("abcdef")], ids=["repeated", "texts"])
+def test_a_column_that_a_geopackage_would_number_polygons_by_is_renamed(folder, name, values):
+    """So is what it calls its shapes, or has already in another case; what we write ourselves gives way to ours."""
+    others = {"Fid_1": 7, "Geom": "polygon", "area": 1, "AREA": 2, "Reviewer": "nobody"}
+    frame = candidates()[["geometry"]].assign(**{name: values, **others})
+    frame.to_file(folder / "own.geojson")
+    polygons = Polygons.read(folder / "own.geojson", GRID)
+    with session(folder, polygons, open_review(folder)[1], "ada") as review:
+        tell(review, polygon=2, status="accepted")
+        everything, package, geojson = review.export()
+    found = geopandas.read_file(everything)
+    assert found[f"{name}_2"].tolist() == values and found["Fid_1"].tolist() == [7] * 6
+    assert [found[other][0] for other in ("Geom_1", "area", "AREA_1")] == ["polygon", 1, 2]
+    assert found["reviewer"].tolist()[1] == "ada" and "Reviewer" not in found
+    assert [geopandas.read_file(path)[f"{name}_2"].tolist() for path in (package, geojson)] == [values[1:2]] * 2
+
+
 def test_half_an_emoji_in_a_comment_spoils_no_export(review):
     shown = tell(review, polygon=1, status="accepted", comment="cut \ud83c off\0")
     assert shown["comment"] == "cut ? off"

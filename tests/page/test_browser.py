@@ -302,13 +302,14 @@ def test_one_bar_and_a_cancel_that_keeps_what_was_done(page, patches, up, monkey
     assert page.page.locator(".progress-bar:visible").count() == 1
     shown = "nodes => nodes.filter(node => !node.classList.contains('hide') && node.offsetHeight > 0).length"
     assert page.page.eval_on_selector_all("[data-testid=status-tracker]", shown) == 1
+    assert page.page.is_disabled("#refine input")  # it would begin a run that cancelling is for
     page.page.click("#cancel")
     page.page.wait_for_selector("#cancel >> text=Cancelling")
     going.set()
     page.page.wait_for_selector("#status >> text=cancelled after 3 of 10; what was done until then is shown")
     assert len(calls) == 3 and patches[0].image.name in page.words
     page.page.wait_for_selector("#cancel", state="hidden")
-    assert page.page.is_enabled("#run") and page.page.is_enabled("#run-all")
+    assert all(page.page.is_enabled(f"#{what}") for what in ("run", "run-all", "refine input"))
 
 
 def test_many_patches_have_totals_and_a_zip(page, patches):

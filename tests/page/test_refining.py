@@ -154,7 +154,7 @@ def test_the_switch_keeps_patch_model_and_threshold(library, plain, tmp_path):
     handlers = Handlers(library, tmp_path, page)
     key = handlers.store.put(plain)
     on = handlers.refined(True, None, key, 1, "twin", 0.3, 0.5)
-    assert handlers.store.get(key) is None and "refined by" in on[page.words] and "0.300" in on[page.words]
+    assert on[page.key] != key and "refined by" in on[page.words] and "0.300" in on[page.words]
     assert "Network" in on[page.before_after].label and not on[page.files].visible
     wrong = handlers.refined(True, str(tmp_path / "no.yaml"), on[page.key], 1, "twin", 0.3, 0.5)
     assert list(wrong) == [page.note] and "no such rules" in wrong[page.note]
@@ -163,3 +163,50 @@ def test_the_switch_keeps_patch_model_and_threshold(library, plain, tmp_path):
     assert off[page.words] == sentence(plain, 1, "twin", 0.3)
     assert page.words not in handlers.refined(True, None, None, None, None, None, 0.5)  # before anything was run
     assert "no longer kept" in handlers.refined(True, None, "other", None, None, None, 0.5)[page.note]
+
+
+def test_the_memory_of_a_run_is_that_of_all_models_refined_at_two_thresholds(plain, patches):
+    analysis = refine(plain, read_rules(None))
+    for number in range(2):
+        analysis.at(number, 0.3)
+    images = [patch.image for patch in patches[:2]]
+    uploads, problems = read_uploads(images, most_bytes=analysis.nbytes, models=2)
+    assert len(uploads) == 2 and not problems
+    uploads, problems = read_uploads(images, most_bytes=analysis.nbytes - 1, models=2)
+    assert len(uploads) == 1 and "of bands and results of 2 models at most" in problems[0]
+
+
+def test_all_models_are_counted_before_they_run(library, patches, tmp_path):
+    import gradio as gr
+
+    from tf_landslide.page.components import layout
+    from tf_landslide.page.handlers import Handlers
+    from tf_landslide.page.store import Store
+
+    with gr.Blocks():
+        page = layout([], library.names)
+    pixels = 128 * 128
+    handlers = Handlers(library, tmp_path, page, store=Store(each=2 * pixels * (4 * (14 + 6) + 1 + 10)))
+    images = [str(patch.image) for patch in patches[:2]]
+    one = handlers.run(images, [], "tiny", 0.5, progress=lambda *_: None)
+    assert "left out" not in one[page.note]
+    every = handlers.run_all(images, [], 0.5, progress=lambda *_: None)
+    assert f"{patches[1].image.name}: left out" in every[page.note].replace("\\", "")
+
+
+def test_nothing_that_begins_a_run_can_be_clicked_during_one(library, tmp_path):
+    """A second one would take the event by which the first is cancelled."""
+    from types import SimpleNamespace
+
+    import gradio as gr
+
+    from tf_landslide.page.components import layout
+    from tf_landslide.page.handlers import Handlers
+
+    with gr.Blocks():
+        page = layout([], library.names)
+    handlers, tab = Handlers(library, tmp_path, page), SimpleNamespace(session_hash="tab")
+    begins = (page.one, page.every, page.refine, page.rules)
+    for change, free in ((handlers.begin(tab), False), (handlers.rest(tab), True)):
+        assert set(change) == set(page.busy)
+        assert [change[part].interactive for part in begins] == [free] * 4

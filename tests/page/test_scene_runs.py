@@ -150,13 +150,17 @@ def test_a_map_is_kept_for_an_hour_after_it_was_last_looked_at(runs, clock, tmp_
 
 
 def test_too_many_are_refused(runs):
-    work = Held()
+    finished, work = Held(), Held()
+    done = runs.start(finished)
+    finished.let.release(3)
+    until(lambda: runs.get(done).over)
     runs.start(work)
     assert work.begun.wait(10)
-    for _ in range(WAITING):
-        runs.start(Held())
+    last = [runs.start(Held()) for _ in range(WAITING)][-1]
     with pytest.raises(LandslideError, match="waiting already"):
-        runs.start(Held())
+        runs.start(Held(), instead_of=done)
+    assert runs.get(done).state == "done" and runs.get(done).out.is_dir()  # what would have been replaced stays
+    assert runs.get(runs.start(Held(), instead_of=last)).state == "waiting" and runs.get(last) is None
     for key in list(runs._runs):
         runs.cancel(key)
     work.let.release(3)

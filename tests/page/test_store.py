@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_landslide.page.analysis import Analysis
-from tf_landslide.page.store import Store
+from tf_landslide.page.store import REPLACED, Store
 from tf_landslide.page.uploads import Upload
 
 
@@ -32,11 +32,41 @@ def test_an_analysis_is_found_by_its_key_alone(clock):
     assert len(set(keys)) == 2 and min(map(len, keys)) >= 22  # 128 bits and more: no one guesses another's
 
 
-def test_a_new_run_takes_the_place_of_the_last(clock):
-    store = Store(clock=clock)
+def test_a_new_run_takes_the_place_of_the_last_some_minutes_later(clock):
+    store = Store(seconds=3600, clock=clock)
     key = store.put(analysis())
     new = store.put(analysis(), instead_of=key)
+    clock.now = REPLACED + 1
     assert store.get(key) is None and store.get(new) is not None
+
+
+def test_another_tab_that_looks_at_what_was_replaced_keeps_it(clock):
+    store = Store(seconds=3600, clock=clock)
+    key = store.put(analysis())
+    store.put(analysis(), instead_of=key)
+    clock.now = REPLACED - 1
+    assert store.get(key) is not None
+    clock.now += 3599
+    assert store.get(key) is not None
+
+
+def test_what_was_replaced_goes_first_when_the_memory_is_full(clock):
+    store = Store(all_=3 * analysis().nbytes, clock=clock)
+    other, key = store.put(analysis()), store.put(analysis())
+    for _ in range(20):  # somebody runs again and again
+        key = store.put(analysis(), instead_of=key)
+        assert store.nbytes <= 3 * analysis().nbytes
+    assert store.get(other) is not None and store.get(key) is not None
+
+
+def test_what_was_replaced_hides_nothing_that_is_older(clock):
+    store = Store(seconds=3600, clock=clock)
+    store.put(analysis())
+    clock.now = 3590
+    store.put(analysis(), instead_of=store.put(analysis()))
+    clock.now = 3601
+    store.get(None)
+    assert store.nbytes == 2 * analysis().nbytes
 
 
 def test_the_least_recently_seen_go_when_the_memory_is_full(clock):

@@ -64,6 +64,18 @@ def test_distinct(names, expected):
     assert found == expected
 
 
+def test_masks_of_0_and_255_are_taken_and_it_is_said_once(patches, tmp_path):
+    masks = []
+    for patch in patches[:2]:
+        masks.append(tmp_path / patch.mask.name)
+        with h5py.File(masks[-1], "w") as file:
+            file.create_dataset("mask", data=255 * read_mask(patch.mask))
+    uploads, problems = read_uploads([patch.image for patch in patches[:2]], masks)
+    for patch, upload in zip(patches, uploads, strict=False):
+        np.testing.assert_array_equal(upload.mask, read_mask(patch.mask))
+    assert problems == [f"{masks[0].name}, {masks[1].name}: masks of 0 and 255 are taken for 0 and 1"]
+
+
 def test_nothing_is_read_that_would_need_more_memory_than_a_run_keeps(patches, tmp_path, monkeypatch):
     huge = tmp_path / "huge_1.h5"
     with h5py.File(huge, "w") as file:  # a small file that declares 1.8 GB

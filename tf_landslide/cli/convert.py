@@ -21,11 +21,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--model", dest="config", metavar="CONFIG", help="whose network it is: unet_resnet34, …")
     parser.add_argument(
         "--channels",
-        default="fourteen_stored",
         help="recipe, or names with commas (default fourteen_stored: the bands as the paper's code takes them)",
     )
-    parser.add_argument("--layout", default="landslide4sense", help="band layout, or its YAML file")
-    parser.add_argument("--threshold", type=float, default=0.5, help="(default 0.5, the paper's)")
+    parser.add_argument("--layout", help="band layout, or its YAML file (default landslide4sense)")
+    parser.add_argument("--threshold", type=float, help="(default 0.5, the paper's)")
     parser.add_argument("--sha256", help="checksum that the file must have")
     parser.add_argument("--out", metavar="RUN", help="the run folder to make")
     parser.add_argument("--to-torch", metavar="FILE", help="write the run's state dict: .pth or .safetensors")
@@ -51,9 +50,12 @@ def _from_torch(a: Arguments) -> None:
         raise LandslideError("convert needs --model CONFIG (whose network it is) and --out RUN")
     from tf_landslide.runs.config import load_config  # pydantic
 
-    channels = a.channels if "," not in a.channels else f"[{a.channels}]"
-    settings = [f"data.channels={channels}", f"data.layout={a.layout}", "data.normalise=false", "data.augment=false"]
-    config = load_config(a.config, [*settings, f"threshold={a.threshold}", *a.overrides])
+    named = a.channels or "fourteen_stored"
+    channels = named if "," not in named else f"[{named}]"
+    layout = a.layout or "landslide4sense"
+    settings = [f"data.channels={channels}", f"data.layout={layout}", "data.normalise=false", "data.augment=false"]
+    threshold = 0.5 if a.threshold is None else a.threshold
+    config = load_config(a.config, [*settings, f"threshold={threshold}", *a.overrides])
     from tf_landslide.data.fetch import checkpoint_file  # what starts slowly
     from tf_landslide.metrics.counts import threshold_bin
 
@@ -81,8 +83,12 @@ def _from_torch(a: Arguments) -> None:
 
 
 def _to_torch(a: Arguments) -> None:
-    if a.config or a.out or a.overrides or a.prefix:
-        raise LandslideError("--to-torch writes a run's weights; leave out --model, --out, --prefix and settings")
+    of_a_checkpoint = ("config", "out", "prefix", "channels", "layout", "threshold", "sha256")
+    if a.overrides or any(getattr(a, name) is not None for name in of_a_checkpoint):
+        raise LandslideError(
+            "--to-torch writes a run's weights; leave out --model, --out, --prefix, --channels, --layout, --threshold, "
+            "--sha256 and settings"
+        )
     from tf_landslide.runs.folder import Run  # pydantic
 
     run = Run.open(a.model)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, positive_whole
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.extras import extra
 from tf_landslide.core.threads import share_heaps
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", action="append", default=[], metavar="URL", help="grpc://HOST:PORT/NAME, repeatable"
     )
-    parser.add_argument("--max-loaded", type=int, default=4, metavar="N", help="models in memory at a time (default 4)")
+    parser.add_argument(
+        "--max-loaded", type=positive_whole, default=4, metavar="N", help="models in memory at a time (default 4)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 for a free one")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tf_landslide.cli.parsing import Arguments, Commands, add_command, day
+from tf_landslide.cli.parsing import Arguments, Commands, add_command, day, number_from_0
 from tf_landslide.cli.printing import heard, print_json
 from tf_landslide.cli.scene_inputs import add_inputs, inputs_of
 from tf_landslide.core.errors import LandslideError
@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
     )
     group.add_argument(
         "--negatives",
-        type=float,
+        type=number_from_0,
         metavar="N",
         help="patches without landslides for each with, in training (default: all)",
     )

@@ -9,13 +9,22 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import TEXT_BYTES, parse_json, replacing, telling_a_full_disk, write_text
+from tf_landslide.core.files import (
+    TEXT_BYTES,
+    parse_json,
+    replacing,
+    require_space,
+    telling_a_full_disk,
+    write_text,
+)
 from tf_landslide.core.locks import locked
 from tf_landslide.data.fetch import RemoteFile, fetch, open_url, retried
 from tf_landslide.data.folders import available_splits, find_patches
 
 ZENODO = "https://zenodo.org"
 RECORD = "10463239"
+MOST_BYTES = 2**34
+"""Of what an archive unpacks to; the largest, TrainData, has 7 GB."""
 _CHUNK = 1 << 20
 _MEMBER = re.compile(r"(TrainData|ValidData|TestData)/(img|mask)/((?:image|mask)_\d+\.h5)$")
 
@@ -94,6 +103,7 @@ def _unpack(archive: Path, out: Path) -> set[str]:
             if not members:
                 raise LandslideError(f"{archive}: holds no .h5 file; is this Landslide4Sense?")
             targets = {member: _released_path(member.filename, archive) for member in members}
+            _require_room(archive, out, targets)
             for member, released in targets.items():
                 target = out / released
                 with replacing(target) as partial, opened.open(member) as source, partial.open("wb") as copy:
@@ -102,6 +112,17 @@ def _unpack(archive: Path, out: Path) -> set[str]:
     except zipfile.BadZipFile:
         archive.unlink()
         raise LandslideError(f"{archive}: is not a ZIP archive; it was removed, run the same command again") from None
+
+
+def _require_room(archive: Path, out: Path, targets: dict[zipfile.ZipInfo, Path]) -> None:
+    """Refuse what unpacks to more than the dataset has, or than the disk has room for; files that are there are room.
+
+    No member unpacks to more than the size it declares: ``zipfile`` reads no further.
+    """
+    if sum(member.file_size for member in targets) > MOST_BYTES:
+        raise LandslideError(f"{archive}: unpacks to more than {MOST_BYTES:,} bytes; is this Landslide4Sense?")
+    there = [(out / released).stat().st_size for released in targets.values() if (out / released).is_file()]
+    require_space(out, sum(member.file_size for member in targets) - sum(there), f"what {archive.name} unpacks to")
 
 
 def _released_path(member: str, archive: Path) -> Path:

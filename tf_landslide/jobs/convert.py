@@ -116,7 +116,7 @@ def to_torch(run: Run, out: Path) -> Path:
         the path of the JSON file.
 
     Raises:
-        LandslideError: another network, or a file in the way.
+        LandslideError: another network, a run without a threshold yet, or a file in the way.
     """
     beside = out.with_suffix(".json")
     if out.suffix not in _SUFFIXES:
@@ -125,6 +125,7 @@ def to_torch(run: Run, out: Path) -> Path:
         if file.exists():
             raise LandslideError(f"{file}: already exists; name another file")
     require_writable(out.parent)
+    threshold = run.threshold  # a run that has none yet is refused before anything is written
     if run.derived and not run.derived.same_network:
         raise LandslideError(
             f"{run.path}: is a combined model, which PyTorch has no network for; write its members' weights"
@@ -137,7 +138,7 @@ def to_torch(run: Run, out: Path) -> Path:
         "channels": list(run.recipe.channel_names),
         "mean": mean,
         "std": [math.sqrt(value) for value in variance],
-        "threshold": run.threshold,
+        "threshold": threshold,
     }
     write_json(beside, said)
     return beside

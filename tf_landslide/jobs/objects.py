@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import write_text
+from tf_landslide.core.files import require_writable, write_text
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
 from tf_landslide.evaluation.tally import MasksDigest
@@ -20,7 +20,7 @@ from tf_landslide.metrics.counts import judged_counts
 from tf_landslide.metrics.objects import ObjectCounts
 from tf_landslide.metrics.significance import paired_difference
 from tf_landslide.objects.counted import Counted, Seen
-from tf_landslide.objects.fit import FOLDS, begun, cross_validated, fit_forest, fit_rules
+from tf_landslide.objects.fit import FOLDS, begun, check_folding, cross_validated, fit_forest, fit_rules
 from tf_landslide.objects.judging import Refiner, compared, pixel_counts
 from tf_landslide.objects.refine import PROBABILITY, decided, layer_units, patch_layers
 from tf_landslide.objects.rules import Rules
@@ -54,11 +54,14 @@ def fit(
         ``objects.judging.compared`` gives them.
 
     Raises:
-        LandslideError: an unfinished run, data that cannot be used, nothing to fit to, or a run's own file to write to.
+        LandslideError: an unfinished run, data that cannot be used, nothing to fit to; and, before anything is read,
+            folds, a seed or a file that cannot be, as a run's own.
     """
-    if out.suffix not in (".yaml", ".yml"):
+    if out.suffix not in (".yaml", ".yml") or out.is_dir():
         raise LandslideError(f"{out}: expected a file to write rules to, NAME.yaml")
     formats.check_spares_runs(out, "file for the rules")
+    require_writable(out.parent)
+    check_folding(folds, seed)
     threshold = run.threshold  # an unfinished run is refused before any reading
     source = open_splits(judged_on(run, data_dir, SPLIT).config, data_dir, splits=[SPLIT])[SPLIT]
     rules = _with_spreads(rules, source, run.card())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -107,8 +108,8 @@ def cut_patches(scene: Scene, out: Path, options: PatchOptions) -> dict[str, Any
         LandslideError: options that cannot be, a file that cannot be read, no polygon on the scene, a scene too small
             to be shared out, too little disk, or a folder that holds something or is in use.
     """
-    if options.negatives is not None and options.negatives < 0:
-        raise LandslideError(f"--negatives must not be negative, got {options.negatives:g}")
+    if options.negatives is not None and not 0 <= options.negatives < math.inf:
+        raise LandslideError(f"--negatives: expected a number from 0 on, got {options.negatives:g}")
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.resolve().name)[:40] or "patches"
     layout = layout_of(scene, f"{name}_bands", options.bands)
     cutting, metres = _cutting(scene.grid, options)

@@ -108,14 +108,21 @@ def fit_forest(rules: Rules, objects: Counted, *, folds: int = FOLDS, seed: int 
     return replace(rules, forest=_grown(objects, seed), accept=choice.accept, marks=choice.marks)
 
 
+def check_folding(folds: int, seed: int) -> None:
+    """Raise ``LandslideError`` for fewer than two folds, or a seed that nothing can be drawn by."""
+    if folds < 2:
+        raise LandslideError(f"folds: expected two at least, to fit on some and judge by others; got {folds}")
+    if not 0 <= seed < 2**32:
+        raise LandslideError(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed}")
+
+
 def folded(patches: int, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Patches to fit on and patches to judge, for each fold; drawn by chance.
 
     Raises:
-        LandslideError: fewer than two patches, or folds.
+        LandslideError: fewer than two patches, or what ``check_folding`` refuses.
     """
-    if folds < 2:
-        raise LandslideError(f"folds: expected two at least, to fit on some and judge by others; got {folds}")
+    check_folding(folds, seed)
     if patches < 2:
         raise LandslideError(f"fitting needs two patches at least, one to fit on and one to judge by; found {patches}")
     order = np.random.default_rng(seed).permutation(patches)
@@ -130,9 +137,15 @@ def cross_validated(
 
     Returns:
         (P, 4) TP, FP, FN, TN of each patch, and the patches of each fold with the rules they were judged by.
+
+    Raises:
+        LandslideError: nothing to fit to, in all patches or in those of a fold.
     """
     counts, fitted = np.zeros((len(objects), 4), np.int64), []
+    holding = np.unique(objects.patch[objects.landslide > 0])
     for inside, outside in folded(len(objects), folds, seed):
+        if len(holding) and not np.isin(holding, inside).any():
+            raise LandslideError(_together(len(holding), len(objects)))
         rules = fit(objects.subset(inside))
         counts[outside] = objects.subset(outside).counts(rules)
         fitted.append((outside, rules))
@@ -144,6 +157,19 @@ def _grown(objects: Counted, seed: int) -> Forest:
     table = {name: values[known] for name, values in objects.table.items()}
     landslide = objects.landslide[known] > _MAJORITY * objects.pixels[known]
     return Forest.grown(table, landslide, objects.pixels[known], seed=seed)
+
+
+def _together(holding: int, patches: int) -> str:
+    """Why a fold has nothing to be fitted on, where there is something."""
+    if holding == 1:
+        return (
+            f"only one of the {patches} validation patches has objects that hold landslides; fitting needs two at "
+            "least, one to fit on and one to judge by"
+        )
+    return (
+        f"all {holding} validation patches whose objects hold landslides fall into one fold, and the others have "
+        "nothing to fit to; take more folds, or another seed"
+    )
 
 
 def _check(objects: Counted) -> None:

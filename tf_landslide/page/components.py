@@ -84,8 +84,8 @@ class Components:
 
     @property
     def busy(self) -> list[Any]:
-        """What says that a run is going on."""
-        return [self.one, self.every, self.cancel, self.progress]
+        """What says that a run is going on, and what would begin another."""
+        return [self.one, self.every, self.refine, self.rules, self.cancel, self.progress]
 
     @property
     def offered(self) -> list[Any]:

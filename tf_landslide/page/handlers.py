@@ -28,7 +28,10 @@ from tf_landslide.page.uploads import Upload, read_uploads
 from tf_landslide.predict.result import Result
 
 FILES = 32  # in one go
-GONE = "⚠ **These results are no longer kept: an hour has passed, or others needed the memory. Run again.**"
+GONE = (
+    "⚠ **These results are no longer kept: an hour has passed, a run in another tab took their place, or others needed "
+    "the memory. Run again.**"
+)
 PROGRESS = gr.Progress()  # by which Gradio knows where to put its own
 NO_MODEL = "There is no model to run yet."
 Changes = dict[Any, Any]  # new values, or properties, by component
@@ -153,7 +156,9 @@ class Handlers:
         if said:
             return {self.on_page.note: status(Analysis(problems=[said]))}
         progress(0, "reading the files")
-        uploads, problems = read_uploads(images, masks or [], self.library.layouts(models), self.store.each)
+        uploads, problems = read_uploads(
+            images, masks or [], self.library.layouts(models), most_bytes=self.store.each, models=len(models)
+        )
         analysis = analyse(self.library, uploads, models, progress, cancelled)
         analysis.problems = problems + analysis.problems
         analysis = refine(analysis, by, progress, cancelled)
@@ -164,6 +169,8 @@ class Handlers:
         return {
             page.one: gr.Button(interactive=bool(self.library.names) and not going),
             page.every: gr.Button(interactive=bool(self.library.names) and not going),
+            page.refine: gr.Checkbox(interactive=not going),
+            page.rules: gr.File(interactive=not going),
             page.cancel: gr.Button("Cancel", visible=going, interactive=True),
             page.progress: gr.HTML(visible=going),
         }

@@ -82,18 +82,19 @@ class SceneRuns:
         """Have a scene mapped; the run that it replaces is cancelled and forgotten. Returns the new one's key.
 
         Raises:
-            LandslideError: too many wait already.
+            LandslideError: too many wait already; the run that would be replaced stays.
         """
-        self.forget(instead_of)
         key = secrets.token_urlsafe(18)
         with self._lock:
             self._sweep()
-            if self._ended or sum(run.state == "waiting" for run in self._runs.values()) >= WAITING:
+            waiting = sum(run.state == "waiting" for other, run in self._runs.items() if other != instead_of)
+            if self._ended or waiting >= WAITING:
                 raise LandslideError(f"{WAITING} maps are waiting already; come again in some minutes")
             self._runs[key] = SceneRun(work, self._folder / f"scene-{secrets.token_hex(6)}", self._clock())
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._go, name="mapping scenes", daemon=True)
                 self._thread.start()
+        self.forget(instead_of)
         self._wanted.set()
         return key
 

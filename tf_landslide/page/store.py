@@ -14,6 +14,7 @@ from tf_landslide.page.analysis import Analysis
 EACH = 2**29  # bytes of uploads and results that one run may keep
 ALL = 2**31  # bytes of all that are kept
 SECONDS = 3600.0  # that results are kept after they were last looked at
+REPLACED = 300.0  # seconds for the results that a new run replaces: another tab of the browser may show them still
 
 
 @dataclass
@@ -24,7 +25,7 @@ class _Kept:
 
 
 class Store:
-    """Analyses by key, bounded in bytes and in time; the least recently seen go first.
+    """Analyses by key, bounded in bytes and in time; replaced ones go first, then the least recently seen.
 
     Args:
         each: bytes that one analysis may have; who reads uploads stops there.
@@ -41,11 +42,18 @@ class Store:
         self._lock = threading.Lock()
 
     def put(self, analysis: Analysis, instead_of: str | None = None) -> str:
-        """Keep an analysis; the one that it replaces is forgotten. Returns its key."""
+        """Keep an analysis. Returns its key.
+
+        The one that it replaces is forgotten after ``REPLACED`` seconds, unless it is asked for until then: tabs of a
+        browser share a key, and one that was not told of the new run asks by the old one.
+        """
         key = secrets.token_urlsafe(18)
         with self._lock:
-            self._kept.pop(instead_of or "", None)
-            self._kept[key] = _Kept(analysis, analysis.nbytes, self._clock())
+            now = self._clock()
+            if old := self._kept.get(instead_of or ""):
+                old.looked_at = min(old.looked_at, now - self._seconds + REPLACED)
+                self._kept.move_to_end(instead_of or "", last=False)
+            self._kept[key] = _Kept(analysis, analysis.nbytes, now)
             self._sweep()
         return key
 
@@ -67,8 +75,7 @@ class Store:
 
     def _sweep(self) -> None:
         oldest = self._clock() - self._seconds
-        while self._kept:
-            key, kept = next(iter(self._kept.items()))
-            if kept.looked_at >= oldest and (self.nbytes <= self._all or len(self._kept) == 1):
-                return
+        for key in [key for key, kept in self._kept.items() if kept.looked_at < oldest]:
             del self._kept[key]
+        while len(self._kept) > 1 and self.nbytes > self._all:
+            self._kept.popitem(last=False)

@@ -15,7 +15,7 @@ import numpy as np
 from tf_landslide.bands.layouts import LANDSLIDE4SENSE_REFLECTANCE, Band, BandLayout, known_band_counts
 from tf_landslide.bands.recipes import RECIPES, available, channel_recipe
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.data.hdf5 import image_layout, image_shape, read_image, read_mask
+from tf_landslide.data.hdf5 import image_layout, image_shape, noted_mask, read_image
 from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.page.text import distinct, listed
 from tf_landslide.runs.card import ModelCard
@@ -117,8 +117,9 @@ def read_uploads(
     masks: Sequence[str | Path] = (),
     layouts: Sequence[BandLayout] = (),
     most_bytes: float = math.inf,
+    models: int = 1,
 ) -> tuple[list[Upload], list[str]]:
-    """The uploads that can be used, and a plain sentence for each file that cannot.
+    """The uploads that can be used, and a plain sentence for each file that cannot, or that is taken for another.
 
     A mask belongs to the image with the numbers in its name; one without a number to the only image there is.
 
@@ -126,38 +127,51 @@ def read_uploads(
         images, masks: HDF5 files.
         layouts: that the models have; an image that does not say its own is in the first that has as many bands, or in
             a shipped one.
-        most_bytes: that the uploads may have together; no file is read that would need more.
+        most_bytes: that the uploads and their results may have together; no file is read that would need more.
+        models: that are to be run on each, at most; their results can be refined at any time.
     """
     paths, mask_paths = [Path(path) for path in images], [Path(mask) for mask in masks]
     pairs, problems = _paired(paths, mask_paths)
     uploads: list[Upload] = []
     left_out = []
+    notes: dict[str, list[str]] = defaultdict(list)
+    needed = 0
     for path, mask in zip(paths, pairs, strict=True):
         try:
-            if sum(upload.nbytes for upload in uploads) + _bytes(image_shape(path) or ()) > most_bytes:
+            shape = image_shape(path) or ()
+            if needed + _bytes(shape, models) > most_bytes:
                 left_out.append(path.name)
                 continue
             upload = _read(path, distinct(path.name, {other.name.casefold() for other in uploads}), layouts)
         except Exception as error:
             problems.append(_sentence(error, path))
             continue
-        try:
-            uploads.append(upload if mask is None else _with_mask(upload, mask))
-        except Exception as error:
-            problems.append(_sentence(error, mask or path))
-            uploads.append(upload)
+        needed += _bytes(shape, models)
+        if mask is not None:
+            try:
+                upload, said = _with_mask(upload, mask)
+                for note in said:
+                    notes[note].append(mask.name)
+            except Exception as error:
+                problems.append(_sentence(error, mask))
+        uploads.append(upload)
+    problems += [f"{listed(names)}: {note}" for note, names in notes.items()]
     if left_out:
         most = f"{most_bytes / 2**20:,.0f} MB"
-        problems.append(f"{listed(left_out)}: left out, since one run keeps {most} of bands and results at most")
+        what = "bands and results" if models == 1 else f"bands and results of {models} models"
+        problems.append(f"{listed(left_out)}: left out, since one run keeps {most} of {what} at most")
     return uploads, problems
 
 
-def _bytes(shape: Sequence[int]) -> int:
-    """Of float32 bands, the channels that are shown, a mask and a probability, for an image's shape."""
+def _bytes(shape: Sequence[int], models: int = 0) -> int:
+    """Of float32 bands, the channels that are shown, a mask, and the results of models, for an image's shape.
+
+    A result is a probability (float32), and refined the numbers of its objects (int32) and masks at two thresholds.
+    """
     if len(shape) != 3:
         return 0
     height, width, bands = shape
-    return height * width * (4 * bands + 4 * len(SHOWN) + 1 + 4)
+    return height * width * (4 * bands + 4 * len(SHOWN) + 1 + models * (4 + 4 + 2))
 
 
 def _read(path: Path, name: str, layouts: Sequence[BandLayout]) -> Upload:
@@ -177,12 +191,14 @@ def _read(path: Path, name: str, layouts: Sequence[BandLayout]) -> Upload:
     return Upload(name, image, layout)
 
 
-def _with_mask(upload: Upload, path: Path) -> Upload:
-    mask = read_mask(path, limit=MAX_BYTES)
+def _with_mask(upload: Upload, path: Path) -> tuple[Upload, tuple[str, ...]]:
+    """An upload with its mask, and what was taken for what to read it."""
+    noted = noted_mask(path, limit=MAX_BYTES)
+    mask = noted.values
     if mask.shape != upload.image.shape[:2]:
         expected = f"{upload.image.shape[:2]}; sizes must be equal"
         raise LandslideError(f"{path}: the mask is {mask.shape}, its image {expected}")
-    return replace(upload, mask=mask, mask_name=path.name)
+    return replace(upload, mask=mask, mask_name=path.name), noted.notes
 
 
 def _paired(images: list[Path], masks: list[Path]) -> tuple[list[Path | None], list[str]]:

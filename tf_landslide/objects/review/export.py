@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -16,6 +18,7 @@ from tf_landslide.scenes.vectors import VECTORS, write_geojson, write_geopackage
 REVIEWED = "reviewed.gpkg"
 _NULLABLE = {"i": "Int64", "u": "Int64", "b": "boolean"}  # whole numbers stay whole where some are missing
 _OWN = ("review_id", "review_status", "reviewer", "review_time", "review_comment")
+_RESERVED = ("fid", "geom")  # a GeoPackage's own columns: the number of each polygon, which no other has, and its shape
 
 
 def export(folder: Path, polygons: Polygons, decisions: Decisions, reviewer: str) -> list[Path]:
@@ -24,6 +27,8 @@ def export(folder: Path, polygons: Polygons, decisions: Decisions, reviewer: str
     All have the attributes of their file, and ``review_id review_status reviewer review_time review_comment``; of those
     that nobody has reviewed the status is ``unreviewed``, so that ``patches`` takes them for unknown, not for ground.
     Decimal numbers (area, mean probability …) were measured over the file's shape and are empty for what was redrawn.
+    An attribute ``fid`` is called ``fid_1``, since a GeoPackage has numbers of its own under that name; ``geom`` and
+    names that differ by their case alone likewise.
 
     Args:
         folder: to write to.
@@ -46,7 +51,8 @@ def export(folder: Path, polygons: Polygons, decisions: Decisions, reviewer: str
 
 def as_frame(polygons: Polygons, decided: list[Decision], reviewer: str) -> geopandas.GeoDataFrame:
     """Polygons with what was decided of them, in the file's coordinates."""
-    frame = polygons.frame.drop(columns=[polygons.frame.geometry.name, *(c for c in _OWN if c in polygons.frame)])
+    own_names = [name for name in polygons.frame if str(name).casefold() in _OWN]
+    frame = _without_clashes(polygons.frame.drop(columns=[polygons.frame.geometry.name, *own_names]))
     whole = {name: _NULLABLE[kind] for name, dtype in frame.dtypes.items() if (kind := dtype.kind) in _NULLABLE}
     rows = frame.astype(whole).reindex([decision.polygon - 1 for decision in decided])  # of added ones, empty
     decimal = [name for name, dtype in frame.dtypes.items() if dtype.kind == "f"]
@@ -63,6 +69,17 @@ def as_frame(polygons: Polygons, decided: list[Decision], reviewer: str) -> geop
     columns = rows.reset_index(drop=True).assign(**own)
     shapes = geopandas.GeoSeries([shape_of(polygons, decision) for decision in decided], crs=polygons.frame.crs)
     return geopandas.GeoDataFrame(columns, geometry=shapes, crs=polygons.frame.crs)
+
+
+def _without_clashes(frame: pd.DataFrame) -> pd.DataFrame:
+    """The attributes; names that a GeoPackage has for itself, or twice where case does not count, get a number."""
+    names = {str(name).casefold() for name in frame}
+    taken, renamed = {*_RESERVED}, {}
+    for name in map(str, frame):
+        if name.casefold() in taken:
+            renamed[name] = next(new for n in count(1) if (new := f"{name}_{n}").casefold() not in taken | names)
+        taken.add(renamed.get(name, name).casefold())
+    return frame.rename(columns=renamed)
 
 
 def shape_of(polygons: Polygons, decision: Decision) -> BaseGeometry:
