@@ -78,7 +78,7 @@ try:
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
-            work(2.5)
+            work(1.4)
             print("cleared")
 except KeyboardInterrupt:
     print("interrupted")
@@ -91,7 +91,7 @@ def clearing():
     try:
         yield
     finally:
-        work(2.5)
+        work(1.4)
         print("cleared")
 
 try:
@@ -109,13 +109,13 @@ try:
             finally:
                 raise ValueError
         finally:
-            work(2.5)
+            work(1.4)
             print("cleared")
 except ValueError:
     print("interrupted")
 """,
     }
-    after = "work(1.5)\nprint('at peace')\n"
+    after = "work(1.2)\nprint('at peace')\n"
     assert said_by(ways[within] + after) == (0, "cleared\ninterrupted\nat peace\n", "")
 
 

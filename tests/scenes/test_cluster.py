@@ -152,7 +152,9 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped_and_leaves_nobody_behind(
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.7, 1.5])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.0, marks=pytest.mark.long), 0.7, pytest.param(1.5, marks=pytest.mark.long)]
+)
 def test_ctrl_c_while_workers_start_is_one_line(exported, scene, tmp_path, seconds):
     process = start(exported, scene, tmp_path / "map", "2")
     wait_for(lambda: workers_of(process))
