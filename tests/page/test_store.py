@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tf_landslide.page import store as store_module
 from tf_landslide.page.analysis import Analysis
 from tf_landslide.page.store import REPLACED, Store
 from tf_landslide.page.uploads import Upload
@@ -57,6 +58,16 @@ def test_what_was_replaced_goes_first_when_the_memory_is_full(clock):
         key = store.put(analysis(), instead_of=key)
         assert store.nbytes <= 3 * analysis().nbytes
     assert store.get(other) is not None and store.get(key) is not None
+
+
+def test_so_much_is_kept_of_what_was_replaced_and_no_more(clock, monkeypatch):
+    size = analysis().nbytes
+    monkeypatch.setattr(store_module, "SPARE", 3 * size)
+    store, keys = Store(clock=clock), []
+    for _ in range(20):  # of a page under load, which must not grow by them
+        keys.append(store.put(analysis(), instead_of=keys[-1] if keys else None))
+        assert store.nbytes <= 4 * size
+    assert [store.get(key) is not None for key in keys] == [False] * 16 + [True] * 4
 
 
 def test_what_was_replaced_hides_nothing_that_is_older(clock):
