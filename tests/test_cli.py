@@ -178,7 +178,7 @@ def test_the_current_folder_is_a_folder_like_any_other(sample, config_file, tmp_
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["SYNTHETIC.txt", "TrainData"]
     monkeypatch.chdir(tmp_path / "run")
     assert main(["train", str(config_file), "--data", str(sample), "--out", ".", "training.epochs=1"]) == 0
-    assert main(["evaluate", ".", "--data", str(sample), "--out", "report"]) == 0
+    assert main(["evaluate", ".", "--data", str(sample), "--out", "of_test"]) == 0
 
 
 def test_settings_may_stand_anywhere_on_the_line(sample, config_file, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_every_encoder_meets_every_decoder_saves_reloads_and_exports(build, arch
         pytest.param("unet", "seresnext", {"context": "ppm"}, marks=pytest.mark.long),
         pytest.param("unet", "resnet18", {"context": "aspp"}, marks=pytest.mark.long),
         pytest.param("deeplabv3plus", "resnet18", {}, marks=pytest.mark.long),
-        ("segformer", "mit", {}),
+        pytest.param("segformer", "mit", {}, marks=pytest.mark.long),
     ],
 )
 def test_a_few_steps_lower_the_loss(build, architecture, encoder, options):

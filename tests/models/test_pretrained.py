@@ -87,6 +87,9 @@ APPLICATIONS = {
 }
 
 
+LONG = ("convnexttiny", "densenet121", "efficientnetb0", "efficientnetv2b0")
+
+
 def test_large_efficientnet_v2_expects_pixels_over_128():
     """Through the network itself nothing can be told: with random weights it amplifies rounding a million times."""
     scaling = next(n for n in keras_applications.original("efficientnetv2s", 3).layers if "rescaling" in n.name)
@@ -96,7 +99,7 @@ def test_large_efficientnet_v2_expects_pixels_over_128():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.long) if n in ("densenet121", "efficientnetv2b0") else n for n in APPLICATIONS],
+    [pytest.param(n, marks=pytest.mark.long) if n in LONG else n for n in APPLICATIONS],
 )
 def test_normalised_input_lands_where_the_weights_expect_it(name, tmp_path):
     source = keras_applications.original(name, 3)

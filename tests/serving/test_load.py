@@ -33,6 +33,7 @@ def numbered(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_thousand_requests_across_twenty_swaps(numbered, tmp_path):
     watched = tmp_path / "numbered"
     watched.mkdir()

@@ -162,7 +162,7 @@ def test_the_first_step_of_each_layer_is_its_share_of_the_rate(data):
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize(
     "more",
-    [{}, pytest.param({"accumulate": 2, "precision": "mixed_float16"}, marks=pytest.mark.slow)],
+    [{}, pytest.param({"accumulate": 2, "precision": "mixed_float16"}, marks=pytest.mark.long)],
     ids=["plain", "accumulated"],
 )
 def test_a_frozen_encoder_does_not_move_nor_do_its_statistics_until_it_is_thawed(data, more):
