@@ -43,6 +43,7 @@ class Page:
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
         self.page.goto(address)
         self.page.wait_for_selector("#run")
+        self.page.wait_for_timeout(400)  # what is asked while Gradio ends the stream of a page's loading may be lost
 
     def upload(self, *paths, into="images"):
         self.page.set_input_files(f"#{into} input[type=file]", [str(path) for path in paths])
