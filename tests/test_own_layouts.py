@@ -156,6 +156,15 @@ def test_the_features_are_what_numpy_makes_of_the_bands(own, tmp_path):
     np.testing.assert_allclose(reloaded(stored), expected(stored), rtol=1e-5, atol=1e-6)
 
 
+def test_terrain_is_in_metres_and_degrees_unless_another_unit_is_stated():
+    bands = ["red", "dem", "slope", {"name": "dem_2", "unit": "metres"}]
+    layout = BandLayout.from_dict({"name": "own", "bands": bands})
+    assert [band.unit for band in layout.bands] == ["reflectance", "metres", "degrees", "metres"]
+    assert layout.as_dict()["bands"] == [{"name": "red"}, {"name": "dem"}, {"name": "slope"}, bands[3]]
+    odd = BandLayout("odd", "odd", (Band("dem", unit="reflectance"), Band("slope", unit="relative")), None, "")
+    assert BandLayout.from_dict(odd.as_dict()) == odd
+
+
 def test_a_dataset_is_loaded_and_inspected_in_it(own, tmp_path, capsys):
     layout, data = own / "configs/bands.yaml", own / "data"
     x, _ = next(load_dataset(data, layout=layout, channels=["red", "ndvi", "green"], batch_size=1).as_numpy_iterator())

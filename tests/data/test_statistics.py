@@ -8,11 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
+from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.cli.main import main
 from tf_landslide.data.checks import DuplicateFinder
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.hdf5 import read_image, read_mask
 from tf_landslide.data.statistics import inspect_data
+from tf_landslide.figures import plots
+from tf_landslide.figures.pictures import rgb
 
 
 def rewrite(path: Path, key: str, change):
@@ -237,6 +240,20 @@ def test_text_and_figure(sample, tmp_path, capsys):
     assert all(str(path) in output.err and min(Image.open(path).size) > 600 for path in pictures)
     assert main(["inspect", str(sample), "--figure", str(tmp_path), "--patch", "valid/99"]) == 2
     assert "no patch 'valid/99'" in capsys.readouterr().err
+
+
+def test_no_data_is_black_in_a_picture_and_white_in_the_figure_of_its_band(monkeypatch):
+    stored = np.stack([np.linspace(100, 200, 64).reshape(8, 8)] * 3, axis=-1).astype(np.float32)
+    stored[:4, :, 0] = -9999.9
+    bands = ({"name": "red", "nodata": -9999.9, "scale": 2}, "green", "blue")
+    layout, drawn = BandLayout.from_dict({"name": "own", "bands": bands}), []
+    picture = rgb(stored, layout)
+    assert not picture[:4, :, 0].any() and picture[4, 0, 0] == 0 < picture[5, 0, 0] < 200 and picture[7, 7, 0] == 255
+    monkeypatch.setattr(plots, "save", lambda figure, _: drawn.append(figure))
+    plots.all_bands(Path("none.png"), stored, None, layout, "a patch")
+    image = drawn[0].axes[1].images[0]
+    assert np.ma.getmaskarray(np.ma.masked_invalid(image.get_array()))[:4].all()
+    assert image.get_clim() == (2 * stored[4, 0, 0], 400)  # of what is known
 
 
 def test_mmls_is_sound(real_data):

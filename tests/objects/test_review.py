@@ -570,6 +570,8 @@ def test_the_command_tells_exports_and_agreement(folder, capsys):
         (["DIR", "--reviewer", "ada", "--after", "DIR/candidates.gpkg"], "cannot be read as a raster"),
         (["DIR", "--reviewer", "ada", "--host", "no.such.host.invalid"], "choose others with --host"),
         (["DIR", "--reviewer", "ada", "--port", "99999"], "expected a port, 1 to 65535"),
+        (["DIR", "--reviewer", "ada", "--scale", "1"], "is for --before or --after: name one"),
+        (["DIR", "--export", "--no-clouds"], "is for --before or --after: name one"),
     ],
 )
 def test_mistakes_are_told_in_one_line(folder, words, told, capsys):

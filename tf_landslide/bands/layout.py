@@ -17,6 +17,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 OPTICAL = "optical"
 KINDS = (OPTICAL, "sar", "elevation", "slope", "direction", "other")
 """What a band may measure; ``direction``: aspect, or anything else that turns with the ground."""
+TERRAIN_UNITS = {"dem": "metres", "slope": "degrees"}
+"""What terrain that goes by these names is in where nothing else is stated; other bands are a reflectance."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,11 @@ class BandLayout:
 
 
 def _stated(item: Band | BandLayout) -> dict[str, Any]:
-    """The fields that differ from their default, tuples as lists."""
+    """The fields that differ from what ``parse_band`` takes where they lack, tuples as lists."""
     values = {field.name: getattr(item, field.name) for field in fields(item) if field.name != "bands"}
     default = {field.name: field.default for field in fields(item) if field.default is not MISSING}
+    if item.name in TERRAIN_UNITS:
+        default |= {"unit": TERRAIN_UNITS[item.name]}
     stated = {key: value for key, value in values.items() if key not in default or value != default[key]}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in stated.items()}
 
@@ -130,7 +134,8 @@ def parse_band(values: Any, where: str) -> Band:
     scale, offset = (_number(values.get(key, default), f"{where}: {key}") for key, default in _SCALING.items())
     if scale == 0:
         raise LandslideError(f"{where}: scale: must not be 0")
-    nodata, unit = values.get("nodata"), _text(values.get("unit", "reflectance"), f"{where}: unit")
+    usual = TERRAIN_UNITS.get(name, "reflectance")
+    nodata, unit = values.get("nodata"), _text(values.get("unit", usual), f"{where}: unit")
     kind, wavelength = values.get("kind"), values.get("wavelength")
     if kind is not None:
         require_known(_text(kind, f"{where}: kind"), KINDS, f"kind of band in {where}")

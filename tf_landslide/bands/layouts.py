@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from tf_landslide.bands.layout import Band as Band  # from here for everyone
+from tf_landslide.bands.layout import TERRAIN_UNITS as TERRAIN_UNITS  # from here for everyone
+from tf_landslide.bands.layout import Band as Band
 from tf_landslide.bands.layout import BandLayout as BandLayout
 from tf_landslide.bands.layout import parse_band as parse_band
 from tf_landslide.core.errors import LandslideError, lookup
@@ -37,8 +38,8 @@ LANDSLIDE4SENSE_DIVISORS = tuple(_DIVISORS.values())
 REFLECTANCE_SCALE = 1e-4  # Sentinel-2 Level-1C digital numbers to top-of-atmosphere reflectance (1.0 = 100 %)
 _REFLECTANCE, _RELATIVE = (-0.1, 1.6), (0.0, 1.0)  # ranges; snow and sunlit cloud shine brighter than a white plate
 _TERRAIN = {
-    "slope": Band("slope", unit="degrees", range=(0.0, 90.0)),
-    "dem": Band("dem", unit="metres", range=(-500.0, 9000.0)),
+    "slope": Band("slope", unit=TERRAIN_UNITS["slope"], range=(0.0, 90.0)),
+    "dem": Band("dem", unit=TERRAIN_UNITS["dem"], range=(-500.0, 9000.0)),
 }
 
 

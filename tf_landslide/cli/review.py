@@ -58,8 +58,11 @@ def run(a: Arguments) -> None:
             open_polygons,
             review_page,
         )
+        from tf_landslide.scenes.inputs import Inputs  # rasterio
     folder = Path(a.dir)
     before, after = (inputs_of(a, files, terrain=False) if files else None for files in (a.before, a.after))
+    if not (before or after) and inputs_of(a, [], terrain=False) != Inputs(scene=()):
+        raise LandslideError("what says how a scene is read (--bands, --scale, …) is for --before or --after: name one")
     for picture in make_pictures(folder, before, after):
         print(f"written: {picture}", file=sys.stderr)
     polygons = open_polygons(folder, a.polygons)

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from tf_landslide.bands.layouts import BandLayout
+from tf_landslide.bands.recipes import holds_value
 
 OVERLAY_COLOUR = np.array([255, 40, 40], np.float64)
 
@@ -17,12 +18,18 @@ def rgb(stored: np.ndarray, layout: BandLayout) -> np.ndarray:
     """A picture of stored bands, (H, W, 3) uint8: natural colours, or the first bands where there are none.
 
     Each band is stretched between its own 2nd and 98th percentile: the air brightens blue far more than red, so that
-    one stretch for all three would show every landscape blue. Missing values are black. A layout without red, green or
-    blue shows its first three bands as such, or its first in grey where it has fewer.
+    one stretch for all three would show every landscape blue. Missing values, no-data ones too, are black. A layout
+    without red, green or blue shows its first three bands as such, or its first in grey where it has fewer.
     """
     natural = [layout.names.index(name) for name in ("red", "green", "blue") if name in layout.names]
     shown = [natural, [0, 1, 2], [0, 0, 0]][0 if len(natural) == 3 else 1 if len(layout.bands) >= 3 else 2]
-    return stretched(stored[..., shown])
+    return stretched(np.stack([valued(stored, layout, i) for i in shown], axis=-1))
+
+
+def valued(stored: np.ndarray, layout: BandLayout, i: int) -> np.ndarray:
+    """Band ``i`` of stored bands (H, W, B) as (H, W) float32, NaN where it says nothing."""
+    values = np.asarray(stored[..., i], np.float32)
+    return np.where(holds_value(values, layout.bands[i]), values, np.float32(np.nan))
 
 
 def stretched(channels: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:

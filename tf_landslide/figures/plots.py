@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.core.files import replacing
-from tf_landslide.figures.pictures import rgb
+from tf_landslide.figures.pictures import rgb, valued
 
 _PNG = {"Software": None}  # no version stamp: equal input gives equal files
 
@@ -64,7 +64,7 @@ def rate_range(path: Path, found: dict, title: str) -> None:
 
 
 def all_bands(path: Path, stored: np.ndarray, mask: np.ndarray | None, layout: BandLayout, title: str) -> None:
-    """Every band of a patch in physical units, with the mask's outline in red (the paper's Fig. 6)."""
+    """Every band of a patch in its unit, white where missing, with the mask's outline in red (the paper's Fig. 6)."""
     columns = 5 if len(layout.bands) > 8 else 4
     rows = -(-(len(layout.bands) + 1) // columns)
     figure = Figure(figsize=(2.5 * columns, 2.7 * rows + 0.4), layout="constrained")
@@ -73,8 +73,8 @@ def all_bands(path: Path, stored: np.ndarray, mask: np.ndarray | None, layout: B
         axis.set_axis_off()
     axes[0].imshow(rgb(stored, layout))
     axes[0].set_title("RGB", fontsize=9)
-    for axis, band, values in zip(axes[1:], layout.bands, np.moveaxis(stored, -1, 0), strict=False):
-        physical = values * band.scale + band.offset
+    for i, (axis, band) in enumerate(zip(axes[1:], layout.bands, strict=False)):
+        physical = valued(stored, layout, i) * band.scale + band.offset
         image = axis.imshow(physical, cmap="terrain" if band.name == "dem" else "viridis")
         axis.set_title(f"{band.name} ({band.unit})", fontsize=9)
         figure.colorbar(image, ax=axis, shrink=0.75).ax.tick_params(labelsize=6)

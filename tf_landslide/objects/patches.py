@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 import shapely
 
-from tf_landslide.bands.layouts import LANDSLIDE4SENSE, Band, BandLayout
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, TERRAIN_UNITS, Band, BandLayout
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import digest_of
 from tf_landslide.core.progress import progress
@@ -21,7 +21,7 @@ from tf_landslide.data.writing import write_patch
 from tf_landslide.objects.labelling import UNKNOWN, Checked, rasterised
 from tf_landslide.objects.split import Cutting, Region, windows
 from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.scene import TERRAIN_UNITS, Scene
+from tf_landslide.scenes.scene import Scene
 
 MOST_PATCHES = 200_000
 UNTOLD, SURPLUS, TWIN = "mostly unknown", "no landslide, beyond --negatives", "same image as another"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tf_landslide.bands.layouts import REFLECTANCE_SCALE, Band, parse_band
+from tf_landslide.bands.layouts import REFLECTANCE_SCALE, TERRAIN_UNITS, Band, parse_band
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.safe_yaml import read_yaml
 from tf_landslide.scenes import sentinel2
@@ -22,7 +22,7 @@ from tf_landslide.scenes.clouds import Clouds, RasterClouds
 from tf_landslide.scenes.footprint import require_cover
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.raster import RasterBand
-from tf_landslide.scenes.scene import TERRAIN_UNITS, Origin
+from tf_landslide.scenes.scene import Origin
 from tf_landslide.scenes.source import HOSTS, Source, file, href
 from tf_landslide.scenes.stack import open_dem
 
@@ -91,9 +91,8 @@ class Manifest:
         where, values = f"{self.path}: band {name!r}", self.bands[name]
         source = default if "file" not in values and default else self.place.source(values.get("file"), where)
         index = _whole(values.get("index", 1), f"{where}: index")
-        unit = {"unit": TERRAIN_UNITS[name]} if name in TERRAIN_UNITS else {}
         own = {key: value for key, value in values.items() if key not in ("file", "index")}
-        band = parse_band(unit | own, where)
+        band = parse_band(own, where)
         reflectance = band.unit == "reflectance"
         if reflectance and "nodata" not in values:
             band = replace(band, nodata=sentinel2.NODATA)

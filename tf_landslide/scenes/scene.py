@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tf_landslide.bands.layouts import TERRAIN_UNITS
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.scenes.clouds import Clouds
 from tf_landslide.scenes.grid import Grid, Window
@@ -15,7 +16,6 @@ from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.sampler import Sampler, sampler
 
 DEM, SLOPE = "dem", "slope"
-TERRAIN_UNITS = {DEM: "metres", SLOPE: "degrees"}
 
 
 @dataclass(frozen=True)

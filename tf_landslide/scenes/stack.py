@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_landslide.bands.layouts import REFLECTANCE_SCALE, Band
+from tf_landslide.bands.layouts import REFLECTANCE_SCALE, TERRAIN_UNITS, Band
 from tf_landslide.core.errors import LandslideError, unknown
 from tf_landslide.scenes import sentinel2
 from tf_landslide.scenes.clouds import Clouds
 from tf_landslide.scenes.footprint import require_cover
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.raster import RasterBand, mosaic
-from tf_landslide.scenes.scene import DEM, SLOPE, TERRAIN_UNITS, Origin, Scene
+from tf_landslide.scenes.scene import DEM, SLOPE, Origin, Scene
 from tf_landslide.scenes.source import Source, file
 
 MAX_PIXELS = 2**33  # of a scene: eighty Sentinel-2 tiles; more is a mistake
