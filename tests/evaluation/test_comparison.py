@@ -423,6 +423,24 @@ def test_a_baseline_may_be_one_of_the_runs_or_a_folder_of_seeds(models, tmp_path
         compare_runs(paths, "test", against=tmp_path / "mixed")
 
 
+def test_counts_out_of_fold_are_of_the_training_split_of_their_data(copy, tmp_path, config_file):
+    config = load_config(config_file)
+    train = open_splits(config, copy)["train"]
+    masks = train.fetch(np.arange(len(train)))[1][..., 0]
+    for seed in range(2):
+        histograms = Histograms.of([(np.full((128, 128), 0.4 + 0.1 * seed), mask) for mask in masks])
+        keep_counts(
+            tmp_path / f"{seed}", config, train, histograms, judge(histograms, 0.4), "out of fold", of_train=True
+        )
+    paths = [tmp_path / "0", tmp_path / "1"]
+    shutil.rmtree(copy / "ValidData")  # which takes no part
+    assert compare_runs(paths, "valid", data_dir=copy) == compare_runs(paths, "valid")
+    with h5py.File(train.patches[1].mask, "r+") as file:
+        file["mask"][5, 7] ^= 1
+    with pytest.raises(LandslideError, match="is of other data than"):
+        compare_runs(paths, "valid", data_dir=copy)
+
+
 def test_masks_that_were_corrected_since_are_other_data(copy, tmp_path, config_file, monkeypatch):
     """The fingerprint of a dataset looks at a few files, here at one."""
     monkeypatch.setattr("tf_landslide.runs.provenance._SAMPLES", 1)

@@ -195,9 +195,41 @@ def test_an_adapted_run_still_says_what_its_network_was_trained_on(holding_out, 
     with pytest.warns(LandslideWarning, match="its splits are taken whole"):
         compared = compare_runs([made.path], "valid", data_dir=other)
     assert (compared["patches"], compared["landslide"]) == landslide_pixels(other, "ValidData")
+    assert "chosen on validation: its" not in " ".join(compared["notes"])
     assert same_validation(made, other)  # short formats of it may be proven on the data that it was adapted to
     with pytest.raises(LandslideError, match=r"is not the data that .* was validated on"):
         same_validation(given, other)
+
+
+def test_a_run_made_of_others_was_still_chosen_on_their_validation(run_folder, sample, other, tmp_path, written):
+    made, _ = adapt(Run.open(run_folder), other, "train", tmp_path / "adapted", "input")
+    for data, own in ((sample, True), (other, False)):
+        written.clear()
+        evaluate(made, data, "valid", tmp_path / "report")
+        told = "The epochs of what it is made of were chosen on validation: its scores flatter. Quote a test split."
+        assert (told in written) is own
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_file_of_groups_names_those_of_its_own_data_alone(run_folder, sample, other, tmp_path, split):
+    """Patches are called image_N in every dataset."""
+    run, groups = Path(shutil.copytree(run_folder, tmp_path / "run")), tmp_path / "groups.json"
+    groups.write_text(json.dumps({f"image_{i}": "north" if i % 2 else "south" for i in range(1, 20)}))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("file: null", f"file: {groups}"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LandslideWarning)
+        assert evaluate(Run.open(run), sample, split, tmp_path / "own")["groups"] == 2
+    with pytest.warns(LandslideWarning, match=f"{groups} says nothing of its groups"):
+        assert "groups" not in evaluate(Run.open(run), other, split, tmp_path / "other")
+    inside = other / "groups.json"
+    inside.write_text(groups.read_text())
+    config.write_text(config.read_text().replace(f"file: {groups}", "file: groups.json"))
+    try:
+        assert evaluate(Run.open(run), other, split, tmp_path / "other")["groups"] == 2
+    finally:
+        inside.unlink()
 
 
 @pytest.mark.usefixtures("written")

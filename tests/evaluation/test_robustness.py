@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import convolve
 from sklearn.metrics import f1_score
 
-from tf_landslide.bands.layouts import LANDSLIDE4SENSE
+from tf_landslide.bands.layouts import LANDSLIDE4SENSE, MMLS, BandLayout
 from tf_landslide.bands.recipes import channel_recipe
 from tf_landslide.bands.sources import by_source, source_of
 from tf_landslide.cli.main import main
@@ -102,10 +102,28 @@ def test_importance_is_seeded_and_needs_two_patches(predictor, source):
 
 
 def test_sources_of_channels():
-    assert by_source(SIX) == {"optical": ["red", "green", "blue", "ndvi"], "terrain": ["slope", "dem"]}
-    assert [source_of(n) for n in ("slope_ratio", "dem_stored", "thermal_inertia", "grey")] == [
+    assert by_source(SIX, LANDSLIDE4SENSE) == {"optical": ["red", "green", "blue", "ndvi"], "terrain": ["slope", "dem"]}
+    assert [source_of(n, MMLS) for n in ("slope_ratio", "dem_stored", "thermal_inertia", "grey")] == [
         *("terrain", "terrain", "thermal", "optical")
     ]
+
+
+def test_what_a_layout_says_of_its_bands_counts_not_their_names():
+    radar = [{"name": name, "unit": "dB", "kind": "sar"} for name in ("s1_asc", "s1_desc")]
+    bands = ["red", *radar, {"name": "curvature", "unit": "1/m"}, "dem", "slope"]
+    layout = BandLayout.from_dict({"name": "own", "bands": bands, "pixel_size": 10})
+    recipe = channel_recipe(layout, layout.names)
+    assert by_source(layout.names, layout) == {
+        "optical": ["red"],
+        "sar": ["s1_asc", "s1_desc"],
+        "curvature": ["curvature"],
+        "terrain": ["dem", "slope"],
+    }
+    (brighter,) = [fault for fault in faults_of(recipe) if fault.name.startswith("gain 1.1")]
+    stored = np.array([0.2, -12, -15, -0.01, 800, 20], np.float32) * np.ones((2, 2, 1), np.float32)
+    changed = with_fault(stored, layout, brighter, np.random.default_rng(0))
+    np.testing.assert_allclose(changed[..., 0], 0.22, rtol=1e-6)
+    np.testing.assert_array_equal(changed[..., 1:], stored[..., 1:])
 
 
 def by_bins(probability, masks):
@@ -198,6 +216,12 @@ def test_the_curve_is_that_of_each_threshold_of_the_uncertainty(seed):
         assert told.risk[i] == pytest.approx((marked[kept] != (mask[kept] == 1)).mean())
         assert told.f1[i] == pytest.approx(f1_score(mask[kept] == 1, marked[kept], zero_division=0))
     assert told.coverage[-1] == 1 and 0 <= told.excess <= told.aurc
+
+
+def test_a_pixel_is_marked_as_the_counts_mark_it_whatever_the_arrays_type():
+    """0.3 is below float32's 0.3 in float64, and equal to it in float32, as models answer."""
+    probability, mask = np.array([0.3, 0.7]), np.array([1, 0])
+    assert risk_coverage(probability, np.array([0.0, 1.0]), mask, 0.3).risk.tolist() == [0, 0.5]
 
 
 def test_risk_without_errors_with_nothing_else_and_with_nothing():

@@ -93,6 +93,29 @@ def test_folds_that_cannot_be_made_are_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("held", "resume", "said"),
+    [
+        ("", False, "is a run of no folds; name another folder, or leave out --folds"),
+        ("", True, "is a run of no folds"),
+        ("seed_3", True, "holds runs of seed 3; give --seeds too"),
+        ("seed_3/fold_0", True, "holds runs of seed 3; give --seeds too"),
+        ("other", True, "holds no run of a fold, there is nothing to go on with; leave out --resume"),
+        (None, True, "holds no run of a fold, there is nothing to go on with; leave out --resume"),
+    ],
+)
+def test_folders_that_hold_no_folds_are_left_alone(grouped, config_file, tmp_path, capsys, held, resume, said):
+    out = tmp_path / "out"
+    if held is not None:
+        (out / held).mkdir(parents=True)
+        (out / held / "config.yaml").touch()
+    before = sorted(tmp_path.rglob("*"))
+    words = ["train", str(config_file), ASKED, "--data", str(grouped), "--out", str(out), "--folds", "2"]
+    assert main([*words, *["--resume"] * resume]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{out}: {said}" in error and sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.long
 def test_each_patch_is_judged_by_the_run_that_did_not_see_its_group(grouped, config_file, tmp_path, capsys):
     out = tmp_path / "runs"

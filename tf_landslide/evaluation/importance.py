@@ -54,7 +54,8 @@ def permutation_importance(
     donors = [other_patches(n, rng) for _ in range(repeats)]
     whole = _counts(predictor, source, threshold)
     names = list(source.channel_names)
-    sources = {name: channels for name, channels in by_source(names).items() if 1 < len(channels) < len(names)}
+    found = by_source(names, predictor.card.channel_recipe.layout)
+    sources = {name: channels for name, channels in found.items() if 1 < len(channels) < len(names)}
     asked = [(name, [name]) for name in names] + list(sources.items())
     rows = []
     for name, channels in progress(asked, label="shuffling channels", unit="channel"):

@@ -56,8 +56,9 @@ def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
     own = is_of(run, shown.source.data_dir, shown.split)
     if shown.split == "train" and own:
         told.append("These patches were trained on: the scores say what the model has learned, not what it can do.")
-    if shown.split == "valid" and own and not run.came_with_threshold:
-        told.append("The epoch and the threshold were chosen on validation: its scores flatter. Quote a test split.")
+    if shown.split == "valid" and own:
+        chosen = "epoch and the threshold were" if not run.came_with_threshold else "epochs of what it is made of were"
+        told.append(f"The {chosen} chosen on validation: its scores flatter. Quote a test split.")
     return told
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tf_landslide.bands.kinds import kind_of
 from tf_landslide.bands.layouts import BandLayout
 from tf_landslide.bands.recipes import ChannelRecipe, holds_value
-from tf_landslide.bands.sources import TERRAIN, source_of
+from tf_landslide.bands.sources import TERRAIN
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.progress import progress
 from tf_landslide.data.hdf5 import read_image
@@ -39,8 +40,8 @@ class Fault:
 def faults_of(recipe: ChannelRecipe) -> list[Fault]:
     """The faults that a model can feel: those of bands that its channels are made of, where units allow them."""
     units = {band.name: band.unit for band in recipe.bands}
-    reflectance = [name for name, unit in units.items() if unit == "reflectance"]
-    optical = [name for name in units if source_of(name) == "optical"]
+    optical = [band.name for band in recipe.bands if kind_of(band) == "optical"]
+    reflectance = [name for name in optical if units[name] == "reflectance"]
     found = []
     if reflectance:
         found += [

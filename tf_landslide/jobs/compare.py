@@ -16,7 +16,7 @@ from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
-from tf_landslide.runs.provenance import files_of, is_of_files, judged_on
+from tf_landslide.runs.provenance import is_of_files, judged_on, split_fingerprint
 
 
 def compare_runs(
@@ -114,7 +114,6 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     run = run if data_dir is None else judged_on(run, data_dir, split)
     kept: list[Path] = []
     model = run.model_digest if run.model_path.exists() else None
-    files = None if data_dir is None else files_of(run, Path(data_dir), split)
     report = run.path / f"{formats.REPORT}_{split}"
     for path in (formats.judged_file(run.path, split), formats.evaluated_file(report)):
         if not path.is_file():
@@ -123,7 +122,7 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
         if judged.about.split != split:
             raise LandslideError(f"{path}: holds counts of split {judged.about.split!r}, expected {split!r}")
         kept.append(path)
-        if model in (None, judged.about.model) and _is_of(judged, run, data_dir, files):
+        if model in (None, judged.about.model) and _is_of(judged, run, model, data_dir):
             _check_metrics(run, judged, path)
             return judged
     if data_dir is not None and model is not None:
@@ -139,20 +138,25 @@ def _judged(run: Run, split: str, data_dir: str | Path | None) -> Judged:
     )
 
 
-def _is_of(judged: Judged, run: Run, data_dir: str | Path | None, files: str | None) -> bool:
-    """Whether counts are of a dataset as it is now, of which a fingerprint looks at a few masks only."""
+def _is_of(judged: Judged, run: Run, model: str | None, data_dir: str | Path | None) -> bool:
+    """Whether counts are of a dataset as it is now, of which a fingerprint looks at a few masks only.
+
+    A model's are of the patches that its config names; counts alone, out of fold too, of those that they say.
+    """
     if data_dir is None:
         return True
-    data = run.config.data
-    stored = find_patches(data_dir, data.stored_split(judged.about.split))
-    masks = {patch.image.name: patch.mask for patch in stored if patch.image and patch.mask}
-    of_train = data.divides_train and judged.about.split in ("train", "valid")
-    if files != judged.about.files or of_train != judged.about.of_train or not set(judged.about.names) <= masks.keys():
+    data, about = run.config.data, judged.about
+    divides = about.of_train if model is None else data.divides_train and about.split in ("train", "valid")
+    stored = "train" if divides else about.split
+    masks = {patch.image.name: patch.mask for patch in find_patches(data_dir, stored) if patch.image and patch.mask}
+    if divides != about.of_train or split_fingerprint(Path(data_dir), stored) != about.files:
+        return False
+    if not set(about.names) <= masks.keys():
         return False
     digest = MasksDigest()
-    for name in judged.about.names:
+    for name in about.names:
         digest.add(read_mask(masks[name], ignore=data.ignore))
-    return digest.text == judged.about.masks
+    return digest.text == about.masks
 
 
 def _judged_anew(run: Run, split: str, data_dir: str | Path) -> Judged:

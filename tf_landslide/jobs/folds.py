@@ -26,6 +26,7 @@ from tf_landslide.runs.checked import read_folds
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.provenance import check_data_of
 from tf_landslide.runs.sections import Config
+from tf_landslide.runs.seeds import begun_seeds
 from tf_landslide.runs.splits import groups_of, open_splits
 
 
@@ -46,9 +47,10 @@ def train_folds(
         over groups), ``by_group`` and ``by_fold``.
 
     Raises:
-        LandslideError: several workers, no groups, another number of folds than they allow, a folder in the way, runs
-            of other data to go on with, or as ``train``.
+        LandslideError: several workers, no groups, another number of folds than they allow, a folder in the way,
+            nothing or runs of other data to go on with, or as ``train``.
     """
+    _check_folder(Path(out), resume)
     return train_planned(config, data_dir, Path(out), fold_plan(config, data_dir, folds), resume=resume)
 
 
@@ -67,9 +69,24 @@ def train_planned(
     return judged
 
 
+def _check_folder(path: Path, resume: bool) -> None:
+    """Raise ``LandslideError`` where runs of folds cannot be begun, or gone on with, in a folder."""
+    if formats.is_run(path):
+        raise LandslideError(f"{path}: is a run of no folds; name another folder, or leave out --folds")
+    if seeds := [*begun_seeds(path), *begun_seeds(path, folded=True)]:
+        raise LandslideError(f"{path}: holds runs of seed {seeds[0]}; give --seeds too, or name another folder")
+    if resume and not any(map(formats.is_run, path.glob(fold_name("*")))):
+        raise LandslideError(f"{path}: holds no run of a fold, there is nothing to go on with; leave out --resume")
+
+
+def fold_name(number: int | str) -> str:
+    """The folder of a fold's run in that of all; of ``*``, a pattern for any."""
+    return f"fold_{number}"
+
+
 def fold_folders(path: Path, plan: list[list[str]]) -> list[Path]:
     """The run of each fold."""
-    return [path / f"fold_{i}" for i in range(len(plan))]
+    return [path / fold_name(i) for i in range(len(plan))]
 
 
 def fold_plan(config: Config, data_dir: str | Path, folds: int) -> list[list[str]]:

@@ -49,7 +49,7 @@ def risk_coverage(probability: np.ndarray, uncertainty: np.ndarray, mask: np.nda
     unsure, truth = np.asarray(uncertainty)[known], np.asarray(mask)[known] == 1
     if np.isnan(unsure).any():
         raise LandslideError("an uncertainty is NaN; it must be a number wherever there is a mask")
-    marked = np.asarray(probability)[known] >= np.float32(threshold)
+    marked = np.asarray(probability, np.float32)[known] >= np.float32(threshold)
     if not len(unsure):
         return RiskCoverage(np.empty(0), np.empty(0), np.empty(0), None, None)
     order = np.argsort(unsure, kind="stable")

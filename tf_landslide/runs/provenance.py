@@ -109,7 +109,10 @@ def is_of_files(run: Run, split: str, files: str) -> bool:
 
 
 def judged_on(run: Run, data_dir: str | Path, split: str) -> Run:
-    """A run as it is judged on a split of a dataset: of other data than it was trained on it holds no part out.
+    """A run as it is judged on a split of a dataset.
+
+    Of other data than it was trained on it holds no part out, and takes no groups from a file that lies elsewhere: the
+    names in it are those of other patches, which may be called alike.
 
     Args:
         run: that may validate on a part of its training split.
@@ -117,15 +120,23 @@ def judged_on(run: Run, data_dir: str | Path, split: str) -> Run:
         split: of it.
 
     Returns:
-        the run; where the training split is another, with a config that takes train and valid as they are stored, which
-        a warning tells.
+        the run; where the data are others, with a config that takes the split as it is stored, which a warning tells.
     """
     data = run.config.data
-    if split not in ("train", "valid") or not data.divides_train or is_of(run, data_dir, "train"):
+    divided = split in ("train", "valid") and data.divides_train
+    file = Path(data.groups.file or "")
+    named = file.is_absolute() and not file.is_relative_to(Path(data_dir).absolute())
+    if not (divided or named) or is_of(run, data_dir, "train") or (not divided and is_of(run, data_dir, split)):
         return run
-    warn(f"{data_dir}: is not the data that {run.path} was trained on; its splits are taken whole, as they are stored")
-    whole = data.model_copy(update={"valid_share": None, "valid_groups": None})
-    return replace(run, config=run.config.model_copy(update={"data": whole}))
+    changes: dict[str, Any] = {}
+    if divided:
+        changes = {"valid_share": None, "valid_groups": None}
+        told = "its splits are taken whole, as they are stored"
+        warn(f"{data_dir}: is not the data that {run.path} was trained on; {told}")
+    if named:
+        changes["groups"] = data.groups.model_copy(update={"file": None, "pattern": None})
+        warn(f"{data_dir}: is not the data that {run.path} was trained on; {file} says nothing of its groups")
+    return replace(run, config=run.config.model_copy(update={"data": data.model_copy(update=changes)}))
 
 
 def _digest(patches: Sequence[Patch]) -> str:
