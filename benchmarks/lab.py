@@ -6,9 +6,11 @@
 The recipe is the config's: channels normalised by the training split, missing values zero; the eight flips and
 rotations; Adam, cosine to zero over all steps, half binary cross-entropy and half Dice over the batch; of the epochs
 the one with the highest validation F1 at its own best threshold. The network is smp.Unet, its encoder with random
-weights.
-PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here: OUT/seed_N_M.npz
-(probability, mask), OUT/scores.json, and OUT/seed_N with the counts, which is set beside runs of ours:
+weights. Of a config it follows data, batch, rate and seed; any other setting that is not as this recipe has it is
+refused.
+PyTorch lives in .venv-bench and sees arrays only; the probabilities that it writes are judged here:
+OUT/probability_N_M.npz (probability, mask), OUT/scores.json, and OUT/seed_N with the counts, which is set beside runs
+of ours:
 
     tf-landslide compare OURS/seed_* peer_mmls/seed_* --split valid --against peer_mmls/seed_0
     tf-landslide compare OURS/seed_*/out_of_fold peer_folds/seed_* --split valid --against peer_folds/seed_0
@@ -21,9 +23,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,10 @@ import numpy as np
 HERE = Path(__file__).parent
 PEERS = HERE.parent / ".venv-bench" / "bin" / "python"
 THRESHOLDS = np.linspace(0, 1, 201)
+FOLLOWED = re.compile(
+    r"name|description|model\.(architecture|encoder)|training\.(epochs|batch_size|learning_rate|seed|images|trackers)"
+    r"|data\.(layout|channels|median|bilateral|cache|valid_share|valid_groups|groups|split_seed|allow_|strict).*"
+)  # of a config's keys; what else it says must be as it is by default
 
 
 def main() -> None:
@@ -51,11 +59,31 @@ def main() -> None:
     scores = {}
     for seed in map(int, a.seeds.split(",")):
         config = load_config(a.config, [*a.overrides, f"training.seed={seed}"])
+        require_followed(config, a.overrides)
         scores[seed] = one_seed(config, load_config(a.config, a.overrides).split_seed, a)
         print(f"seed {seed}: F1 {scores[seed]['f1']:.4f} at {scores[seed]['threshold']:.3f}", flush=True)
         (a.out / "scores.json").write_text(json.dumps(scores, indent=2))
     f1 = [one["f1"] for one in scores.values()]
     print(f"F1 {np.mean(f1):.4f}, standard deviation {np.std(f1, ddof=1) if len(f1) > 1 else 0:.4f}")
+
+
+def require_followed(config, overrides: list[str]) -> None:
+    """Exit where a config asks for what the peer is not trained with."""
+    asked, plain = dict(flat(config.model_dump())), dict(flat(type(config)().model_dump()))
+    for key, value in asked.items():
+        if value != plain.get(key) and not FOLLOWED.fullmatch(key):
+            sys.exit(f"error: {key}={value}: the peer's recipe is one, and does not follow it; leave it out")
+    if any(given.startswith("training.epochs=") for given in overrides):
+        sys.exit("error: training.epochs: give --epochs")
+
+
+def flat(values: dict, before: str = "") -> Iterator[tuple[str, object]]:
+    """Keys as they are written on a command line, and their values."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
 
 
 def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
@@ -77,7 +105,7 @@ def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:
         pairs = [(train, arrays(sources["valid"]))]
     parts = []
     for number, (seen, held_out) in enumerate(pairs):
-        out = a.out / f"seed_{config.training.seed}_{number}.npz"
+        out = a.out / f"probability_{config.training.seed}_{number}.npz"
         peer(config, a, seen, held_out, out)
         with np.load(out) as file:
             parts.append(Histograms.of(zip(file["probability"], file["mask"], strict=True)))

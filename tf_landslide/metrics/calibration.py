@@ -1,7 +1,8 @@
 """Calibration: whether of the pixels that a model gives 0.3, three in ten are landslide.
 
 Everything comes from the histograms that scores come from. A pixel counts with the middle of its bin of 1 / ``BINS``,
-so that a mean probability, and with it each error here, is known to 1 / (2 ``BINS``); frequencies are exact.
+so that a mean probability, and with it each error here, is known to 1 / (2 ``BINS``), Brier's to 1 / ``BINS``;
+frequencies are exact.
 """
 
 from __future__ import annotations
