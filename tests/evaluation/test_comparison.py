@@ -112,17 +112,20 @@ def test_the_difference_from_the_best_is_tested_by_every_toss(tmp_path, groups):
     poor = make_run(tmp_path / "p", 0.26, name="poor", groups=groups)[0]
     compared = compare_runs([*good, poor], "test")
     told = compared["rows"][1]["difference"]
-    one = sum(patch_counts(folder) for folder in good) / 2
-    two = patch_counts(poor).astype(float)
-    value = f1_of(two.sum(0)) - f1_of(one.sum(0))
+    ones, two = [patch_counts(folder).astype(float) for folder in good], patch_counts(poor).astype(float)
+    value = f1_of(two.sum(0)) - np.mean([f1_of(one.sum(0)) for one in ones])
     names = groups or list(range(N))
     units = sorted(set(names))
     as_much = []
     for toss in itertools.product((False, True), repeat=len(units)):
         swap = np.array([toss[units.index(name)] for name in names])[:, None]
-        a, b = np.where(swap, two, one), np.where(swap, one, two)
-        as_much.append(abs(f1_of(b.sum(0)) - f1_of(a.sum(0))) >= abs(value) - 1e-12)
-    assert told["value"] == pytest.approx(value) and told["p_permutation"] == pytest.approx(np.mean(as_much))
+        swapped = [(np.where(swap, two, one), np.where(swap, one, two)) for one in ones]
+        differences = [f1_of(b.sum(0)) - f1_of(a.sum(0)) for a, b in swapped]
+        as_much.append(abs(np.mean(differences)) >= abs(value) - 1e-12)
+    best, other = compared["rows"]
+    assert told["value"] == pytest.approx(value) == other["f1"] - best["f1"] and told["p_permutation"] == pytest.approx(
+        np.mean(as_much)
+    )
     assert (compared["unit"], compared["units"]) == (("patches", N) if groups is None else ("groups", 4))
     assert told["p"] == told["p_permutation"] and told["p_seeds"] is None  # one is compared, of one run
 
@@ -153,6 +156,20 @@ def test_a_lucky_seed_is_no_better_model(tmp_path):
     ]
     told = compare_runs(runs, "test")["rows"][1]["difference"]
     assert told["p_permutation"] < 0.05 < told["p_seeds"] and told["mark"] == "≈"
+
+
+def test_seeds_that_scatter_differ_by_the_mean_that_is_shown(tmp_path):
+    """Their counts taken together would score far below the mean of their scores, and turn the order over."""
+    runs = [make_run(tmp_path / f"a{s}", noise, seed=s, name="a")[0] for s, noise in enumerate((0.02, 0.05, 3))]
+    for of_b in range(2):
+        runs.append(make_run(tmp_path / f"b{of_b}", 0.2, seed=of_b, name="b")[0])
+    best, other = compare_runs(runs, "test")["rows"]
+    pooled = [f1_of(sum(patch_counts(run) for run in some).sum(0)) for some in (runs[:3], runs[3:])]
+    assert (best["model"], other["model"]) == ("a", "b") and pooled[0] < pooled[1]
+    told = other["difference"]
+    assert told["value"] == pytest.approx(other["f1"] - best["f1"]) and told["value"] < 0
+    low, high = told["interval"]
+    assert low <= told["value"] <= high
 
 
 @pytest.mark.usefixtures("models")
@@ -208,7 +225,14 @@ def test_a_run_made_of_others_is_another_model(tmp_path):
         (folder / "environment.json").write_text(json.dumps({formats.COMBINED: told}))
     rows = compare_runs([*plain, *made], "test")["rows"]
     assert sorted(row["seeds"] for row in rows) == [[0, 1], [0, 1]]
-    assert {row["differs"].get("made.symmetries") for row in rows} == {None, "eight"}
+    assert sorted(len(row["differs"]) for row in rows) == [0, 4]  # nothing is said of what a plain run has not
+    (differs,) = (row["differs"] for row in rows if row["differs"])
+    assert differs == {
+        "made.members": 1,
+        "made.network": "unet + resnet34",
+        "made.average": "probabilities",
+        "made.symmetries": "eight",
+    }
 
 
 def test_a_run_made_of_several_networks_is_called_by_all_of_them(tmp_path):
@@ -254,8 +278,34 @@ def test_what_is_of_one_config_but_not_alike_is_not_taken_for_seeds(tmp_path, di
 
 def test_a_seed_that_was_run_twice_is_not_two_seeds(tmp_path):
     runs = [make_run(tmp_path / name, 0.2 + i / 50, seed=i % 2)[0] for i, name in enumerate("abcd")]
-    rows = compare_runs(runs, "test")["rows"]
-    assert sorted((row["runs"], row["seeds"]) for row in rows) == [(["a", "b"], [0, 1]), (["c", "d"], [0, 1])]
+    compared = compare_runs(runs, "test")
+    assert sorted((row["runs"], row["seeds"]) for row in compared["rows"]) == [
+        (["a", "b"], [0, 1]),
+        (["c", "d"], [0, 1]),
+    ]
+    for names in ("a and c", "b and d"):
+        assert f"{names} are of one seed, so that neither is a second one." in compared["notes"]
+
+
+def test_several_seeds_are_called_by_their_folder_where_that_tells_them_apart(tmp_path):
+    for name, settings in {"one": {}, "two": {"ema": 0.9}}.items():
+        for seed in range(2):
+            folder, _ = make_run(tmp_path / name / f"seed_{seed}", 0.2 + seed / 50, seed=seed)
+            config = json.loads((folder / "config.yaml").read_text())
+            config["training"] |= settings
+            (folder / "config.yaml").write_text(json.dumps(config))
+    rows = compare_runs([tmp_path / "one", tmp_path / "two"], "test")["rows"]
+    assert sorted(row["model"] for row in rows) == ["model (one)", "model (two)"]
+    shutil.copytree(tmp_path / "two", tmp_path / "other/one")
+    rows = compare_runs([tmp_path / "one", tmp_path / "other/one"], "test")["rows"]
+    assert len({row["model"] for row in rows}) == 2 and all(row["model"].endswith("/one/seed_0)") for row in rows)
+
+
+def test_a_folder_of_folds_stands_for_its_counts_out_of_fold(tmp_path):
+    for name in ("a/fold_0", "a/fold_1", "a/out_of_fold", "seeds/seed_0/fold_0", "seeds/seed_0/out_of_fold"):
+        make_run(tmp_path / name, 0.2, seed=int(name.startswith("a")))
+    compared = compare_runs([tmp_path / "a", tmp_path / "seeds"], "test")
+    assert sorted(run for row in compared["rows"] for run in row["runs"]) == [*("a/out_of_fold", "seed_0/out_of_fold")]
 
 
 @pytest.mark.parametrize(
@@ -393,9 +443,9 @@ def test_each_is_set_against_a_named_baseline(tmp_path, capsys):
     assert told["against"] == "poor" and [row["model"] for row in told["rows"]] == ["good", "middle", "poor"]
     for row in told["rows"][:2]:
         folders = [path.parent for path in sorted((tmp_path / row["model"]).rglob("model.keras"))]
-        pooled = sum(map(patch_counts, folders)).sum(0)
+        mean = np.mean([f1_of(patch_counts(folder).sum(0)) for folder in folders])
         difference = row["difference"]
-        assert difference["value"] == pytest.approx(f1_of(pooled) - baseline) and difference["value"] > 0
+        assert difference["value"] == pytest.approx(mean - baseline) and difference["value"] > 0
         low, high = difference["interval"]
         assert low <= difference["value"] <= high and difference["mark"] in ("*", "**", "***", "≈")
     assert told["rows"][2]["difference"] is None

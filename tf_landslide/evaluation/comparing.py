@@ -120,7 +120,7 @@ def _words(compared: dict[str, Any]) -> str:
     flatters = " The best was picked on this split, which flatters it." if compared["against"] is None else ""
     return (
         f"In brackets 95 % intervals over {compared['units']:,} {unit} (bootstrap).{over} Differences from "
-        f"{_reference(compared)} are paired: the same {unit} of both, the counts of a model's runs taken together. "
+        f"{_reference(compared)} are paired: the same {unit} of both, each with the mean of its runs. "
         f"p, {unit} (permutation test) asks whether these very runs would differ on other patches; p, seeds (Welch's t "
         "test, where both have several runs) whether other seeds would. The mark takes the larger one, adjusted for "
         f"the number of models (Holm): {_MARKS}, {ALIKE} not told apart. A model of one run can only be told apart "

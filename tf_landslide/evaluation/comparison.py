@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os.path import commonpath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,12 +37,14 @@ class Entry:
         judged: its counts.
         made: of what else than a config it was made, by key: its training data, a checkpoint, other runs (counted, not
             named), their ``network`` and how they were combined.
+        folder: it lies in.
     """
 
     name: str
     config: Config
     judged: Judged
     made: dict[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
     @property
     def counts(self) -> np.ndarray:
@@ -83,13 +87,25 @@ def grouped(entries: Sequence[Entry]) -> list[list[Entry]]:
     groups: dict[tuple[str, int], list[Entry]] = {}
     times: Counter[tuple[str, int]] = Counter()
     for entry in entries:
-        training = entry.config.training.model_copy(update={"seed": 0})
-        config = entry.config.model_copy(update={"training": training, "threshold": None})
-        alike = f"{config.to_yaml()}\n{sorted(entry.made.items())}"
-        of_seed = (alike, entry.config.training.seed)
+        alike, of_seed = _made_alike(entry), (_made_alike(entry), entry.config.training.seed)
         groups.setdefault((alike, times[of_seed]), []).append(entry)
         times[of_seed] += 1
     return list(groups.values())
+
+
+def twins(entries: Sequence[Entry]) -> list[list[str]]:
+    """The names of runs of one config and one seed, made alike, where there are several."""
+    names: dict[tuple[str, int], list[str]] = {}
+    for entry in entries:
+        names.setdefault((_made_alike(entry), entry.config.training.seed), []).append(entry.name)
+    return [alike for alike in names.values() if len(alike) > 1]
+
+
+def _made_alike(entry: Entry) -> str:
+    """What runs have in common that differ by their seed alone."""
+    training = entry.config.training.model_copy(update={"seed": 0})
+    config = entry.config.model_copy(update={"training": training, "threshold": None})
+    return f"{config.to_yaml()}\n{sorted(entry.made.items())}"
 
 
 def compare(
@@ -122,8 +138,10 @@ def compare(
     order = sorted(range(len(rows)), key=lambda i: -rows[i]["f1"])
     named = [i for i, model in enumerate(models) if against in [entry.name for entry in model]]
     reference = named[0] if named else order[0]
-    _against(rows, [_pooled(model, models) for model in models], reference, groups, resamples, seed)
-    _distinct(rows)
+    _against(
+        rows, [np.stack([entry.counts for entry in model]) for model in models], reference, groups, resamples, seed
+    )
+    _distinct(rows, models)
     judged = entries[0].judged
     return {
         "split": about.split,
@@ -184,7 +202,7 @@ def _row(model: Sequence[Entry], differs: dict[str, Any], draws: np.ndarray) -> 
 
 def _against(
     rows: Sequence[dict[str, Any]],
-    pooled: Sequence[np.ndarray],
+    counts: Sequence[np.ndarray],
     reference: int,
     groups: list[str] | None,
     resamples: int,
@@ -192,26 +210,21 @@ def _against(
 ) -> None:
     """Add to each row its ``difference`` from the reference; None of the reference itself.
 
-    It is that of ``paired_significance``, ``p_seeds`` (Welch's t test over runs, where both models have several), ``p``
-    (the larger of the permutation test's and that over seeds, by Holm for as many as are compared) and ``mark``.
+    It is that of ``paired_significance`` on the ``counts`` (runs, n, 4) of both, ``p_seeds`` (Welch's t test over runs,
+    where both models have several), ``p`` (the larger of the permutation test's and that over seeds, by Holm for as
+    many as are compared) and ``mark``.
     """
     others = [i for i in range(len(rows)) if i != reference]
     rows[reference]["difference"] = None
     found = []
     for i in others:
-        told = paired_significance(pooled[reference], pooled[i], resamples=resamples, seed=seed, groups=groups)
+        told = paired_significance(counts[reference], counts[i], resamples=resamples, seed=seed, groups=groups)
         told["p_seeds"] = _welch(*([member["f1"] for member in rows[k]["members"]] for k in (reference, i)))
         found.append(told)
     worst = [max(told["p_permutation"], told["p_seeds"] or 0.0) for told in found]
     for i, told, p in zip(others, found, holm(worst), strict=True):
         mark = next((mark for level, mark in LEVELS if p < level), ALIKE)
         rows[i]["difference"] = {**told, "p": p, "mark": mark}
-
-
-def _pooled(model: Sequence[Entry], models: Sequence[Sequence[Entry]]) -> np.ndarray:
-    """(n, 4) counts of a model's runs together, so weighted that each model counts every pixel as often."""
-    times = math.lcm(*map(len, models)) // len(model)
-    return times * np.sum([entry.counts for entry in model], axis=0)
 
 
 def _half_width(values: Sequence[float]) -> float | None:
@@ -228,15 +241,19 @@ def _welch(one: Sequence[float], two: Sequence[float]) -> float | None:
 
 
 def _differences(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The keys that differ between models, with the value of each; names, descriptions, thresholds and seeds apart."""
-    flat = [_flat(entry.config.model_dump(mode="json") | {"made": entry.made or None}) for entry in entries]
+    """The keys that differ between models, with the value of each that has one; names, descriptions, thresholds and
+    seeds apart.
+    """
+    flat = [
+        _flat(entry.config.model_dump(mode="json") | ({"made": entry.made} if entry.made else {})) for entry in entries
+    ]
     keys = [
         key
         for key in dict.fromkeys(key for values in flat for key in values)
         if key not in ("name", "description", "threshold", "training.seed")
         and any(values.get(key) != flat[0].get(key) for values in flat)
     ]
-    return [{key: values.get(key) for key in keys} for values in flat]
+    return [{key: values[key] for key in keys if key in values} for values in flat]
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -246,8 +263,10 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _distinct(rows: Sequence[dict[str, Any]]) -> None:
-    """Models of one name are called by their networks, where these differ; what is still alike, by a run besides."""
+def _distinct(rows: Sequence[dict[str, Any]], models: Sequence[Sequence[Entry]]) -> None:
+    """Models of one name are called by their networks, where these differ; what is still alike, by its folder besides:
+    that of its runs where no other model's has that name, else its first run.
+    """
     networks: dict[str, set[str]] = {}
     for row in rows:
         networks.setdefault(row["model"], set()).add(row["network"])
@@ -255,6 +274,8 @@ def _distinct(rows: Sequence[dict[str, Any]]) -> None:
         if len(networks[row["model"]]) > 1:
             row["model"] = row["network"]
     names = [row["model"] for row in rows]
-    for row, name in zip(rows, names, strict=True):
+    common = [Path(commonpath([entry.folder for entry in model])).name for model in models]
+    for row, name, folder in zip(rows, names, common, strict=True):
         if names.count(name) > 1:
-            row["model"] = f"{name} ({row['runs'][0]})"
+            alone = len(row["runs"]) > 1 and folder and common.count(folder) == 1
+            row["model"] = f"{name} ({folder if alone else row['runs'][0]})"

@@ -11,7 +11,7 @@ from tf_landslide.core.files import replacing, require_writable, write_json, wri
 from tf_landslide.data.folders import SPLITS, find_patches
 from tf_landslide.data.hdf5 import read_mask
 from tf_landslide.evaluation.comparing import comparison_document, comparison_values
-from tf_landslide.evaluation.comparison import Entry, compare, grouped
+from tf_landslide.evaluation.comparison import Entry, compare, grouped, twins
 from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
@@ -48,7 +48,10 @@ def compare_runs(
         require_writable(out)
     named = _named(paths if against is None or _is_among(against, paths) else [*paths, against])
     runs = {name: Run.open(path) for name, path in named.items()}
-    entries = [Entry(name, run.config, _judged(run, split, data_dir), _made(run)) for name, run in runs.items()]
+    entries = [
+        Entry(name, run.config, _judged(run, split, data_dir), _made(run), run.path.resolve().parent)
+        for name, run in runs.items()
+    ]
     baseline = None if against is None else _baseline(Path(against), named, entries)
     compared = compare(entries, baseline)
     compared["notes"] = _notes(runs, entries, compared)
@@ -58,9 +61,15 @@ def compare_runs(
 
 
 def _inside(path: Path) -> list[Path]:
-    """The runs that a path stands for: itself, or those in it."""
-    inside = [] if formats.is_run(path) or not path.is_dir() else sorted(filter(formats.is_run, path.iterdir()))
-    return inside or [path]
+    """The runs that a path stands for: itself, or those in it; of a folder of folds, the counts out of fold."""
+    if (one := _run_of(path)) or not path.is_dir():
+        return [one or path]
+    return [run for child in sorted(path.iterdir()) if (run := _run_of(child))] or [path]
+
+
+def _run_of(path: Path) -> Path | None:
+    """The run that a path is, or the counts out of fold of a folder of folds; None where it is neither."""
+    return next(filter(formats.is_run, (path, path / formats.OUT_OF_FOLD)), None)
 
 
 def _is_among(path: str | Path, paths: Sequence[str | Path]) -> bool:
@@ -85,16 +94,16 @@ def _made(run: Run) -> dict[str, Any]:
     made = {key: str(digest)[:8] for key, digest in (("data", data), ("checkpoint", checkpoint)) if digest}
     if derived is None:
         return made
-    network = " + ".join(filter(None, derived.network))
-    return made | {
+    of_others = {
         "members": len(derived.members),
-        "network": network,
+        "network": " + ".join(filter(None, derived.network)),
         "average": derived.average,
         "symmetries": derived.symmetries,
         "statistics": derived.statistics,
         "images": derived.images,
         "temperature": derived.temperature is not None,
     }
+    return made | {key: value for key, value in of_others.items() if value}
 
 
 def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -199,6 +208,7 @@ def _notes(runs: dict[str, Run], entries: Sequence[Entry], compared: dict[str, A
         told.append(f"These patches were trained on{by}: the order says what was learned, not what generalises.")
     if len({source for row in compared["rows"] for source in row["threshold_from"]}) > 1:
         told.append("Thresholds are of different origin: a model from elsewhere came with its own.")
+    told += [f"{' and '.join(names)} are of one seed, so that neither is a second one." for names in twins(entries)]
     if compared["unit"] == "groups" and compared["units"] < 6:
         told.append(f"There are but {compared['units']} groups: no test can tell much from so few.")
     return told

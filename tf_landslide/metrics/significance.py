@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,15 @@ def paired_difference(
 def paired_significance(
     before: np.ndarray, after: np.ndarray, *, resamples: int = 10_000, seed: int = 0, groups: Groups = None
 ) -> dict[str, Any]:
-    """Whether F1 of the same patches differs by more than chance.
+    """Whether F1 of the same patches differs by more than chance; of several runs of a model, the mean of theirs.
 
     Two tests that ask the same in two ways. The bootstrap asks how often a sample of patches has the difference on the
     other side of zero. The permutation test (approximate randomisation; Noreen 1989, Yeh 2000, COLING) asks how often
-    models that were swapped on patches by the toss of a coin differ as much; of few units every toss is tried.
+    models that were swapped on patches by the toss of a coin differ as much; of few units every toss is tried. Of
+    several runs each one of a model is swapped with each one of the other, and the mean of these pairs is what differs.
 
     Args:
-        before, after: (n, 4) TP, FP, FN, TN of each patch.
+        before, after: (n, 4) TP, FP, FN, TN of each patch, or (runs, n, 4) of a model's runs.
         resamples: bootstrap samples, and tosses.
         seed: of both.
         groups: (n,) name of each patch's group, then the units that are drawn and swapped.
@@ -50,16 +52,19 @@ def paired_significance(
         ``value`` (F1 of ``after`` less that of ``before``), ``interval`` (95 %), ``p_bootstrap`` and ``p_permutation``
         (both two-sided), ``units`` (patches or groups).
     """
-    draws = bootstrap(len(before), resamples, seed, groups)
-    sampled = _differences(before, after, draws)["f1"]
-    sampled = sampled[np.isfinite(sampled)]  # a sample may miss all that there is to find
+    models = [counts if counts.ndim == 3 else counts[None] for counts in (before, after)]
+    patches = models[0].shape[1]
+    draws = bootstrap(patches, resamples, seed, groups)
+    one, other = (np.mean([sampled_scores(draws, run)["f1"] for run in model], axis=0) for model in models)
+    sampled = (other - one)[np.isfinite(other - one)]  # a sample may miss all that there is to find
     below, above = (int((sampled <= _TIE).sum()), int((sampled >= -_TIE).sum()))
-    of_unit = np.arange(len(before)) if groups is None else group_codes(groups)
+    of_unit = np.arange(patches) if groups is None else group_codes(groups)
     units = int(of_unit.max()) + 1
-    sums = [np.zeros((units, 3), np.int64) for _ in range(2)]
-    for total, counts in zip(sums, (before, after), strict=True):
-        np.add.at(total, of_unit, counts[:, :3])
-    value = _f1(sums[1].sum(0)) - _f1(sums[0].sum(0))
+    sums = [np.zeros((len(model), units, 3), np.int64) for model in models]
+    for totals, model in zip(sums, models, strict=True):
+        for total, counts in zip(totals, model, strict=True):
+            np.add.at(total, of_unit, counts[:, :3])
+    value = _f1(sums[1].sum(1)).mean() - _f1(sums[0].sum(1)).mean()
     return {
         "value": float(value),
         "interval": interval(sampled),
@@ -89,13 +94,16 @@ def _f1(sums: np.ndarray) -> np.ndarray:
 
 
 def _swapped(before: np.ndarray, after: np.ndarray, value: float, tosses: int, seed: int) -> float:
-    """How often (units, 3) counts that are swapped at random differ in F1 by ``value`` at least."""
-    units = len(before)
+    """How often (runs, units, 3) counts that are swapped at random differ in mean F1 by ``value`` at least."""
+    units = before.shape[1]
     every = units < 63 and 2**units <= tosses
     if every:
         coins = (np.arange(2**units)[:, None] >> np.arange(units)) & 1
     else:
         coins = np.random.default_rng(seed).integers(0, 2, (tosses, units))
-    moved = coins @ (after - before)
-    found = np.abs(_f1(after.sum(0) - moved) - _f1(before.sum(0) + moved)) >= abs(value) - _TIE
+    differences = np.zeros(len(coins))
+    for one, other in product(before, after):
+        moved = coins @ (other - one)
+        differences += _f1(other.sum(0) - moved) - _f1(one.sum(0) + moved)
+    found = np.abs(differences) / (len(before) * len(after)) >= abs(value) - _TIE
     return float(found.mean()) if every else (int(found.sum()) + 1) / (tosses + 1)
