@@ -18,6 +18,7 @@ from tf_landslide.data.synthetic import write_sample
 from tf_landslide.evaluation.baselines import baselines
 from tf_landslide.evaluation.document import Document, Panels, Plot, Section
 from tf_landslide.evaluation.sections import notes, pick_patches, scores_section
+from tf_landslide.figures.curves import learning_curve
 from tf_landslide.figures.pictures import overlay
 from tf_landslide.jobs.adapt import adapt
 from tf_landslide.jobs.compare import compare_runs
@@ -51,11 +52,19 @@ def test_report_of_a_run_is_whole(run_folder):
     assert json.loads((report / "metrics.json").read_text()).keys() == {"test"}
 
 
+def test_a_curve_of_one_epoch_is_a_point():
+    history = [{"epoch": 0, "loss": 0.5, "val_loss": 0.6, "f1": 0.1, "val_f1": 0.2}]
+    for rows, marker in ((history, "o"), ([*history, history[0] | {"epoch": 1}], "None")):
+        lines = [line for axis in learning_curve(rows, "").axes for line in axis.lines]
+        assert len(lines) == 4 and {line.get_marker() for line in lines} == {marker}
+
+
 def test_the_page_is_one_file_that_states_what_it_counts(run_folder):
     page = (run_folder / "report" / "report.html").read_text()
     scores = json.loads((run_folder / "metrics.json").read_text())["test"]
     sources = re.findall(r'(?:src|href|url|action|data)\s*[=(]\s*["\']?([^"\'\s>)]{1,30})', page)
     assert len(sources) == 4 + 3 * 4 and all(re.match(r"data:image/(png|svg\+xml);base64,", s) for s in sources)
+    assert "tiny: seed " in page and " epochs, bce_dice, learning rate " in page  # which run of many it is
     assert "<script" not in page and "default-src &#39;none&#39;" in page and "SYNTHETIC" in page
     total = 5 * 128 * 128
     assert scores["pixels"] == scores["tp"] + scores["fp"] + scores["fn"] + scores["tn"] == total

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tf_landslide.cli.main import main
+from tf_landslide.cli.printing import folds_table
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, drawn_groups
@@ -114,6 +115,36 @@ def test_folders_that_hold_no_folds_are_left_alone(grouped, config_file, tmp_pat
     assert main([*words, *["--resume"] * resume]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"{out}: {said}" in error and sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_table_of_folds_names_few_groups_and_counts_many():
+    scores = dict.fromkeys(("f1", "precision", "recall", "iou"), 0.5)
+    folds = [{"run": "fold_0", "groups": list("abc"), **scores}]
+    folds.append({"run": "fold_1", "groups": list(map(str, range(32))), **scores})
+    of_all = scores | {"interval_groups": {"f1": [0.4, 0.6]}, "groups": 35}
+    header, _, few, many, whole, _ = folds_table({"by_fold": folds, "scores": of_all, "threshold": 0.5}).splitlines()
+    assert few.startswith("fold_0 (a, b, c)  ") and many.startswith("fold_1 (32 groups)  ")
+    assert header.split() == ["F1", "precision", "recall", "IoU"] and len(whole) < 80
+
+
+@pytest.mark.parametrize(
+    ("begun", "told"),
+    [
+        (None, "error: interrupted before anything was begun; give the same command again\n"),
+        ("", "error: interrupted; it goes on from its last epoch with --resume\n"),
+        ("seed_0/fold_1", "error: interrupted; it goes on from its last epoch with --resume\n"),
+    ],
+)
+def test_an_interrupt_tells_what_can_be_gone_on_with(sample, config_file, tmp_path, monkeypatch, capsys, begun, told):
+    def train(*_, **__):
+        if begun is not None:
+            (tmp_path / "run" / begun).mkdir(parents=True)
+            (tmp_path / "run" / begun / "config.yaml").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tf_landslide.jobs.train.train", train)
+    assert main(["train", str(config_file), "--data", str(sample), "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.long

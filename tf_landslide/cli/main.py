@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _forget_output()
         return 2
     except KeyboardInterrupt:
-        print(f"error: interrupted{arguments.hint}", file=sys.stderr)
+        print(f"error: interrupted{arguments.hint(arguments)}", file=sys.stderr)
         return 130
     return 0
 

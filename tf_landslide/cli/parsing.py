@@ -27,7 +27,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[Arguments], None], help: str, hint: str = ""
+    commands: Commands,
+    name: str,
+    run: Callable[[Arguments], None],
+    help: str,
+    hint: Callable[[Arguments], str] = lambda _: "",
 ) -> argparse.ArgumentParser:
     """Add a command.
 
@@ -36,7 +40,7 @@ def add_command(
         name: of the command.
         run: does it, given its arguments.
         help: one line.
-        hint: told when it is interrupted, behind ``interrupted``.
+        hint: says, given its arguments, what is told behind ``interrupted`` when it was.
     """
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     parser.set_defaults(run=run, hint=hint)

@@ -12,6 +12,7 @@ from tf_landslide.core.tables import text_table
 from tf_landslide.metrics import SCORES
 
 _LEVEL = "0.3"  # from which on a found object is a true one
+_FEW = 6
 
 
 def print_json(value: Any) -> None:
@@ -36,14 +37,15 @@ def heard() -> Iterator[list[str]]:
 
 
 def scores_table(rows: dict[str, dict[str, Any]]) -> str:
-    """F1, precision, recall and IoU of each row, and F1 of objects where it has that."""
-    header = ("", "F1", "precision", "recall", "IoU", f"objects, IoU {_LEVEL}")
+    """F1, precision, recall and IoU of each row, and F1 of objects where any has that."""
+    objects = [f"objects, IoU {_LEVEL}"] if any("objects" in row for row in rows.values()) else []
+    header = ("", "F1", "precision", "recall", "IoU", *objects)
     of_train = {"share_of_train": " (a share of train)", "groups_of_train": " (groups of train)"}
     shares = {label: said for label, row in rows.items() for key, said in of_train.items() if key in row}
     return text_table(
         header,
         [
-            (label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES), _objects(row))
+            (label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES), *[_objects(row)][: len(objects)])
             for label, row in rows.items()
         ],
     )
@@ -51,13 +53,18 @@ def scores_table(rows: dict[str, dict[str, Any]]) -> str:
 
 def folds_table(judged: dict[str, Any]) -> str:
     """The scores of each fold and of all patches out of fold, as ``folds.json`` holds them."""
-    rows = {f"{fold['run']} ({', '.join(fold['groups'])})": fold for fold in judged["by_fold"]}
+    rows = {f"{fold['run']} ({_groups(fold['groups'])})": fold for fold in judged["by_fold"]}
     low, high = judged["scores"]["interval_groups"]["f1"]
     return (
         f"{scores_table(rows | {'all, out of fold': judged['scores']})}\n"
         f"threshold {judged['threshold']:.3f}, chosen on all patches out of fold; F1 {low:.3f} to {high:.3f}, a 95 % "
         f"interval over {judged['scores']['groups']} groups"
     )
+
+
+def _groups(names: list[str]) -> str:
+    """A few groups by name, many by number."""
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names)} groups"
 
 
 def change(difference: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.startup import start_tensorflow
@@ -10,6 +11,7 @@ from tf_landslide.cli.printing import folds_table, print_json, scores_table
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.tables import text_table
 from tf_landslide.metrics import SCORES
+from tf_landslide.runs.formats import is_run
 
 if TYPE_CHECKING:
     from tf_landslide.runs.sections import Config
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     what = "train a model from a config, choose its threshold, judge it"
-    parser = add_command(commands, "train", run, what, "; it goes on from its last epoch with --resume")
+    parser = add_command(commands, "train", run, what, _hint)
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped one, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.epochs=10")
     parser.set_defaults(anywhere="overrides")
@@ -31,6 +33,13 @@ def add(commands: Commands) -> None:
         "--seeds", type=seeds, metavar="N", help="a run a seed, in RUN/seed_0 …: 3 for the first three, or e.g. 0,7,42"
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def _hint(a: Arguments) -> str:
+    out = Path(a.out)
+    if any(map(is_run, (out, *out.glob("*"), *out.glob("*/*")))):
+        return "; it goes on from its last epoch with --resume"
+    return " before anything was begun; give the same command again"
 
 
 def run(a: Arguments) -> None:

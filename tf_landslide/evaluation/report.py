@@ -53,6 +53,7 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
         title=f"{config.name}: {shown.split}",
         lead=f"{network} on {', '.join(run.recipe.channel_names)}; data: {run.recipe.layout.title}.",
         facts=(
+            *_trained_by(run),
             ("split", f"{shown.split}, {scores['patches']:,} patches, {scores['pixels']:,} pixels"),
             ("data", str(shown.source.data_dir)),
             ("threshold", f"{scores['threshold']:.3f}, {run.threshold_from}"),
@@ -78,6 +79,15 @@ def report_of(run: Run, predictor: Predictor, shown: Judgement, metrics: dict[st
             sections.made_with(run),
         ),
     )
+
+
+def _trained_by(run: Run) -> list[tuple[str, str]]:
+    """Which run it is, and by which settings that one's seeds and rivals differ most; nothing of one made of others."""
+    if run.derived or run.is_converted:
+        return []
+    training, loss = run.config.training, run.config.loss
+    settings = f"{len(run.history)} epochs, {loss.name}, learning rate {training.learning_rate:g}"
+    return [("run", f"{run.path.name}: seed {training.seed}, {settings}, batch {training.batch_size}")]
 
 
 def _made_of(derived: Derived | None) -> list[tuple[str, str]]:

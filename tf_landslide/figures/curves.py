@@ -60,7 +60,7 @@ def over_threshold(curve: dict[str, np.ndarray], band: np.ndarray, threshold: fl
     axis.axvline(threshold, color=_CHOSEN, linewidth=1, label=f"chosen, {threshold:.3f}")
     axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold", ylabel="score")
     axis.set_title(title, parse_math=False)
-    axis.legend(fontsize=8, loc="lower center")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -85,9 +85,10 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
     """Loss and F1 of training and validation by epoch."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     epochs = [row["epoch"] + 1 for row in history]
+    marker = "o" if len(history) == 1 else None  # a line has two points
     for axis, key in zip(figure.subplots(1, 2), ("loss", "f1"), strict=True):
-        axis.plot(epochs, [row[key] for row in history], label="train (augmented)")
-        axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation")
+        axis.plot(epochs, [row[key] for row in history], marker=marker, label="train (augmented)")
+        axis.plot(epochs, [row[f"val_{key}"] for row in history], marker=marker, label="validation")
         axis.set(xlabel="epoch", ylabel={"loss": "loss", "f1": "F1 at threshold 0.5"}[key])
         seen = [row[name] for row in history for name in (key, f"val_{key}")]
         if key == "loss" and min(seen) > 0 and max(seen) > 10 * min(seen):  # or one bad epoch would hide all others
@@ -108,7 +109,7 @@ def ranking(rows: list[dict[str, Any]], unit: str, reference: str = "best") -> F
         low, high = row["interval"]
         axis.plot((low, high), (place, place), color="C0", linewidth=2, solid_capstyle="butt")
         if row["over_seeds"] is not None:
-            ends = (row["f1"] - row["over_seeds"], row["f1"] + row["over_seeds"])
+            ends = np.clip((row["f1"] - row["over_seeds"], row["f1"] + row["over_seeds"]), 0, 1)
             axis.plot(ends, (place + 0.18,) * 2, color="C1", linewidth=2, solid_capstyle="butt")
         axis.plot(row["f1"], place, "o", color="C0")
         if len(row["members"]) > 1:
