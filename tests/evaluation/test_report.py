@@ -26,6 +26,7 @@ from tf_landslide.jobs.evaluate import evaluate
 from tf_landslide.jobs.prove import _same_validation as same_validation
 from tf_landslide.predict.load import load_predictor
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import data_fingerprint
 
 
 def test_best_median_and_worst_leave_out_patches_with_nothing_to_find():
@@ -217,6 +218,20 @@ def test_a_run_made_of_others_was_still_chosen_on_their_validation(run_folder, s
         evaluate(made, data, "valid", tmp_path / "report")
         told = "The epochs of what it is made of were chosen on validation: its scores flatter. Quote a test split."
         assert (told in written) is own
+
+
+def test_patches_that_were_trained_on_are_told_whatever_split_they_are(run_folder, sample, other, tmp_path, written):
+    leak, run = tmp_path / "leak", Path(shutil.copytree(run_folder, tmp_path / "run"))
+    shutil.copytree(sample / "TrainData", leak / "TestData")
+    labelled = json.loads((run / "environment.json").read_text())
+    labelled["pseudo_labels"] = {"sha256": data_fingerprint(other)["test"]["sha256"]}
+    (run / "environment.json").write_text(json.dumps(labelled))
+    for data, seen in ((leak, True), (other, True), (sample, False)):
+        written.clear()
+        evaluate(Run.open(run), data, "test", tmp_path / "report")
+        compared = compare_runs([run], "test", data_dir=data)["notes"]
+        assert any("was trained on these patches" in text for text in written) is seen
+        assert ("Trained on these very patches, which are called test here: run." in compared) is seen
 
 
 @pytest.mark.usefixtures("written")

@@ -19,6 +19,7 @@ from tf_landslide.metrics import SCORES
 from tf_landslide.predict.load import load_predictor
 from tf_landslide.runs.config import check_config, load_config
 from tf_landslide.runs.folder import Run
+from tf_landslide.runs.provenance import data_fingerprint
 
 
 @pytest.fixture
@@ -217,6 +218,7 @@ def test_self_training_as_a_user_does_it(run_folder, copy, tmp_path, capsys):
     metrics = Run.open(again).metrics()
     assert metrics["train"]["patches"] == 15 and metrics["valid"]["patches"] == 6
     assert load_predictor(again).card.training["epochs"] == 1
+    assert Run.open(again).environment["pseudo_labels"]["sha256"] == data_fingerprint(copy)["test"]["sha256"]
 
 
 @pytest.mark.slow

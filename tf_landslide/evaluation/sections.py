@@ -20,7 +20,7 @@ from tf_landslide.metrics.counts import best_threshold, curve, f1_band, patch_f1
 from tf_landslide.predict.predictor import Predictor
 from tf_landslide.runs import score_tables as tables
 from tf_landslide.runs.folder import Run
-from tf_landslide.runs.provenance import is_of
+from tf_landslide.runs.provenance import files_of, has_seen, is_of
 
 _CALIBRATION = (
     "Probabilities as frequencies, over all pixels: ECE is the mean gap between predicted probability and the share "
@@ -34,6 +34,9 @@ _STRATA = {
     "slope": "By slope ({unit}), as the model sees it.",
     "ndvi": "By vegetation: NDVI of the pixel, as the model sees it.",
 }
+
+
+_LEARNED = "the scores say what the model has learned, not what it can do"
 
 
 def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
@@ -55,7 +58,9 @@ def notes(run: Run, shown: Judgement, metrics: dict[str, Any]) -> list[str]:
         )
     own = is_of(run, shown.source.data_dir, shown.split)
     if shown.split == "train" and own:
-        told.append("These patches were trained on: the scores say what the model has learned, not what it can do.")
+        told.append(f"These patches were trained on: {_LEARNED}.")
+    if not own and has_seen(run, files_of(run, shown.source.data_dir, shown.split)):
+        told.append(f"The model was trained on these patches, whatever split they are here: {_LEARNED}.")
     if shown.split == "valid" and own:
         chosen = "epoch and the threshold were" if not run.came_with_threshold else "epochs of what it is made of were"
         told.append(f"The {chosen} chosen on validation: its scores flatter. Quote a test split.")

@@ -16,7 +16,7 @@ from tf_landslide.evaluation.tally import MasksDigest
 from tf_landslide.runs import formats
 from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import Judged
-from tf_landslide.runs.provenance import is_of_files, judged_on, split_fingerprint
+from tf_landslide.runs.provenance import has_seen, is_of_files, judged_on, split_fingerprint
 
 
 def compare_runs(
@@ -208,6 +208,9 @@ def _notes(runs: dict[str, Run], entries: Sequence[Entry], compared: dict[str, A
         told.append(f"These patches were trained on{by}: the order says what was learned, not what generalises.")
     if len({source for row in compared["rows"] for source in row["threshold_from"]}) > 1:
         told.append("Thresholds are of different origin: a model from elsewhere came with its own.")
+    others = (one for one in entries if one.name not in own)
+    if seen := [one.name for one in others if has_seen(runs[one.name], one.judged.about.files)]:
+        told.append(f"Trained on these very patches, which are called {compared['split']} here: {', '.join(seen)}.")
     told += [f"{' and '.join(names)} are of one seed, so that neither is a second one." for names in twins(entries)]
     if compared["unit"] == "groups" and compared["units"] < 6:
         told.append(f"There are but {compared['units']} groups: no test can tell much from so few.")

@@ -30,8 +30,6 @@ from tf_landslide.runs.sections import Config
 from tf_landslide.runs.sections.data import GroupsConfig
 from tf_landslide.runs.splits import divided
 
-CARD = "pseudo_labels.json"
-
 
 @dataclass(frozen=True)
 class PseudoOptions:
@@ -119,7 +117,7 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
                 shutil.copyfile(folder / SYNTHETIC_MARK, partial / SYNTHETIC_MARK)
         (partial / formats.CONFIG).write_text(_config(run.config).to_yaml())
         card = _card(run, predictor, data_dir, options, before, labelled, first, len(images))
-        write_json(partial / CARD, card)
+        write_json(partial / formats.PSEUDO_LABELS, card)
     return card
 
 

@@ -60,6 +60,7 @@ class _Environment(BaseModel):
     positive_weight: _Number | None = None
     data: str = ""
     data_fingerprint: dict[str, dict[str, Any]] = {}
+    pseudo_labels: dict[str, Any] = {}
     resumed: list[dict[str, Any]] = []
     converted_from: _Checkpoint | None = None
 

@@ -27,6 +27,7 @@ LOGS = "logs"  # TensorBoard
 FOLDS = "folds.json"  # in a folder of runs, one a fold: what they score together
 OUT_OF_FOLD = "out_of_fold"  # beside it: the counts of all patches, as ``compare`` takes them
 TRACKERS = "trackers.json"  # what a run is called where it is followed
+PSEUDO_LABELS = "pseudo_labels.json"  # in a dataset: which patches a run gave their masks
 SEEDS = "seeds.json"  # in a folder of runs, one a seed: what they score together
 JUDGED = "judged"  # SPLIT.npz: the counts of each patch
 REPORT = "report"  # figures and tables
@@ -139,7 +140,7 @@ __all__ = [
     *("ADAPTED", "CARD", "CARD_TEXT", "COMBINED", "CONFIG", "CONVERTED", "ENVIRONMENT", "FOLDS"),
     *("EXPORT_PRECISION", "GRAPH", "GRAPH_WEIGHTS", "HISTORY", "JUDGED", "PRECISION", "PROOF"),
     *("LOGS", "METRICS", "MODEL", "OUT_OF_FOLD", "REFERENCE", "REPORT", "REPORT_FILE", "REPORT_PAGE"),
-    *("SAVED_MODEL", "SEEDS", "STATE"),
+    *("PSEUDO_LABELS", "SAVED_MODEL", "SEEDS", "STATE"),
     *("TRACKERS", "VARIABLES", "WARMUP"),
     *("check_model_name", "check_spares_runs", "evaluated_file", "export_digest", "export_version", "is_export"),
     *("is_finished_run", "is_run", "judged_file", "next_version", "precision_folder", "published_precision"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_landslide.core.errors import LandslideError, warn
-from tf_landslide.core.files import write_json
+from tf_landslide.core.files import read_json, write_json
 from tf_landslide.data.folders import Patch, available_splits, find_patches
 from tf_landslide.data.synthetic import SYNTHETIC_MARK
 from tf_landslide.runs import formats
@@ -39,11 +39,15 @@ def environment(seed: int, data_dir: Path, devices: Sequence[str], fingerprint: 
 
 
 def data_said(data_dir: Path, fingerprint: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Which dataset, its fingerprint (computed where it is not given), and whether it was made by a program."""
+    """Which dataset, its fingerprint (computed where it is not given), whether it was made by a program, and which
+    split's patches it holds with a model's labels, if so.
+    """
+    labels = data_dir / formats.PSEUDO_LABELS
     return {
         "data": str(data_dir.absolute()),
         "data_fingerprint": data_fingerprint(data_dir) if fingerprint is None else fingerprint,
         "synthetic": (data_dir / SYNTHETIC_MARK).is_file(),
+        **({"pseudo_labels": read_json(labels).get("source", {})} if labels.is_file() else {}),
     }
 
 
@@ -106,6 +110,13 @@ def is_of_files(run: Run, split: str, files: str) -> bool:
     if not said:
         return not run.is_converted
     return said.get(run.config.data.stored_split(split), {}).get("sha256") == files
+
+
+def has_seen(run: Run, files: str) -> bool:
+    """Whether a run was trained on the files of a digest, as its training split or with a model's labels."""
+    said = run.environment
+    seen = (said.get("data_fingerprint", {}).get("train", {}), said.get("pseudo_labels", {}))
+    return files in [part.get("sha256") for part in seen]
 
 
 def judged_on(run: Run, data_dir: str | Path, split: str) -> Run:
