@@ -75,7 +75,7 @@ def read_config(path: str | Path, kind: Any) -> Any:
     """Read a text-format file. Raises ``UsageError``: absent, or not of that kind, with the line."""
     path = Path(path)
     try:
-        return text_format.Parse(path.read_text(), kind())
+        return text_format.Parse(path.read_text(encoding="utf-8"), kind())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({_first_line(error)})") from None
     except text_format.ParseError as error:

@@ -63,6 +63,19 @@ def test_private_names_of_keras_stand_in_one_module():
             assert not [name for name in private if name in path.read_text()], path
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_text_is_written_and_read_in_utf_8_whatever_the_locale(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        of_path = isinstance(node.func, ast.Attribute)  # path.open(mode), or open(path, mode); rasterio has its own
+        modes = [arg.value for arg in node.args[not of_path :][:1] if isinstance(arg, ast.Constant)]
+        is_text = name == "open" and modes in (["r"], ["w"], ["a"], ["x"])
+        is_text |= name in ("read_text", "write_text") and of_path
+        assert not is_text or "encoding" in [word.arg for word in node.keywords], f"{name_of(path)}:{node.lineno}"
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_what_a_benchmark_imports_of_ours_exists(script):
     """Benchmarks import inside functions, and no other test runs them."""

@@ -133,6 +133,14 @@ def test_a_second_writer_is_refused_and_changes_nothing(command, run_folder, sam
     assert f"{folder}: process {os.getpid()} on" in error_of(capsys) and sorted(folder.rglob("*")) == before
 
 
+def test_text_is_utf_8_in_any_locale(tmp_path):
+    script = "import sys; from tf_landslide.core.files import write_text; write_text(sys.argv[1], '0.8\\u20130.9')"
+    settings = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "report.md"
+    subprocess.run([sys.executable, "-X", "utf8=0", "-c", script, str(path)], env=settings, check=True)
+    assert path.read_bytes() == "0.8–0.9".encode()
+
+
 def test_a_lock_leaves_no_folders_behind(tmp_path):
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "a" / "b" / "run"):
         raise ZeroDivisionError

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import threading
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -137,6 +139,43 @@ def test_a_size_is_asked_before_memory_is_taken(make, tmp_path, monkeypatch):
         read_image(path)
     with pytest.raises(LandslideError, match="at most 0 MB"):
         read_mask(write(tmp_path / "mask_1.h5", mask=np.zeros((64, 64), np.uint8)), limit=1000)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+@pytest.mark.parametrize("side", [30_000, 2**40])
+def test_nothing_is_allocated_by_the_size_that_a_patch_declares(tmp_path, monkeypatch, cache, side):
+    for kind, shape in (("img", (side, side, 14)), ("mask", (side, side))):
+        path = tmp_path / f"TrainData/{kind}/{'image' if kind == 'img' else kind}_1.h5"
+        path.parent.mkdir(parents=True)
+        with h5py.File(path, "w") as file:
+            file.create_dataset(kind, shape, "f4" if kind == "img" else "u1", chunks=(64, 64, 14)[: len(shape)])
+    sizes: list[int] = []
+    monkeypatch.setattr("tf_landslide.data.source.allocate", lambda path: sizes.append(path.stat().st_size))
+    before = tracemalloc.start() or tracemalloc.get_traced_memory()[0]
+    try:
+        with pytest.raises(LandslideError, match=f"declares {side} x {side} x 14 numbers"):
+            PatchSource.open(tmp_path, "train", channel_recipe(), cache=cache, cache_dir=tmp_path / "cache")
+        assert tracemalloc.get_traced_memory()[1] - before < 2**28 and max(sizes, default=0) < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["img", "mask"])
+def test_a_pipe_is_told_and_not_waited_for(tmp_path, kind):
+    os.mkfifo(tmp_path / "image_1.h5")
+    told: list[str] = []
+
+    def read():
+        for look in (read_image if kind == "img" else read_mask, image_shape):
+            try:
+                assert look(tmp_path / "image_1.h5") is None
+            except LandslideError as error:
+                told.append(str(error))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(5)
+    assert not reader.is_alive() and told == [f"{tmp_path}/image_1.h5: is not a regular file"]
 
 
 def test_a_limit_holds_for_files_whose_header_is_known(tmp_path):

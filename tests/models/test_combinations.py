@@ -160,6 +160,11 @@ def test_senseless_decoder_options_are_refused(options, said):
         build_model("unet", "resnet18", **options)
 
 
+def test_a_dilation_that_is_named_twice_is_refused():
+    with pytest.raises(LandslideError, match="rates: expected each dilation once, found 6, 6, 12"):
+        build_model("deeplabv3plus", "resnet18", rates=[6, 6, 12])
+
+
 def test_a_fault_of_a_decoder_is_not_told_as_a_wrong_option(monkeypatch):
     def broken(inputs, width: int = 3):
         return inputs + f"a fault of the code {width}"

@@ -200,6 +200,20 @@ def test_other_arrays_are_kept_or_refused():
         weights.adapted(kernel, (3, 3, 8, 8), SIX, "rgb")
 
 
+@pytest.mark.parametrize(
+    ("names", "order", "expected"),
+    [
+        (["red", "green", "blue"], "rgb", [10, 20, 60]),
+        (["blue", "green", "red"], "rgb", [60, 20, 10]),
+        (["nir", "red", "green"], "rgb", [30, 10, 20]),
+        (["red", "green", "blue"], "bgr", [60, 20, 10]),
+    ],
+    ids=lambda value: "_".join(map(str, value)) if isinstance(value, list) else value,
+)
+def test_three_channels_take_the_input_norm_by_name_too(names, order, expected):
+    np.testing.assert_array_equal(weights.adapted(np.array([10.0, 20, 60]), (3,), names, order), expected)
+
+
 def test_a_model_of_six_channels_starts_from_the_file(tmp_path):
     source = segmentation_models.original("resnet18", 3)
     randomise_statistics(source)

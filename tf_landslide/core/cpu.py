@@ -26,5 +26,5 @@ def instructions() -> tuple[str, ...]:
 def _said() -> dict[str, str]:
     """What Linux says of the first core."""
     path = Path("/proc/cpuinfo")
-    first = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
+    first = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if path.exists() else []
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}

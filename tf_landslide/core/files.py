@@ -144,7 +144,7 @@ def require_writable(folder: str | Path) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with replacing(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -160,9 +160,14 @@ def open_regular(path: str | Path) -> BinaryIO:
         LandslideError: no regular file.
     """
     path = Path(path)
+    require_regular(path)
+    return path.open("rb")
+
+
+def require_regular(path: Path) -> None:
+    """Raise ``LandslideError`` for a pipe, a device or a folder, and ``OSError`` where there is nothing."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise LandslideError(f"{path}: is not a regular file")
-    return path.open("rb")
 
 
 def read_text(path: str | Path, at_most: int = TEXT_BYTES) -> str:

@@ -30,7 +30,7 @@ def is_dead(process: str) -> bool:
 def _is_zombie(number: str) -> bool:
     """Whether a process has ended and nobody has asked yet how, as where a container's first process never asks."""
     try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (OSError, UnicodeDecodeError, IndexError):
         return False
     return state == "Z"

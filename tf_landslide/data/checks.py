@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tf_landslide.data.folders import Patch, available_splits, find_patches
 from tf_landslide.data.hdf5 import OF_255, image_layout, image_shape, read_image
 from tf_landslide.data.ranges import RangeCheck
 from tf_landslide.data.readings import Reading, read_patches
+from tf_landslide.data.safe_hdf5 import LIMIT
 
 
 class DuplicateFinder:
@@ -135,10 +137,10 @@ def _spread(patches: Sequence[Patch], most: int = 15) -> list[Path]:
 
 
 def usual_shape(patches: Sequence[Patch], layout: BandLayout) -> tuple[int, ...] | None:
-    """The commonest image shape among a few patches of a split."""
-    found = map(image_shape, _spread(patches))
+    """The commonest image shape among a few patches of a split; what no image may have is that file's own error."""
+    found = filter(None, map(image_shape, _spread(patches)))
     bands = len(layout.bands)
-    shapes = Counter(shape for shape in found if shape is not None and len(shape) == 3 and shape[-1] == bands)
+    shapes = Counter(s for s in found if len(s) == 3 and s[-1] == bands and math.prod(s) * 4 <= LIMIT)
     return shapes.most_common(1)[0][0] if shapes else None
 
 

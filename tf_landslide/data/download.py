@@ -62,7 +62,7 @@ def _fill(out: Path, files: list[RemoteFile], pause: float) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for file in files:
         done = out / f".{file.name}.unpacked"  # the archive's MD5 and the folders it filled
-        known, *folders = done.read_text().split() if done.exists() else [""]
+        known, *folders = done.read_text(encoding="utf-8").split() if done.exists() else [""]
         if known == file.digest and all((out / folder).is_dir() for folder in folders):
             continue
         archive = out / file.name

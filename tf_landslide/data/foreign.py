@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import open_regular
+
 _PICTURE = "write its bands, in the layout's order, to a dataset 'img' (height, width, bands) of an .h5 file"
 _SCENE = f"a georeferenced scene goes to 'tf-landslide map MODEL SCENE.tif'; else {_PICTURE}"
 _ARRAY = "write the array to a dataset 'img' (height, width, bands) of an .h5 file"
@@ -35,8 +38,8 @@ FOREIGN_SUFFIXES = HDF5_SUFFIXES | {
 def foreign(path: Path) -> tuple[str, str] | None:
     """What a file is, and what to do with it, for an error; None where it is nothing known, or cannot be opened."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(16)
-    except OSError:
+    except (OSError, LandslideError):
         return None
     return next((kind[1:] for kind in _KINDS if head.startswith(kind[0])), None)

@@ -53,6 +53,8 @@ def _read(path: Path, kind: Kind, limit: int) -> tuple[Found, np.ndarray]:
     Straight from the file where they lie in one piece, which needs no turn at HDF5's one lock; else through HDF5. HDF5
     is asked where they lie once for all files that have the same size and the same bytes before their data.
     """
+    if not path.is_file():  # to open a pipe would wait for somebody who writes
+        return _by_hdf5(path, kind, limit)
     with suppress(OSError), path.open("rb", buffering=0) as file:
         size, header = os.fstat(file.fileno()).st_size, file.read(_HEADER)
         found = _KNOWN.get((kind.key, size, header))
@@ -71,7 +73,12 @@ def _read(path: Path, kind: Kind, limit: int) -> tuple[Found, np.ndarray]:
             file.seek(start)
             if file.readinto(values.view(np.uint8).reshape(-1).data) == values.nbytes:
                 return found, values
-    with dataset(path, kind) as (found, stored):  # which knows what is wrong
+    return _by_hdf5(path, kind, limit)
+
+
+def _by_hdf5(path: Path, kind: Kind, limit: int) -> tuple[Found, np.ndarray]:
+    """The same by HDF5, or what is wrong."""
+    with dataset(path, kind) as (found, stored):
         return found, read_values(path, found, stored, limit)
 
 

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import require_regular
 from tf_landslide.data.foreign import foreign
 from tf_landslide.data.heaps import check_heaps
 
@@ -77,6 +78,8 @@ def dataset(path: Path, kind: Kind) -> Iterator[tuple[Found, h5py.Dataset]]:
             read, then or within the context.
     """
     try:
+        if not path.is_dir():
+            require_regular(path)  # HDF5 would wait for who writes to a pipe
         with h5py.File(path, "r") as file:
             key = _key(path, file, kind)
             opened = _opened(path, file, key)
@@ -246,9 +249,8 @@ def _described(path: Path, key: str, dataset: h5py.h5d.DatasetID) -> Found:
             )
     shape, dtype = dataset.shape, dataset.dtype
     if not shape or dtype.kind not in "fiub":
-        raise LandslideError(
-            f"{path}: dataset {key!r} holds {dtype if shape else 'no array'}, expected an array of numbers"
-        )
+        held = dtype if shape else "no array"
+        raise LandslideError(f"{path}: dataset {key!r} holds {held}, expected an array of numbers")
     chunk = properties.get_chunk() if properties.get_layout() == h5py.h5d.CHUNKED else None
     return Found(key, shape, dtype, _offset(dataset), chunk, _stated_layout(path, dataset))
 
@@ -273,9 +275,7 @@ def _stated_layout(path: Path, dataset: h5py.h5d.DatasetID) -> str | None:
     value = h5py.Dataset(dataset).attrs[LAYOUT_ATTRIBUTE] if is_text else None
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     if not isinstance(text, str):
-        raise LandslideError(
-            f"{path}: its attribute {LAYOUT_ATTRIBUTE!r} is no text; expected the name of a band layout"
-        )
+        raise LandslideError(f"{path}: its attribute {LAYOUT_ATTRIBUTE!r} is no text; expected a band layout's name")
     return text
 
 

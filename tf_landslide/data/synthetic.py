@@ -75,7 +75,7 @@ def _write_patches(folder: Path, sizes: dict[str, int], seed: int) -> None:
     for split, number, stored, mask in steps:
         write_patch(folder, split, number, stored, mask)
     (folder / SYNTHETIC_MARK).write_text(
-        f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n"
+        f"Synthetic sample landscape of tf_landslide, seed {seed}. Not measured anywhere on Earth.\n", encoding="utf-8"
     )
 
 

@@ -121,7 +121,7 @@ def _shown(block: Block) -> bool:
 
 
 def _style() -> str:
-    return (_FOLDER / "report.css").read_text()
+    return (_FOLDER / "report.css").read_text(encoding="utf-8")
 
 
 def _data_uri(kind: str, content: bytes) -> str:

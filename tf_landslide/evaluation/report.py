@@ -35,8 +35,8 @@ def write_report(run: Run, predictor: Predictor, shown: Judgement, metrics: dict
         staging = Path(folder)
         document.save_pictures(staging)
         write_json(staging / formats.METRICS, {shown.split: metrics[shown.split]})
-        (staging / formats.REPORT_FILE).write_text(document.markdown())
-        (staging / formats.REPORT_PAGE).write_text(document.html())
+        (staging / formats.REPORT_FILE).write_text(document.markdown(), encoding="utf-8")
+        (staging / formats.REPORT_PAGE).write_text(document.html(), encoding="utf-8")
         out.mkdir(parents=True, exist_ok=True)
         for path in staging.iterdir():
             with replacing(out / path.name) as partial:

@@ -69,7 +69,7 @@ def adapt(
     kept = {key: run.environment[key] for key in names if key in run.environment}
     with replacing(path) as folder:
         folder.mkdir()
-        (folder / formats.CONFIG).write_text(config.to_yaml())
+        (folder / formats.CONFIG).write_text(config.to_yaml(), encoding="utf-8")
         model.save(folder / formats.MODEL)
         write_json(folder / formats.ENVIRONMENT, machine(devices) | kept | {formats.ADAPTED: derived.as_dict()})
     return Run.open(path), layers

@@ -275,7 +275,7 @@ def _write(
     data_dir: str | Path | None,
 ) -> None:
     model.name = config.name
-    (folder / formats.CONFIG).write_text(config.to_yaml())
+    (folder / formats.CONFIG).write_text(config.to_yaml(), encoding="utf-8")
     model.save(folder / formats.MODEL)
     _record(folder, derived, runs, data_dir)
 

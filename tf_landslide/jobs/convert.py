@@ -82,7 +82,7 @@ def convert(
     left_out = load_state_dict(model, chosen.architecture, tensors, str(checkpoint), prefix)
     with replacing(out) as folder:
         folder.mkdir()
-        (folder / formats.CONFIG).write_text(config.to_yaml())
+        (folder / formats.CONFIG).write_text(config.to_yaml(), encoding="utf-8")
         model.save(folder / formats.MODEL)
         write_json(folder / formats.ENVIRONMENT, _provenance(checkpoint, source, len(tensors), left_out))
     return Converted(Run.open(out), len(tensors) - len(left_out), model.count_params(), left_out)

@@ -74,14 +74,14 @@ def write_card(
         what ``card.json`` holds.
     """
     sums = "".join(f"{digest}  {path}\n" for path, digest in sorted(result.tally.digests.items()))
-    (folder / SUMS).write_text(sums)
+    (folder / SUMS).write_text(sums, encoding="utf-8")
     card = _card(name, result, options) | {
         "synthetic": (folder / SYNTHETIC_MARK).is_file(),
         "sha256": digest_of(folder / SUMS),
         "warnings": list(warnings),
     }
     write_json(folder / CARD, card)
-    (folder / README).write_text(render(_TEMPLATE, card=card, splits=_table(card["splits"])))
+    (folder / README).write_text(render(_TEMPLATE, card=card, splits=_table(card["splits"])), encoding="utf-8")
     split_overview(folder / OVERVIEW, _sheet(result, card))
     return card
 

@@ -127,7 +127,9 @@ def cut_patches(scene: Scene, out: Path, options: PatchOptions) -> dict[str, Any
                 result = _cut(partial, scene, layout, checked, area, cutting, options)
                 _write_config(partial, config.model_dump(), name, result)
                 if is_synthetic(scene):
-                    (partial / SYNTHETIC_MARK).write_text("Cut from the synthetic sample landscape of tf_landslide.\n")
+                    (partial / SYNTHETIC_MARK).write_text(
+                        "Cut from the synthetic sample landscape of tf_landslide.\n", encoding="utf-8"
+                    )
                 card = write_card(partial, name, result, asdict(options) | {"buffer": metres}, told)
                 for child in partial.iterdir():
                     child.rename(out / child.name)
@@ -256,7 +258,7 @@ def _write_config(folder: Path, config: dict[str, Any], name: str, result: Patch
     shipped = result.layout == LANDSLIDE4SENSE
     if not shipped:
         text = yaml.safe_dump(result.layout.as_dict(), sort_keys=False, allow_unicode=True)
-        (folder / LAYOUT).write_text(text)
+        (folder / LAYOUT).write_text(text, encoding="utf-8")
     config |= {"name": name, "description": f"{config['model']['architecture']} on patches of {name}"}
     config["data"] |= {
         "layout": result.layout.name if shipped else LAYOUT,
@@ -268,4 +270,4 @@ def _write_config(folder: Path, config: dict[str, Any], name: str, result: Patch
         "# Channels may be any of these bands, and indices of them; the model normalises them by the training split:\n"
         f"# {', '.join(result.layout.names)}\n"
     )
-    (folder / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    (folder / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -115,7 +115,7 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
         for folder in filter(None, (data_dir, options.add_to)):
             if (folder / SYNTHETIC_MARK).is_file():
                 shutil.copyfile(folder / SYNTHETIC_MARK, partial / SYNTHETIC_MARK)
-        (partial / formats.CONFIG).write_text(_config(run.config).to_yaml())
+        (partial / formats.CONFIG).write_text(_config(run.config).to_yaml(), encoding="utf-8")
         card = _card(run, predictor, data_dir, options, before, labelled, first, len(images))
         write_json(partial / formats.PSEUDO_LABELS, card)
     return card

@@ -222,7 +222,7 @@ def _run_folder(run: Run) -> Iterator[None]:
     else:  # it comes with its config in it, so that no kill leaves a folder that is no run
         with replacing(run.path) as partial:
             partial.mkdir()
-            (partial / formats.CONFIG).write_text(run.config.to_yaml())
+            (partial / formats.CONFIG).write_text(run.config.to_yaml(), encoding="utf-8")
     try:
         yield
     except BaseException:

@@ -17,7 +17,7 @@ Catalogue = dict[str, list[dict[str, Any]]]
 
 def load_catalogue() -> Catalogue:
     """The table: ``models``, ``architectures`` and ``encoders``, each a list of rows."""
-    return json.loads(TABLE.read_text())
+    return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def catalogue_markdown(catalogue: Catalogue) -> str:

@@ -33,7 +33,7 @@ from tf_landslide.page.scenes import MapScene, SceneHandlers
 UPLOAD_LIMIT = "64mb"
 WAITING = 64  # requests in the queue; one more is told to come again
 SESSIONS = 100  # tabs of which Gradio remembers what it has shown
-CSS = (Path(__file__).parent / "page.css").read_text()
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def connect(page: gr.Blocks, c: Components, handlers: Handlers) -> None:

@@ -150,7 +150,7 @@ class SceneHandlers:
                 tab.cancel: gr.Button("Cancelling …" if run.stop.is_set() else "Cancel", visible=True),
             }
         if run.state == "done":
-            page = (run.out / "map.html").read_text()
+            page = (run.out / "map.html").read_text(encoding="utf-8")
             files = gr.Files(value=[str(path) for path in downloads(run.out)], visible=True)
             return self._rest() | {tab.note: told(run.summary), tab.map: framed(page), tab.files: files}
         said = "Cancelled; nothing of it is kept." if run.state == "cancelled" else f"⚠ **{literal(run.said)}**"

@@ -31,7 +31,7 @@ def read_history(path: Path) -> list[Row]:
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows, in place of the file that was there."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

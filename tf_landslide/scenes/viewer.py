@@ -97,7 +97,7 @@ def viewer_html(
         "threshold": threshold,
     }
     style, script = (
-        shared.read_text() + (_FOLDER / f"viewer.{kind}").read_text()
+        shared.read_text(encoding="utf-8") + (_FOLDER / f"viewer.{kind}").read_text(encoding="utf-8")
         for shared, kind in ((STYLE, "css"), (SCRIPT, "js"))
     )
     return render(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.models.layers.conv import AtrousConv2D
 from tf_landslide.models.layers.resize import AdaptivePooling, ResizeLike
 
@@ -34,6 +35,8 @@ def aspp(x, filters: int = 256, rates: Sequence[int] = (6, 12, 18), dropout: flo
         dropout: after the projection.
         name: prefix of the layers.
     """
+    if len(set(rates)) < len(rates):
+        raise LandslideError(f"rates: expected each dilation once, found {', '.join(map(str, rates))}")
     branches = [conv_norm_relu(x, filters, 1, f"{name}_1x1")]
     branches += [conv_norm_relu(x, filters, 3, f"{name}_rate{rate}", rate) for rate in rates]
     image = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_image_pool")(x)

@@ -72,7 +72,8 @@ def adapted(weight: np.ndarray, shape: tuple[int, ...], names: Sequence[str], or
     norm on the input) gives each channel its own or the mean. All else has the same shape in both and is kept.
     """
     first_kernel = weight.ndim == 4 and weight.shape[2] == 3
-    if weight.shape == tuple(shape) and not first_kernel:
+    of_input = weight.shape == (3,)
+    if weight.shape == tuple(shape) and not (first_kernel or of_input):
         return weight
     axis = weight.ndim - 2 if weight.ndim == 4 else 0
     if weight.shape[axis] != 3 or shape[axis] != len(names):
