@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +55,13 @@ class RasterBand:
 
     @classmethod
     def open(
-        cls, path: str | Path | Source, index: int, band: Band, *, assumed: bool = False, missing: Sequence[float] = ()
+        cls,
+        path: str | Path | Source,
+        index: int,
+        band: Band,
+        *,
+        said: Collection[str] = ("scale", "offset"),
+        missing: Sequence[float] = (),
     ) -> RasterBand:
         """A band of a file.
 
@@ -63,7 +69,8 @@ class RasterBand:
             path: of the file.
             index: of the band in it, from 1.
             band: what is known of it. Its no-data value and the file's own both mean missing.
-            assumed: scale and offset are nobody's word, and give way to those that the file states.
+            said: which of scale and offset somebody states. A scale that nobody does gives way to the file's own, and
+                so does the offset where neither is stated.
             missing: further stored values that mean nothing.
 
         Raises:
@@ -76,20 +83,21 @@ class RasterBand:
                 raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
             own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
             dtype = raster.dtypes[index - 1]
-        if assumed and tags == (1.0, 0.0) and dtype.startswith("float") and band.unit == "reflectance":
+        unknown = "scale" not in said and tags == (1.0, 0.0) and band.unit == "reflectance"
+        if unknown and dtype.startswith("float"):
             raise LandslideError(
                 f"{source}: stores {dtype} and nobody says in which unit; say --scale 1 for reflectance "
                 "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
             )
-        if assumed and tags == (1.0, 0.0) and dtype in _BYTES and band.unit == "reflectance":
+        if unknown and dtype in _BYTES:
             raise LandslideError(
                 f"{source}: stores {dtype}, too few numbers for reflectance x 10,000; it may be a picture: take the "
                 "product's own bands, or say the unit with --scale"
             )
         if tags != (1.0, 0.0):
-            if assumed:
-                band = replace(band, scale=tags[0], offset=tags[1])
-            elif not np.allclose(tags, (band.scale, band.offset), rtol=1e-6, atol=1e-9):
+            if "scale" not in said:
+                band = replace(band, scale=tags[0], offset=band.offset if said else tags[1])
+            if said and not np.allclose(tags, (band.scale, band.offset), rtol=1e-6, atol=1e-9):
                 raise LandslideError(
                     f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
                     f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"

@@ -67,9 +67,10 @@ def open_band(
 ) -> RasterBand:
     """A band by its name; terrain has the scale that its file states. Arguments as of ``open_scene``."""
     if name in TERRAIN_UNITS:
-        return RasterBand.open(path, index, Band(name, unit=TERRAIN_UNITS[name]), assumed=True)
+        return RasterBand.open(path, index, Band(name, unit=TERRAIN_UNITS[name]), said=())
     band = Band(name, REFLECTANCE_SCALE if scale is None else scale, offset or 0.0, nodata)
-    return RasterBand.open(path, index, band, assumed=scale is None and offset is None)
+    said = [key for key, value in (("scale", scale), ("offset", offset)) if value is not None]
+    return RasterBand.open(path, index, band, said=said)
 
 
 def open_dem(files: Sequence[Source]) -> RasterBand | None:
