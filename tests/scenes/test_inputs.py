@@ -316,6 +316,23 @@ def test_a_fine_terrain_model_is_averaged_in_bounded_pieces(tmp_path, monkeypatc
         open_scene([tmp_path / "B04.tif"], ("dem",), dem=path)
 
 
+def test_terrain_among_the_bands_is_averaged_as_the_terrain_model_is(tmp_path, monkeypatch):
+    """1 m pixels of noise under a scene of 10 m: sampling them would give the slope of the noise."""
+    fine = Grid(Affine(1, 0, SCENE.transform.c, 0, -1, SCENE.transform.f), UTM, (400, 500))
+    noise = np.random.default_rng(1).normal(500, 5, fine.shape).astype(np.float32)
+    dem, steep = write(tmp_path / "d.tif", noise, fine), write(tmp_path / "s.tif", noise / 50, fine)
+    red = f"red={write(tmp_path / 'B04.tif', STORED[0], GRID)}"
+    model, band = open_scene([red], (), dem=dem), open_scene([red, f"dem={dem}"], ())
+    for name in ("dem", "slope"):
+        np.testing.assert_array_equal(values(band, name), values(model, name))
+    slope = values(open_scene([red, f"slope={steep}"], ()), "slope")
+    np.testing.assert_allclose(slope, (noise / 50).reshape(40, 10, 50, 10).mean((1, 3)), rtol=1e-5)
+    monkeypatch.setattr("tf_landslide.scenes.raster.MOST_AVERAGED", 8)
+    for word in (f"dem={dem}", f"slope={steep}"):
+        with pytest.raises(LandslideError, match="10 x 10 to one of the scene's; average it first"):
+            open_scene([red, word], ())
+
+
 def test_the_real_cuts_have_both_no_data_values(real_data):
     folder = real_data / "sentinel2_products"
     scene = open_scene(
