@@ -124,6 +124,16 @@ def test_what_is_missing_of_terrain_may_be_said(folder):
         np.testing.assert_array_equal(read(scene, "dem")[0, :2], [np.nan, 500])
 
 
+def test_a_value_of_clouds_hides_also_where_the_mask_s_file_calls_it_no_data(folder):
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[4:20, 5:45] = 255
+    write(folder / "cl.tif", mask, GRID, nodata=255)
+    scene = open_inputs(manifest(folder, clouds={"file": "cl.tif", "values": [255]}), RGB)
+    np.testing.assert_array_equal(np.isnan(read(scene, "red")), mask == 255)
+    scene = open_inputs(manifest(folder, clouds={"file": "cl.tif"}), RGB)  # any but 0; no data is neither
+    assert np.isfinite(read(scene, "red")).all()
+
+
 def test_what_enters_the_fingerprint(folder):
     write(folder / "scl.tif", np.full(GRID.shape, 8, np.uint8), GRID)
 

@@ -131,7 +131,7 @@ class Manifest:
             source, _whole(self.cloudy.get("index", 1), f"{where}: index"), Band("class", unit="class")
         )
         require_cover("the cloud mask", band, grid, str(self.path), "the rest is taken for clear")
-        return RasterClouds(((band, tuple(float(value) for value in values)),), grid)
+        return RasterClouds.of(band, tuple(float(value) for value in values), grid)
 
 
 def is_manifest(path: Path) -> bool:
