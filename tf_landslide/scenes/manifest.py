@@ -93,6 +93,11 @@ class Manifest:
         index = _whole(values.get("index", 1), f"{where}: index")
         own = {key: value for key, value in values.items() if key not in ("file", "index")}
         band = parse_band(own, where)
+        if name in TERRAIN_UNITS and band.unit != TERRAIN_UNITS[name]:
+            raise LandslideError(
+                f"{where}: unit: expected {TERRAIN_UNITS[name]}, found {band.unit[:40]!r}; leave unit out, and say by "
+                f"which scale its values become {TERRAIN_UNITS[name]}"
+            )
         reflectance = band.unit == "reflectance"
         if reflectance and "nodata" not in values:
             band = replace(band, nodata=sentinel2.NODATA)

@@ -17,6 +17,7 @@ from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.opened import stored
 from tf_landslide.scenes.source import Source, file
+from tf_landslide.scenes.units import metres_of
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
@@ -82,7 +83,9 @@ class RasterBand:
             if not 1 <= index <= raster.count:
                 raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
             own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
-            dtype = raster.dtypes[index - 1]
+            dtype, unit = raster.dtypes[index - 1], raster.units[index - 1]
+        if band.unit == "metres":
+            tags = _to_metres(tags, unit, "scale" in said, f"{source}: band {index} ({band.name})")
         unknown = "scale" not in said and tags == (1.0, 0.0) and band.unit == "reflectance"
         if unknown and dtype.startswith("float"):
             raise LandslideError(
@@ -97,7 +100,7 @@ class RasterBand:
         if tags != (1.0, 0.0):
             if "scale" not in said:
                 band = replace(band, scale=tags[0], offset=band.offset if said else tags[1])
-            if said and not np.allclose(tags, (band.scale, band.offset), rtol=1e-6, atol=1e-9):
+            if said and not np.allclose(tags, (band.scale, band.offset), rtol=1e-5, atol=1e-9):
                 raise LandslideError(
                     f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
                     f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"
@@ -216,6 +219,21 @@ class RasterBand:
         sizes = self.grid.pixel_sizes(np.arange(around.row, around.row + around.height))
         slope = np.where(np.isnan(dem), np.nan, slope_degrees(dem, sizes))  # Horn's method leaves out the pixel itself
         return slope[1:-1, 1:-1].astype(np.float32)
+
+
+def _to_metres(tags: tuple[float, float], unit: str | None, scaled: bool, where: str) -> tuple[float, float]:
+    """Scale and offset that give metres, of those that give the unit which a file states.
+
+    Raises:
+        LandslideError: a unit that is not known, where nobody says the scale.
+    """
+    metres = metres_of(unit)
+    if metres is None and not scaled:
+        raise LandslideError(
+            f"{where} is in {str(unit)[:40]!r} by its file; expected metres or feet: convert it, or say in a manifest "
+            "or layout by which scale its values become metres"
+        )
+    return tags[0] * (metres or 1.0), tags[1] * (metres or 1.0)
 
 
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
