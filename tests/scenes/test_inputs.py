@@ -1,5 +1,7 @@
 """Which band is which, and what its numbers mean: rasters, layouts, and files that contradict what is said of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
@@ -12,8 +14,8 @@ from scipy.ndimage import binary_dilation
 
 from tests.scenes.test_sampler import SCENE, UTM, WGS84, terrain, write
 from tf_landslide.bands.layouts import BIJIE, LANDSLIDE4SENSE
-from tf_landslide.bands.recipes import ChannelRecipe
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.inputs import Inputs, open_inputs
 from tf_landslide.scenes.source import file
@@ -331,6 +333,34 @@ def test_terrain_among_the_bands_is_averaged_as_the_terrain_model_is(tmp_path, m
     for word in (f"dem={dem}", f"slope={steep}"):
         with pytest.raises(LandslideError, match="10 x 10 to one of the scene's; average it first"):
             open_scene([red, word], ())
+
+
+@pytest.mark.parametrize("channels", [["red", "dem"], ["red", "slope"]])
+def test_terrain_in_another_unit_than_the_model_learned_is_refused(tmp_path, channels):
+    red, dem = write(tmp_path / "B04.tif", STORED[0], GRID), write(tmp_path / "d.tif", terrain(GRID.shape), GRID)
+    inputs = Inputs((f"red={red}",), dem=(dem,))
+    own = {"name": "own", "bands": ["red", {"name": "dem", "unit": "relative"}, {"name": "slope", "unit": "relative"}]}
+    for layout in ("mmls", own):
+        said = f"{channels[1]} is in (metres|degrees), but the model learned it in relative; take a model that learned"
+        with pytest.raises(LandslideError, match=said):
+            open_inputs(inputs, channel_recipe(layout, channels))
+    own["bands"] = ["red", {"name": "dem", "unit": "m"}, {"name": "slope", "unit": "deg"}]
+    for layout in ("landslide4sense", own):
+        open_inputs(inputs, channel_recipe(layout, channels))
+
+
+def test_a_model_of_pictures_is_told_that_reflectance_is_something_else(tmp_path):
+    path = stack(tmp_path / "s.tif", stored=(STORED // 40).astype(np.uint8))
+    with pytest.warns(LandslideWarning, match=r"gives red in reflectance \(relative\), green in .*; expect worse"):
+        open_inputs(Inputs((str(path),), scale=1 / 255), channel_recipe("bijie", NAMES))
+    text = "bands: [" + ", ".join(
+        f"{{name: {n}, index: {i}, unit: relative, scale: 0.004}}" for i, n in enumerate(NAMES, 1)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LandslideWarning)
+        open_inputs(
+            Inputs((str(path),), layout=layout(tmp_path / "l.yaml", text + "]")), channel_recipe("bijie", NAMES)
+        )
 
 
 def test_the_real_cuts_have_both_no_data_values(real_data):

@@ -1,4 +1,4 @@
-"""The units that a raster states its heights in, by GDAL's names and by those that people write."""
+"""The units of heights and angles, by GDAL's names and by those that people write."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ _FEET = frozenset(("ft", "foot", "feet", "international foot", "international fe
 _SURVEY_FEET = frozenset(
     ("us survey foot", "us survey feet", "us foot", "us feet", "us-ft", "us ft", "ftus", "survey foot")
 )
+_DEGREES = frozenset(("degrees", "degree", "deg", "°"))
 FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937  # in metres: the international one, and that of the United States' surveys
 
 
@@ -18,3 +19,8 @@ def metres_of(unit: str | None) -> float | None:
     if name in _FEET:
         return FOOT
     return SURVEY_FOOT if name in _SURVEY_FEET else None
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two words mean the same unit."""
+    return one == other or any({one.lower(), other.lower()} <= names for names in (_METRES, _DEGREES))
