@@ -90,12 +90,12 @@ class RasterBand:
         if unknown and dtype.startswith("float"):
             raise LandslideError(
                 f"{source}: stores {dtype} and nobody says in which unit; say --scale 1 for reflectance "
-                "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
+                "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000, or scale in its manifest or layout"
             )
         if unknown and dtype in _BYTES:
             raise LandslideError(
                 f"{source}: stores {dtype}, too few numbers for reflectance x 10,000; it may be a picture: take the "
-                "product's own bands, or say the unit with --scale"
+                "product's own bands, or say the unit with --scale, or scale in its manifest or layout"
             )
         if tags != (1.0, 0.0):
             if "scale" not in said:
