@@ -92,7 +92,7 @@ def _image(path: Path) -> None:
 def _raster(path: Path) -> None:
     source = file(path)
     grid = Grid.of(source)
-    band = RasterBand.open(source, 1, Band("red", 0.0001, -0.1), assumed=True)
+    band = RasterBand.open(source, 1, Band("red", 0.0001, -0.1), said=())
     band.read(Window(0, 0, min(64, grid.shape[0]), min(64, grid.shape[1])))
 
 

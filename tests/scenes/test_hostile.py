@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import rasterio
 from pyproj import CRS, Transformer
 from rasterio import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from tests.scenes.test_sampler import SCENE, UTM, WGS84, terrain, write
+from tf_landslide.cli.main import main
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.scenes import source
 from tf_landslide.scenes.grid import Grid
@@ -227,3 +230,13 @@ def test_a_scale_that_a_file_states_and_that_is_no_number_is_refused(tmp_path, t
 def test_a_scale_that_is_given_and_is_no_number_is_refused(tmp_path, stated):
     with pytest.raises(LandslideError, match="expected finite numbers, the scale not 0"):
         open_scene([tif(tmp_path / "B04.tif")], ("red",), **stated)
+
+
+def test_of_a_raster_without_a_place_one_line_is_said(tmp_path, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "B04.tif", "w", "GTiff", 8, 8, 1, dtype="uint16") as raster:
+            raster.write(np.ones((1, 8, 8), np.uint16))
+    assert main(["patches", str(tmp_path / "B04.tif"), "polygons.gpkg", "--out", str(tmp_path / "out")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: ") and "has no coordinate reference system" in said

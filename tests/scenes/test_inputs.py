@@ -1,5 +1,7 @@
 """Which band is which, and what its numbers mean: rasters, layouts, and files that contradict what is said of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
@@ -12,8 +14,8 @@ from scipy.ndimage import binary_dilation
 
 from tests.scenes.test_sampler import SCENE, UTM, WGS84, terrain, write
 from tf_landslide.bands.layouts import BIJIE, LANDSLIDE4SENSE
-from tf_landslide.bands.recipes import ChannelRecipe
-from tf_landslide.core.errors import LandslideError
+from tf_landslide.bands.recipes import ChannelRecipe, channel_recipe
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.inputs import Inputs, open_inputs
 from tf_landslide.scenes.source import file
@@ -314,6 +316,51 @@ def test_a_fine_terrain_model_is_averaged_in_bounded_pieces(tmp_path, monkeypatc
         LandslideError, match="10 x 10 to one of the scene's; average it first: gdalwarp -tr 10 10 -r average"
     ):
         open_scene([tmp_path / "B04.tif"], ("dem",), dem=path)
+
+
+def test_terrain_among_the_bands_is_averaged_as_the_terrain_model_is(tmp_path, monkeypatch):
+    """1 m pixels of noise under a scene of 10 m: sampling them would give the slope of the noise."""
+    fine = Grid(Affine(1, 0, SCENE.transform.c, 0, -1, SCENE.transform.f), UTM, (400, 500))
+    noise = np.random.default_rng(1).normal(500, 5, fine.shape).astype(np.float32)
+    dem, steep = write(tmp_path / "d.tif", noise, fine), write(tmp_path / "s.tif", noise / 50, fine)
+    red = f"red={write(tmp_path / 'B04.tif', STORED[0], GRID)}"
+    model, band = open_scene([red], (), dem=dem), open_scene([red, f"dem={dem}"], ())
+    for name in ("dem", "slope"):
+        np.testing.assert_array_equal(values(band, name), values(model, name))
+    slope = values(open_scene([red, f"slope={steep}"], ()), "slope")
+    np.testing.assert_allclose(slope, (noise / 50).reshape(40, 10, 50, 10).mean((1, 3)), rtol=1e-5)
+    monkeypatch.setattr("tf_landslide.scenes.raster.MOST_AVERAGED", 8)
+    for word in (f"dem={dem}", f"slope={steep}"):
+        with pytest.raises(LandslideError, match="10 x 10 to one of the scene's; average it first"):
+            open_scene([red, word], ())
+
+
+@pytest.mark.parametrize("channels", [["red", "dem"], ["red", "slope"]])
+def test_terrain_in_another_unit_than_the_model_learned_is_refused(tmp_path, channels):
+    red, dem = write(tmp_path / "B04.tif", STORED[0], GRID), write(tmp_path / "d.tif", terrain(GRID.shape), GRID)
+    inputs = Inputs((f"red={red}",), dem=(dem,))
+    own = {"name": "own", "bands": ["red", {"name": "dem", "unit": "relative"}, {"name": "slope", "unit": "relative"}]}
+    for layout in ("mmls", own):
+        said = f"{channels[1]} is in (metres|degrees), but the model learned it in relative; take a model that learned"
+        with pytest.raises(LandslideError, match=said):
+            open_inputs(inputs, channel_recipe(layout, channels))
+    own["bands"] = ["red", {"name": "dem", "unit": "m"}, {"name": "slope", "unit": "deg"}]
+    for layout in ("landslide4sense", own):
+        open_inputs(inputs, channel_recipe(layout, channels))
+
+
+def test_a_model_of_pictures_is_told_that_reflectance_is_something_else(tmp_path):
+    path = stack(tmp_path / "s.tif", stored=(STORED // 40).astype(np.uint8))
+    with pytest.warns(LandslideWarning, match=r"gives red in reflectance \(relative\), green in .*; expect worse"):
+        open_inputs(Inputs((str(path),), scale=1 / 255), channel_recipe("bijie", NAMES))
+    text = "bands: [" + ", ".join(
+        f"{{name: {n}, index: {i}, unit: relative, scale: 0.004}}" for i, n in enumerate(NAMES, 1)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LandslideWarning)
+        open_inputs(
+            Inputs((str(path),), layout=layout(tmp_path / "l.yaml", text + "]")), channel_recipe("bijie", NAMES)
+        )
 
 
 def test_the_real_cuts_have_both_no_data_values(real_data):

@@ -3,9 +3,11 @@
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from tests.scenes.test_inputs import GRID, NAMES, RGB, STORED
 from tests.scenes.test_sampler import terrain, write
@@ -52,6 +54,59 @@ def test_a_manifest_says_all_of_a_scene(folder):
     assert origin.event_from == "2018-09-06" and scene.source_ids == ("S2B_X",)
 
 
+@pytest.mark.parametrize("kind", ["manifest", "layout", "options"])
+def test_an_offset_alone_leaves_the_usual_scale(folder, kind):
+    """Stored 2500 with an offset of -0.1 is 0.15, however it is said."""
+    write(folder / "B04.tif", np.full(GRID.shape, 2500, np.uint16), GRID)
+    red = {"name": "red", "offset": -0.1}
+    if kind == "manifest":
+        inputs = manifest(folder, bands=[red | {"file": "B04.tif"}])
+    elif kind == "layout":
+        made = manifest(folder, bands=[red | {"index": 1}])
+        inputs = Inputs((str(folder / "B04.tif"),), layout=Path(made.scene[0]))
+    else:
+        inputs = Inputs((str(folder / "B04.tif"),), offset=-0.1)
+    np.testing.assert_allclose(read(open_inputs(inputs, None), "red"), 0.15, rtol=1e-5)
+
+
+def test_an_offset_alone_leaves_the_scale_that_the_file_states(folder):
+    red = write(folder / "B04.tif", np.full(GRID.shape, 2500, np.uint16), GRID)
+    with rasterio.open(red, "r+") as raster:
+        raster.scales, raster.offsets = (2e-4,), (-0.1,)
+    for inputs in (
+        manifest(folder, bands=[{"name": "red", "file": "B04.tif", "offset": -0.1}]),
+        Inputs((str(red),), offset=-0.1),
+    ):
+        np.testing.assert_allclose(read(open_inputs(inputs, None), "red"), 0.4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_an_offset_alone_does_not_say_the_unit_of_floats_and_bytes(folder, dtype):
+    red = write(folder / "B04.tif", np.ones(GRID.shape, dtype), GRID)
+    for inputs in (
+        manifest(folder, bands=[{"name": "red", "file": "B04.tif", "offset": 0}]),
+        Inputs((str(red),), offset=0.0),
+    ):
+        with pytest.raises(LandslideError, match=f"stores {dtype}.* --scale"):
+            open_inputs(inputs, None)
+
+
+def test_a_baseline_with_offsets_asks_for_one(folder):
+    plain = [{"name": name, "file": f"{name}.tif"} for name in NAMES]
+    for bare in (plain, [band | {"scale": 1e-4} for band in plain]):
+        with pytest.raises(LandslideError, match=r"band 'red': baseline 05\.00 adds an offset .* say offset: -0.1, or"):
+            open_inputs(manifest(folder, bands=bare, level="1C", baseline="05.00"), RGB)
+    taken_off = [band | {"offset": 0} for band in plain]
+    for baseline, said in (("03.01", plain), ("05.00", taken_off)):
+        scene = open_inputs(manifest(folder, bands=said, baseline=baseline), RGB)
+        np.testing.assert_allclose(read(scene, "red"), STORED[0] * 1e-4, rtol=1e-6)
+    for name in NAMES:
+        with rasterio.open(folder / f"{name}.tif", "r+") as raster:
+            raster.scales, raster.offsets = (1e-4,), (-0.1,)
+    scene = open_inputs(manifest(folder, bands=plain, baseline="05.00"), RGB)
+    np.testing.assert_allclose(read(scene, "red"), STORED[0] * 1e-4 - 0.1, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("more", [{}, {"scale": 1}, {"offset": 0}, {"scale": 1, "unit": "metres"}])
 def test_terrain_is_in_metres_whatever_else_is_said_of_it(folder, more):
     """Sea level is a height, and what Earth does not have is missing."""
@@ -67,6 +122,16 @@ def test_what_is_missing_of_terrain_may_be_said(folder):
         dem = {"name": "dem", "file": "d.tif", "nodata": 0, **more}
         scene = open_inputs(manifest(folder, bands=[*bands(), dem]), None)
         np.testing.assert_array_equal(read(scene, "dem")[0, :2], [np.nan, 500])
+
+
+def test_a_value_of_clouds_hides_also_where_the_mask_s_file_calls_it_no_data(folder):
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[4:20, 5:45] = 255
+    write(folder / "cl.tif", mask, GRID, nodata=255)
+    scene = open_inputs(manifest(folder, clouds={"file": "cl.tif", "values": [255]}), RGB)
+    np.testing.assert_array_equal(np.isnan(read(scene, "red")), mask == 255)
+    scene = open_inputs(manifest(folder, clouds={"file": "cl.tif"}), RGB)  # any but 0; no data is neither
+    assert np.isfinite(read(scene, "red")).all()
 
 
 def test_what_enters_the_fingerprint(folder):

@@ -1,5 +1,6 @@
 """Bands and terrain of a scene: against NumPy, GDAL's gdaldem and analytic surfaces."""
 
+import json
 import shutil
 import subprocess
 
@@ -13,8 +14,10 @@ from tests.scenes.test_sampler import SCENE, UTM, WGS84, geographic, terrain, wr
 from tf_landslide.bands.layouts import Band
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.scenes.grid import Grid, Window
+from tf_landslide.scenes.inputs import Inputs, open_inputs
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import Scene
+from tf_landslide.scenes.stack import open_scene
 
 
 def test_no_data_is_asked_before_scale_and_offset(tmp_path):
@@ -143,3 +146,55 @@ def test_slope_comes_before_sampling(scene):
 def test_a_band_that_is_not_there_is_named(scene):
     with pytest.raises(LandslideError, match="unknown band of the scene 'nir'; known: dem, red, slope"):
         scene.read("nir", SCENE.window)
+
+
+@pytest.mark.parametrize(
+    ("unit", "crs", "foot"),
+    [("ft", None, 0.3048), ("US survey foot", None, 1200 / 3937), (None, "EPSG:32654+6360", 1200 / 3937)],
+)
+def test_terrain_in_feet_is_read_in_metres(tmp_path, unit, crs, foot):
+    """A plane of 45 degrees, up to 13,000 feet, which are less than 4,000 m."""
+    rows = np.mgrid[: SCENE.shape[0], : SCENE.shape[1]][0]
+    heights = (1000 + 10 * rows) / foot
+    path = write(tmp_path / "dem.tif", heights, SCENE)
+    with rasterio.open(path, "r+") as raster:
+        if crs:
+            raster.crs = crs
+        else:
+            raster.units = (unit,)
+    red = f"red={write(tmp_path / 'B04.tif', np.ones(SCENE.shape, np.uint16), SCENE)}"
+    bands = [{"name": "red", "file": "B04.tif"}, {"name": "dem", "file": "dem.tif", "scale": foot}]
+    (tmp_path / "m.json").write_text(json.dumps({"bands": bands}))
+    for scene in (
+        open_scene([red], (), dem=path),
+        open_scene([red, f"dem={path}"], ()),
+        open_inputs(Inputs((str(tmp_path / "m.json"),)), None),
+    ):
+        np.testing.assert_allclose(scene.read("dem", SCENE.window), 1000 + 10 * rows, rtol=1e-5)
+        slope = scene.read("slope", SCENE.window)[1:-1, 1:-1]
+        np.testing.assert_allclose(slope, 45, atol=0.01)
+
+
+def test_terrain_in_a_unit_that_is_not_known_or_contradicts_is_refused(tmp_path):
+    path = write(tmp_path / "dem.tif", np.full(SCENE.shape, 100.0, np.float32), SCENE)
+    write(tmp_path / "B04.tif", np.ones(SCENE.shape, np.uint16), SCENE)
+
+    def opened(stated, **more):
+        with rasterio.open(path, "r+") as raster:
+            raster.units = (stated,)
+        bands = [{"name": "red", "file": "B04.tif"}, {"name": "dem", "file": "dem.tif", **more}]
+        (tmp_path / "m.json").write_text(json.dumps({"bands": bands}))
+        scene = open_inputs(Inputs((str(tmp_path / "m.json"),)), None)
+        return scene.read("dem", SCENE.window)[0, 0]
+
+    for unit in ("m", "metre", "Meters"):
+        assert opened(unit) == 100
+    assert opened("fathom", scale=1.8288) == pytest.approx(182.88)
+    with pytest.raises(LandslideError, match=r"dem.tif: band 1 \(dem\) is in 'fathom' .*; expected metres or feet"):
+        opened("fathom")
+    with pytest.raises(
+        LandslideError, match=r"states scale 0\.3048 and offset 0 .*, but scale 1 and offset 0 are given"
+    ):
+        opened("ft", scale=1)
+    with pytest.raises(LandslideError, match="band 'dem': unit: expected metres, found 'feet'"):
+        opened("m", unit="feet")

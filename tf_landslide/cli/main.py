@@ -99,6 +99,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     """What Python says in two lines, with a place in the source, is told as errors are."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", LandslideWarning)
+        warnings.filterwarnings("ignore", "Dataset has no geotransform")  # rasterio's; an error of ours says so
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +44,11 @@ class RasterClouds:
     bands: tuple[tuple[RasterBand, tuple[float, ...]], ...]
     grid: Grid
     _samplers: dict[Grid, Sampler] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, band: RasterBand, values: tuple[float, ...], grid: Grid) -> RasterClouds:
+        """Of one raster; a value that means cloud does so too where the file calls it no data."""
+        return cls(((replace(band, missing=tuple(v for v in band.missing if v not in values)), values),), grid)
 
     def __call__(self, window: Window) -> np.ndarray:
         hidden = np.zeros(window.shape, bool)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_landslide.bands.layouts import LEVEL_1C, BandLayout
+from tf_landslide.bands.layouts import LEVEL_1C, TERRAIN_UNITS, BandLayout
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, warn
 from tf_landslide.scenes.manifest import Manifest, is_manifest, read_manifest
@@ -16,6 +16,7 @@ from tf_landslide.scenes.scene import Scene
 from tf_landslide.scenes.sentinel2 import CODES, NODATA
 from tf_landslide.scenes.source import HOSTS, file
 from tf_landslide.scenes.stack import assemble, open_dem, open_scene
+from tf_landslide.scenes.units import same_unit
 
 _ALSO = ("red", "nir")  # describe polygons by their NDVI, and lie on a product's finest grid
 
@@ -50,15 +51,24 @@ class Inputs:
 def open_inputs(inputs: Inputs, recipe: ChannelRecipe | None) -> Scene:
     """The scene that a user gives, with the bands that a model needs, or with all that it has.
 
-    Warns where a surface reflectance is given to a model that learned the top of the atmosphere's.
+    Warns where a surface reflectance is given to a model that learned the top of the atmosphere's, or an optical band
+    in another unit than it learned.
 
     Args:
         inputs: as the user gives them.
         recipe: of the model; None where there is none yet.
 
     Raises:
-        LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``.
+        LandslideError: as ``open_scene``, ``read_product`` and ``read_manifest``, or terrain in another unit than the
+            model learned.
     """
+    scene = _opened(inputs, recipe)
+    if recipe is not None:
+        _compare_units(scene, recipe, inputs.scene[0])
+    return scene
+
+
+def _opened(inputs: Inputs, recipe: ChannelRecipe | None) -> Scene:
     needed = None if recipe is None else tuple(band.name for band in recipe.bands)
     learned = None if recipe is None else recipe.layout
     first = Path(inputs.scene[0])
@@ -150,3 +160,20 @@ def _warn_of_level(level: str | None, learned: BandLayout | None, where: str) ->
             f"{where}: is Level-2A (surface reflectance), the model learned Level-1C (top of the "
             "atmosphere); expect worse"
         )
+
+
+def _compare_units(scene: Scene, recipe: ChannelRecipe, where: str) -> None:
+    """Refuse terrain in another unit than a model learned, and warn of other bands that are."""
+    other = []
+    for band in recipe.bands:
+        given = scene.bands[band.name].band.unit if band.name in scene.bands else TERRAIN_UNITS[band.name]
+        if same_unit(given, band.unit):
+            continue
+        if band.name in TERRAIN_UNITS:
+            raise LandslideError(
+                f"{where}: {band.name} is in {given}, but the model learned it in {band.unit[:40]}; take a model that "
+                f"learned {given}, or none of {band.name}"
+            )
+        other.append(f"{band.name} in {given} ({band.unit[:40]})")
+    if other:
+        warn(f"{where}: gives {', '.join(other)}, in brackets what the model learned; expect worse")

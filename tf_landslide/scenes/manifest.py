@@ -93,13 +93,31 @@ class Manifest:
         index = _whole(values.get("index", 1), f"{where}: index")
         own = {key: value for key, value in values.items() if key not in ("file", "index")}
         band = parse_band(own, where)
+        if name in TERRAIN_UNITS and band.unit != TERRAIN_UNITS[name]:
+            raise LandslideError(
+                f"{where}: unit: expected {TERRAIN_UNITS[name]}, found {band.unit[:40]!r}; leave unit out, and say by "
+                f"which scale its values become {TERRAIN_UNITS[name]}"
+            )
         reflectance = band.unit == "reflectance"
         if reflectance and "nodata" not in values:
             band = replace(band, nodata=sentinel2.NODATA)
-        assumed = not {"scale", "offset"} & values.keys() and (reflectance or name in TERRAIN_UNITS)
-        if assumed and reflectance:
+        if reflectance and "scale" not in values:
             band = replace(band, scale=REFLECTANCE_SCALE)
-        return RasterBand.open(source, index, band, assumed=assumed)
+        usual = reflectance or name in TERRAIN_UNITS  # of another unit nobody but the manifest knows the scale
+        said = {"scale", "offset"} & values.keys() if usual else {"scale", "offset"}
+        opened = RasterBand.open(source, index, band, said=said)
+        if reflectance and "offset" not in values and not opened.band.offset:
+            self._refuse_without_offset(where)
+        return opened
+
+    def _refuse_without_offset(self, where: str) -> None:
+        """Raise ``LandslideError`` for a band that nobody states an offset of, where its baseline has one."""
+        baseline = self.origin.baseline or ""
+        if sentinel2.has_offsets(baseline):
+            raise LandslideError(
+                f"{where}: baseline {baseline} adds an offset to every band, but none is stated; say offset: -0.1, or "
+                "offset: 0 where it is taken off already"
+            )
 
     def terrain(self) -> RasterBand | None:
         """The terrain model, where the file names one."""
@@ -118,7 +136,7 @@ class Manifest:
             source, _whole(self.cloudy.get("index", 1), f"{where}: index"), Band("class", unit="class")
         )
         require_cover("the cloud mask", band, grid, str(self.path), "the rest is taken for clear")
-        return RasterClouds(((band, tuple(float(value) for value in values)),), grid)
+        return RasterClouds.of(band, tuple(float(value) for value in values), grid)
 
 
 def is_manifest(path: Path) -> bool:

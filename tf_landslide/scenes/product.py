@@ -91,7 +91,7 @@ class Product:
             images = sorted((image for image in self.images if re.search(r"_SCL_\d\dm$", image)), key=_resolution)
             path = next((path for path in map(self._file, images) if path is not None), None)
             classes = sentinel2.CLOUDY_CLASSES
-            return None if path is None else RasterClouds(((RasterBand.open(path, 1, _CLASS), classes),), grid)
+            return None if path is None else RasterClouds.of(RasterBand.open(path, 1, _CLASS), classes, grid)
         if rasters := self._masks("MSK_CLASSI_B00.jp2"):
             opaque, cirrus = (RasterBand.open(rasters[0], index, _CLASS) for index in (1, 2))
             return RasterClouds(((opaque, ()), (cirrus, ())), grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.opened import stored
 from tf_landslide.scenes.source import Source, file
+from tf_landslide.scenes.units import metres_of
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
 MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
@@ -55,7 +56,13 @@ class RasterBand:
 
     @classmethod
     def open(
-        cls, path: str | Path | Source, index: int, band: Band, *, assumed: bool = False, missing: Sequence[float] = ()
+        cls,
+        path: str | Path | Source,
+        index: int,
+        band: Band,
+        *,
+        said: Collection[str] = ("scale", "offset"),
+        missing: Sequence[float] = (),
     ) -> RasterBand:
         """A band of a file.
 
@@ -63,7 +70,8 @@ class RasterBand:
             path: of the file.
             index: of the band in it, from 1.
             band: what is known of it. Its no-data value and the file's own both mean missing.
-            assumed: scale and offset are nobody's word, and give way to those that the file states.
+            said: which of scale and offset somebody states. A scale that nobody does gives way to the file's own, and
+                so does the offset where neither is stated.
             missing: further stored values that mean nothing.
 
         Raises:
@@ -75,21 +83,24 @@ class RasterBand:
             if not 1 <= index <= raster.count:
                 raise LandslideError(f"{source}: has {raster.count} bands, no band {index}")
             own, tags = raster.nodatavals[index - 1], (raster.scales[index - 1], raster.offsets[index - 1])
-            dtype = raster.dtypes[index - 1]
-        if assumed and tags == (1.0, 0.0) and dtype.startswith("float") and band.unit == "reflectance":
+            dtype, unit = raster.dtypes[index - 1], raster.units[index - 1]
+        if band.unit == "metres":
+            tags = _to_metres(tags, unit, "scale" in said, f"{source}: band {index} ({band.name})")
+        unknown = "scale" not in said and tags == (1.0, 0.0) and band.unit == "reflectance"
+        if unknown and dtype.startswith("float"):
             raise LandslideError(
                 f"{source}: stores {dtype} and nobody says in which unit; say --scale 1 for reflectance "
-                "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000"
+                "(1.0 = 100 %), --scale 0.0001 for reflectance x 10,000, or scale in its manifest or layout"
             )
-        if assumed and tags == (1.0, 0.0) and dtype in _BYTES and band.unit == "reflectance":
+        if unknown and dtype in _BYTES:
             raise LandslideError(
                 f"{source}: stores {dtype}, too few numbers for reflectance x 10,000; it may be a picture: take the "
-                "product's own bands, or say the unit with --scale"
+                "product's own bands, or say the unit with --scale, or scale in its manifest or layout"
             )
         if tags != (1.0, 0.0):
-            if assumed:
-                band = replace(band, scale=tags[0], offset=tags[1])
-            elif not np.allclose(tags, (band.scale, band.offset), rtol=1e-6, atol=1e-9):
+            if "scale" not in said:
+                band = replace(band, scale=tags[0], offset=band.offset if said else tags[1])
+            if said and not np.allclose(tags, (band.scale, band.offset), rtol=1e-5, atol=1e-9):
                 raise LandslideError(
                     f"{source}: band {index} ({band.name}) states scale {tags[0]:g} and offset {tags[1]:g} in the "
                     f"file, but scale {band.scale:g} and offset {band.offset:g} are given; find out which is true"
@@ -208,6 +219,21 @@ class RasterBand:
         sizes = self.grid.pixel_sizes(np.arange(around.row, around.row + around.height))
         slope = np.where(np.isnan(dem), np.nan, slope_degrees(dem, sizes))  # Horn's method leaves out the pixel itself
         return slope[1:-1, 1:-1].astype(np.float32)
+
+
+def _to_metres(tags: tuple[float, float], unit: str | None, scaled: bool, where: str) -> tuple[float, float]:
+    """Scale and offset that give metres, of those that give the unit which a file states.
+
+    Raises:
+        LandslideError: a unit that is not known, where nobody says the scale.
+    """
+    metres = metres_of(unit)
+    if metres is None and not scaled:
+        raise LandslideError(
+            f"{where} is in {str(unit)[:40]!r} by its file; expected metres or feet: convert it, or say in a manifest "
+            "or layout by which scale its values become metres"
+        )
+    return tags[0] * (metres or 1.0), tags[1] * (metres or 1.0)
 
 
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:

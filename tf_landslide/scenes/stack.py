@@ -67,9 +67,10 @@ def open_band(
 ) -> RasterBand:
     """A band by its name; terrain has the scale that its file states. Arguments as of ``open_scene``."""
     if name in TERRAIN_UNITS:
-        return RasterBand.open(path, index, Band(name, unit=TERRAIN_UNITS[name]), assumed=True)
+        return RasterBand.open(path, index, Band(name, unit=TERRAIN_UNITS[name]), said=())
     band = Band(name, REFLECTANCE_SCALE if scale is None else scale, offset or 0.0, nodata)
-    return RasterBand.open(path, index, band, assumed=scale is None and offset is None)
+    said = [key for key, value in (("scale", scale), ("offset", offset)) if value is not None]
+    return RasterBand.open(path, index, band, said=said)
 
 
 def open_dem(files: Sequence[Source]) -> RasterBand | None:
@@ -99,10 +100,10 @@ def assemble(
     """Bands over the grid of the finest of them, the first of equals, with a terrain model.
 
     Args:
-        bands: by name.
+        bands: by name; terrain among them is averaged where its pixels are finer than the scene's.
         needed: names of the bands that must be there.
         where: the scene comes from, for errors.
-        dem: a terrain model, averaged where its pixels are much finer than the scene's.
+        dem: a terrain model, in place of one among the bands.
         clouds: gives the mask on a grid.
         origin: of the scene.
         hint: what to do about a band that is not there.
@@ -122,8 +123,9 @@ def assemble(
         if name in needed or name == DEM:
             require_cover(name, band, grid, str(finest.sources[0]))
     if dem is not None:
-        found[DEM] = dem.averaged_for(grid)
+        found[DEM] = dem
         found.pop(SLOPE, None)  # of another model
+    found |= {name: found[name].averaged_for(grid) for name in TERRAIN_UNITS if name in found}
     scene = Scene(grid, found, clouds(grid) if clouds else None, origin or Origin())
     for name in needed:
         if name not in scene.names:
