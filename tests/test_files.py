@@ -141,6 +141,22 @@ def test_text_is_utf_8_in_any_locale(tmp_path):
     assert path.read_bytes() == "0.8–0.9".encode()
 
 
+@pytest.mark.parametrize("kind", ["link", "file", "folder", "pipe"])
+def test_what_only_has_the_name_of_a_lock_is_left_as_it_is(tmp_path, kind):
+    lock, other = tmp_path / ".run.lock", tmp_path / "other.txt"
+    other.write_text("somebody's")
+    {
+        "link": lambda: lock.symlink_to(other),
+        "file": lambda: lock.write_text("somebody's"),
+        "folder": lock.mkdir,
+        "pipe": lambda: os.mkfifo(lock),
+    }[kind]()
+    before = lock.lstat()
+    with pytest.raises(LandslideError, match=r"run: .*\.run\.lock has the name of its lock"), locked(tmp_path / "run"):
+        pass
+    assert lock.lstat() == before and other.read_text() == "somebody's"
+
+
 def test_a_lock_leaves_no_folders_behind(tmp_path):
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "a" / "b" / "run"):
         raise ZeroDivisionError

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +28,8 @@ def locked(folder: str | Path) -> Iterator[None]:
     file says who does. Where nothing can be written beside the folder, or its file system has no locks, there is none.
 
     Raises:
-        LandslideError: another process holds it; it is named. Or the folder is not to be written to.
+        LandslideError: another process holds it; it is named. Or the folder is not to be written to, or something else
+            has the name of its lock.
     """
     require_writable(folder)
     path = Path(folder).resolve()  # one lock, whatever the folder is called
@@ -89,12 +92,19 @@ def _taken(file: Path, name: str) -> int | None:
     """An open descriptor that holds the lock, or None where the file system has no locks."""
     while True:
         try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         except PermissionError:
             raise LandslideError(
                 f"{name}: is locked by another user ({file}); name another folder, or remove that file if nobody "
                 "writes to the folder any more"
             ) from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise _not_ours(file, name) from None
+            raise
+        if not _may_be_ours(descriptor):
+            os.close(descriptor)
+            raise _not_ours(file, name)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -113,9 +123,21 @@ def _taken(file: Path, name: str) -> int | None:
         os.close(descriptor)  # its owner had finished, and removed it, between our opening and locking it
 
 
+def _may_be_ours(descriptor: int) -> bool:
+    """Whether a lock's file is an empty one, as it is before its owner is written down, or says whose lock it is."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return False
+    said = os.pread(descriptor, _MESSAGE_BYTES, 0)
+    return not said or _OURS.fullmatch(said) is not None
+
+
+def _not_ours(file: Path, name: str) -> LandslideError:
+    return LandslideError(f"{name}: {file} has the name of its lock, and is none; remove it, or name another folder")
+
+
 def _is_still(file: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(file.stat(), os.fstat(descriptor))
+        return os.path.samestat(file.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
