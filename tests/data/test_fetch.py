@@ -106,7 +106,7 @@ def test_offline_is_one_clear_line(monkeypatch, tmp_path):
 
 
 def test_a_file_that_has_no_end_is_left(hub, monkeypatch):
-    monkeypatch.setattr(fetch, "_MOST", 100_000)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 100_000)
     with pytest.raises(LandslideError, match=r"has 2,048,000 bytes, at most 100,000 are fetched"):
         checkpoint_file(f"{hub.url}/files/unet.pth", pause=0)
 
@@ -152,6 +152,66 @@ def test_a_part_that_the_server_does_not_go_on_with_is_begun_anew(hub, tmp_path,
     monkeypatch.setattr(FakeHub, "do_GET", misfit)
     url = part_of(hub, tmp_path, CONTENT if status == 416 else CONTENT[:1000])
     assert checkpoint_file(url, DIGEST, pause=0)[0].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("named", ['ETag: "v{}"', "Last-Modified: Fri, 27 Nov 2026 0{}:00:00 GMT", 'ETag: W/"v{}"', ""])
+@pytest.mark.parametrize("knows", [True, False], ids=["server-compares", "server-does-not"])
+def test_a_file_that_is_replaced_while_it_is_fetched_is_not_mixed(hub, monkeypatch, named, knows):
+    """Of the same length, without a checksum; a server that knows no If-Range goes on with the new one's bytes."""
+    versions, asked = [CONTENT, CONTENT[::-1]], []
+    header, _, value = named.partition(": ")
+    strong = bool(named) and "W/" not in named
+
+    def answer(handler):
+        which = min(len(asked), 1)
+        start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+        before = handler.headers.get("If-Range")
+        asked.append((start, before))
+        body, now = versions[which], value.format(which)
+        start = 0 if knows and before not in (None, now) else start
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(body) - start))
+        if named:
+            handler.send_header(header, now)
+        handler.end_headers()
+        handler.wfile.write(body[start:][: 500_000 if which == 0 else None])
+        handler.close_connection = True
+
+    monkeypatch.setattr(FakeHub, "do_GET", answer)
+    monkeypatch.setattr(fetch, "_require_readable", lambda *_: None)
+    path, _ = checkpoint_file(f"{hub.url}/files/unet.pth", pause=0)
+    assert asked[:2] == [(0, None), (500_000, value.format(0)) if strong else (0, None)]
+    assert path.read_bytes() == versions[1]
+    assert [file.name for file in path.parent.iterdir()] == ["unet.pth"]
+
+
+def test_a_checkpoint_that_could_not_be_read_is_not_fetched(hub, monkeypatch):
+    monkeypatch.setattr(fetch, "MAX_BYTES", len(CONTENT) - 1)
+    with pytest.raises(LandslideError, match=r"unet\.pth: has 2,048,000 bytes, at most 2,047,999 are fetched"):
+        checkpoint_file(NAME, pause=0)
+    assert got(hub) == []
+
+
+def test_letters_that_no_address_has_are_written_as_the_web_writes_them(hub, monkeypatch):
+    seen = []
+
+    def answer(handler):
+        seen.append(handler.path)
+        handler.answer(404, b"")
+
+    monkeypatch.setattr(FakeHub, "do_GET", answer)
+    with pytest.raises(LandslideError, match="the server answers 404"):
+        checkpoint_file(f"{hub.url}/modèle.pth?a=ü&b=%20", pause=60)
+    assert seen == ["/mod%C3%A8le.pth?a=%C3%BC&b=%20"]
+
+
+def test_what_cannot_be_asked_is_one_line_at_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(LandslideError, match="is no address that can be asked"):
+        checkpoint_file(f"http://{'a' * 70}.org/w.pth", pause=60)
+    monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.com")
+    with pytest.raises(LandslideError, match=r"HF_ENDPOINT=hf-mirror\.com: is no address; expected https://HOST"):
+        checkpoint_file(NAME, pause=60)
 
 
 @pytest.mark.parametrize("place", ["ftp://127.0.0.1:1/w.pth", "file:///etc/passwd", "data:,x"])

@@ -17,18 +17,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tf_landslide.core.errors import LandslideError, unknown, warn
-from tf_landslide.core.files import TEXT_BYTES, parse_json, telling_a_full_disk
+from tf_landslide.core.errors import LandslideError, first_line, unknown, warn
+from tf_landslide.core.files import TEXT_BYTES, parse_json, read_text, telling_a_full_disk, write_text
 from tf_landslide.core.locks import locked
 from tf_landslide.core.progress import meter
-from tf_landslide.core.safe_torch import read_tensors
+from tf_landslide.core.safe_torch import MAX_BYTES, read_tensors
 
 HUGGING_FACE = "https://huggingface.co"
 _CHUNK = 1 << 20
 _ATTEMPTS = 5
 _TIMEOUT = 30  # seconds without a byte
-_MOST = 8 << 30
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
+_SAFE = "/%:=&+,;@!$'()*~"
+_VERSION_BYTES = 1000
 _WHOLE = re.compile(r"[0-9]{1,20}")
 _ON_HUGGING_FACE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)/(?P<file>[\w./-]+\.(pth|pt|ckpt|safetensors))")
 
@@ -42,6 +43,7 @@ class RemoteFile:
         url: its address.
         size: in bytes, None where nobody says.
         algorithm, digest: its checksum, as ``hashlib`` calls it, and in hexadecimal; None where nobody says.
+        most: bytes that are fetched.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RemoteFile:
     size: int | None = None
     algorithm: str = "sha256"
     digest: str | None = None
+    most: int = 8 << 30
 
 
 def checkpoint_file(word: str, sha256: str | None = None, pause: float = 2.0) -> tuple[Path, str | None]:
@@ -84,7 +87,7 @@ def checkpoint_file(word: str, sha256: str | None = None, pause: float = 2.0) ->
         raise LandslideError(f"{path}: no such file")
     if sha256 and remote.digest and remote.digest != sha256:
         raise LandslideError(f"{remote.url}: the server says its SHA-256 is {remote.digest}, expected {sha256}")
-    remote = replace(remote, digest=sha256 or remote.digest)
+    remote = replace(remote, digest=sha256 or remote.digest, most=MAX_BYTES)  # more could not be read
     folder = _cache() / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
     target = folder / remote.name
     with locked(folder), telling_a_full_disk(target):
@@ -123,6 +126,8 @@ def _cache() -> Path:
 def _hugging_face(repository: str, file: str, pause: float) -> RemoteFile:
     """A file of a repository, with the size and the checksum that Hugging Face's API gives."""
     endpoint = os.environ.get("HF_ENDPOINT", HUGGING_FACE).rstrip("/")
+    if not endpoint.startswith(("http://", "https://")):
+        raise LandslideError(f"HF_ENDPOINT={endpoint}: is no address; expected https://HOST")
     url = f"{endpoint}/api/models/{repository}?blobs=true"
     text = retried(url, pause, lambda: open_url(url).read(TEXT_BYTES), "check the repository's name")
     try:
@@ -141,9 +146,16 @@ def _hugging_face(repository: str, file: str, pause: float) -> RemoteFile:
     )
 
 
-def open_url(url: str, start: int = 0) -> Any:
-    """The answer of a server, from a byte on."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+def open_url(url: str, start: int = 0, version: str = "") -> Any:
+    """The answer of a server, from a byte on; all of it where it is of another version than that one, if one is named.
+
+    Letters that no address may have are written as the web writes them.
+    """
+    if not url.isascii():
+        parts = urlsplit(url)
+        url = parts._replace(path=quote(parts.path, safe=_SAFE), query=quote(parts.query, safe=_SAFE)).geturl()
+    headers = ({"Range": f"bytes={start}-"} if start else {}) | ({"If-Range": version} if start and version else {})
+    request = urllib.request.Request(url, headers=headers)
     return urllib.request.build_opener(_WebOnly).open(request, timeout=_TIMEOUT)
 
 
@@ -165,6 +177,8 @@ def retried(url: str, pause: float, action: Callable[[], Any], remedy: str) -> A
             last = f"the server answers {error.code} {error.reason}"
             if error.code < 500 and error.code != 429:
                 raise LandslideError(f"{url}: {last}; {remedy}") from None
+        except ValueError as error:  # UnicodeError too; InvalidURL is an HTTPException
+            raise LandslideError(f"{url}: is no address that can be asked ({first_line(error)}); {remedy}") from None
         except _NETWORK_ERRORS as error:
             reason = getattr(error, "reason", error)
             last = str(reason) or type(error).__name__
@@ -186,29 +200,32 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
     """
     if target.exists() and (file.digest is None or _digest(target, file.algorithm) == file.digest):
         return
-    part, size = target.with_name(f"{file.name}.part"), file.size
+    part, told = target.with_name(f"{file.name}.part"), target.with_name(f"{file.name}.version")
+    _check_size(file, file.size)
 
     def rest() -> None:
-        nonlocal size
-        have = part.stat().st_size if part.exists() else 0
-        if size is not None and have > size:
-            part.unlink()
+        version = read_text(told, _VERSION_BYTES) if told.is_file() else ""
+        have, size = part.stat().st_size if part.exists() else 0, file.size
+        if (size is not None and have > size) or not (version or file.digest):  # nobody could tell two files apart
+            part.unlink(missing_ok=True)
             have = 0
         if size is None or have < size:
-            with _opened(file.url, have, part) as answer, part.open("ab") as copy:
-                if have and answer.status != 206:  # a server that cannot resume sends all of it again
+            with _opened(file.url, have, version, part) as answer, part.open("ab") as copy:
+                if have and answer.status != 206:  # a server that cannot resume, or has another file, sends all of it
                     copy.truncate(0)
                     have = 0
+                if not have:
+                    write_text(told, _version(answer))
                 length = answer.headers.get("Content-Length", "")
                 if size is None and _WHOLE.fullmatch(length):
                     size = have + int(length)
-                if (size or 0) > _MOST:
-                    raise LandslideError(f"{file.url}: has {size:,} bytes, at most {_MOST:,} are fetched")
+                _check_size(file, size)
                 _copy(answer, copy, file, size, have)
         if size is not None and part.stat().st_size < size:
             raise ConnectionError(f"broke off after {part.stat().st_size} of {size} bytes")
 
     retried(file.url, pause, rest, remedy)
+    told.unlink(missing_ok=True)
     if file.digest and (found := _digest(part, file.algorithm)) != file.digest:
         part.unlink()
         name = file.algorithm.upper().replace("SHA", "SHA-")
@@ -219,20 +236,37 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
     part.replace(target)
 
 
-def _opened(url: str, have: int, part: Path) -> Any:
+def _check_size(file: RemoteFile, size: int | None) -> None:
+    if (size or 0) > file.most:
+        raise LandslideError(f"{file.url}: has {size:,} bytes, at most {file.most:,} are fetched")
+
+
+def _version(answer: Any) -> str:
+    """What tells a file from a later one at its address, as ``If-Range`` takes it; empty where nobody says."""
+    tag, changed = answer.headers.get("ETag") or "", answer.headers.get("Last-Modified") or ""
+    version: str = changed if tag.startswith("W/") or not tag else tag
+    return version if version.isprintable() and len(version) < _VERSION_BYTES else ""
+
+
+def _opened(url: str, have: int, version: str, part: Path) -> Any:
     """The answer of a server from a byte on; a part that it cannot go on with is given up, to begin anew."""
     try:
-        answer = open_url(url, have)
+        answer = open_url(url, have, version)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
         part.unlink()
         raise ConnectionError("has no such bytes") from None
     place = answer.headers.get("Content-Range") if answer.status == 206 else None
+    misfit = ""
     if place and not place.startswith(f"bytes {have}-"):
+        misfit = f"sends {place[:40]!r}, asked for the bytes from {have} on"
+    elif answer.status == 206 and version and _version(answer) not in ("", version):
+        misfit = "has another file there by now"
+    if misfit:
         answer.close()
         part.unlink(missing_ok=True)
-        raise ConnectionError(f"sends {place[:40]!r}, asked for the bytes from {have} on")
+        raise ConnectionError(misfit)
     return answer
 
 
@@ -241,8 +275,8 @@ def _copy(answer: Any, copy: Any, file: RemoteFile, size: int | None, have: int)
     with closing(shown):
         while chunk := answer.read(_CHUNK):
             have += len(chunk)
-            if have > _MOST:
-                raise LandslideError(f"{file.url}: sends more than {_MOST:,} bytes")
+            if have > file.most:
+                raise LandslideError(f"{file.url}: sends more than {file.most:,} bytes")
             copy.write(chunk)
             shown.update(len(chunk))
 
