@@ -170,6 +170,23 @@ def test_what_is_not_there_is_one_line_and_status_2(arguments, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["predict", "run", "a.h5", "--out", "o", "--split", "valid"], "--split is of a dataset, --data DIR"),
+        (["synth", "d", "--before", "--scene-size", "64"], "--scene-size, --before: for a scene, --scene FILE.tif"),
+        (["synth", "d", "--scene-crs", "utm"], "--scene-crs: for a scene, --scene FILE.tif"),
+        (["synth", "--scene", "s.tif", "--before-shift", "1,1"], "--before-shift: for the scene before, --before"),
+        (["synth", "--scene", "s.tif", "--train", "5", "--test", "0"], "--train, --test: for patches, DIR"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_an_option_without_what_it_is_for_is_refused_not_ignored(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2 and capsys.readouterr().err.startswith(f"error: {told}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_current_folder_is_a_folder_like_any_other(sample, config_file, tmp_path, monkeypatch):
     for name in ("data", "run"):
         (tmp_path / name).mkdir()

@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("inputs", nargs="*", metavar="INPUT.h5", help="patches in the model's band layout, any size")
     parser.set_defaults(anywhere="inputs")
     parser.add_argument("--data", metavar="DIR", help="in their place: a dataset, of which to predict a split")
-    parser.add_argument("--split", default="test", help="of --data, with masks or without (default test)")
+    parser.add_argument("--split", metavar="NAME", help="of --data, with masks or without (default test)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--threshold", type=float, metavar="P", help="default: the model's own")
     parser.add_argument(
@@ -54,6 +54,8 @@ def add(commands: Commands) -> None:
 def run(a: Arguments) -> None:
     if bool(a.inputs) == bool(a.data):
         raise LandslideError("predict takes either files, INPUT.h5 …, or a dataset, --data DIR; see predict --help")
+    if a.split and not a.data:
+        raise LandslideError("--split is of a dataset, --data DIR; leave it out")
     rules = read_rules(a.objects)
     predictor = _predictor(a)
     from tf_landslide.predict.files import predict_files, split_images  # SciPy
@@ -65,7 +67,7 @@ def run(a: Arguments) -> None:
         def refine(channels: np.ndarray, probability: np.ndarray, threshold: float) -> np.ndarray:
             return Refiner(predictor.card, rules, threshold)(channels, probability).mask
 
-    inputs = split_images(a.data, a.split) if a.data else a.inputs
+    inputs = split_images(a.data, a.split or "test") if a.data else a.inputs
     predictions = predict_files(
         predictor,
         inputs,
