@@ -133,6 +133,23 @@ def test_a_second_writer_is_refused_and_changes_nothing(command, run_folder, sam
     assert f"{folder}: process {os.getpid()} on" in error_of(capsys) and sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("words", [["combine", "RUN", "--tta", "eight"], ["adapt", "RUN"], ["evaluate", "RUN"],
+                                   ["pseudo-label", "RUN"]], ids=lambda words: words[0])  # fmt: skip
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(words, run_folder, sample, tmp_path, monkeypatch, capsys):
+    """As on a disk that may only be read; to root everything else may be written."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    for module in ("combine", "adapt"):
+        monkeypatch.setattr(f"tf_landslide.jobs.{module}.load_model", lambda *_, **__: pytest.fail("worked"))
+    for module in ("evaluate", "pseudo_label"):
+        monkeypatch.setattr(f"tf_landslide.jobs.{module}.predictor_of", lambda *_, **__: pytest.fail("worked"))
+    given = [str(run_folder) if word == "RUN" else word for word in words]
+    assert main([*given, "--data", str(sample), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert f"error: {tmp_path}/out: cannot be written to: {tmp_path}, where it would be made," in error
+    assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 def test_text_is_utf_8_in_any_locale(tmp_path):
     script = "import sys; from tf_landslide.core.files import write_text; write_text(sys.argv[1], '0.8\\u20130.9')"
     settings = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}

@@ -66,6 +66,17 @@ def is_in_the_way(path: str | Path, *, strictly: bool = True) -> bool:
     return any(strictly or _is_something(child) for child in path.iterdir())
 
 
+def require_new(path: str | Path) -> None:
+    """Refuse a folder that is to be made as a whole, before any work: one that is in the way, or cannot be made.
+
+    Raises:
+        LandslideError: which of them.
+    """
+    if is_in_the_way(path):
+        raise LandslideError(f"{path}: already exists; name another folder")
+    require_writable(path)
+
+
 def _is_something(path: Path) -> bool:
     if path.name.startswith("."):
         return False

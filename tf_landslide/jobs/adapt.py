@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_landslide.bands.recipes import ChannelRecipe
 from tf_landslide.core.errors import LandslideError, require_known, warn
 from tf_landslide.core.files import replacing, write_json
-from tf_landslide.core.locks import is_in_the_way
+from tf_landslide.core.locks import require_new
 from tf_landslide.data.hdf5 import image_shape, read_image
 from tf_landslide.models.batch_statistics import batch_norms, even_batches, recompute
 from tf_landslide.models.layers.norm import ChannelNormalization, all_layers
@@ -48,8 +48,7 @@ def adapt(
     """
     require_known(statistics, STATISTICS, "statistics")
     path, images = Path(out), split_images(data_dir, split)
-    if is_in_the_way(path):
-        raise LandslideError(f"{path}: already exists; name another folder")
+    require_new(path)
     threshold = run.threshold
     model = load_model(run.path, compile=False)
     if statistics != "input" and not batch_norms(model):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_landslide.bands.kinds import directions
 from tf_landslide.core.errors import LandslideError, require_known
 from tf_landslide.core.files import replacing, write_json
-from tf_landslide.core.locks import is_in_the_way
+from tf_landslide.core.locks import require_new
 from tf_landslide.data.folders import available_splits, find_patches, is_labelled
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.judge import predictions
@@ -111,8 +111,7 @@ def _check(runs: Sequence[Run], recipe: Recipe, data_dir: str | Path | None, out
     require_known(recipe.average, AVERAGES, "average")
     if recipe.threshold is not None:
         threshold_bin(recipe.threshold)
-    if is_in_the_way(out):
-        raise LandslideError(f"{out}: already exists; name another folder")
+    require_new(out)
     first = runs[0]
     for run in runs if recipe.average == "weights" else ():
         if run.derived and not run.derived.same_network:

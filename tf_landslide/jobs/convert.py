@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import digest_of, replacing, require_writable, write_json
-from tf_landslide.core.locks import is_in_the_way
+from tf_landslide.core.locks import require_new
 from tf_landslide.core.safe_torch import read_tensors, write_tensors
 from tf_landslide.metrics.counts import threshold_bin
 from tf_landslide.models.build import build_model
@@ -66,9 +66,7 @@ def convert(
     if config.threshold is None:
         raise LandslideError("a converted model needs a threshold: give --threshold")
     threshold_bin(config.threshold)
-    if is_in_the_way(out):
-        raise LandslideError(f"{out}: already exists; name another folder")
-    require_writable(out)
+    require_new(out)
     tensors = read_tensors(checkpoint)
     chosen = config.model
     model = build_model(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
+from tf_landslide.core.files import require_writable
 from tf_landslide.data.source import PatchSource
 from tf_landslide.evaluation.importance import permutation_importance
 from tf_landslide.evaluation.judge import judge_split
@@ -75,8 +76,7 @@ def evaluate(
     asked = asked or Asked()
     formats.check_spares_runs(out, "folder for the report")
     _ = run.threshold  # an unfinished run is refused before any reading
-    if out.exists() and not out.is_dir():
-        raise LandslideError(f"{out}: is a file; name a folder for the report")
+    require_writable(out)
     if precision in SHORT and asked.against is not None:
         raise LandslideError(f"{run.path}: what it kept of {asked.against!r} is of float32; leave out --against")
     if asked.uncertainty:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_landslide.core.errors import LandslideError
 from tf_landslide.core.files import replacing, write_json
-from tf_landslide.core.locks import is_in_the_way, locked
+from tf_landslide.core.locks import is_in_the_way, locked, require_new
 from tf_landslide.data.folders import find_patches
 from tf_landslide.data.groups import balanced_folds, positions_of
 from tf_landslide.data.source import PatchSource
@@ -125,8 +125,7 @@ def combine_folds(
             folder in the way, or as ``combine``.
     """
     path, first = Path(out), Path(folders[0])
-    if is_in_the_way(path):
-        raise LandslideError(f"{path}: already exists; name another folder")
+    require_new(path)
     if recipe.threshold is not None:
         raise LandslideError("folds are judged at the threshold chosen on all their patches; leave out --threshold")
     if recipe.temperature or recipe.symmetries == "auto":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tf_landslide.core.errors import LandslideError
-from tf_landslide.core.files import replacing, require_space, write_json
+from tf_landslide.core.files import replacing, require_space, require_writable, write_json
 from tf_landslide.core.locks import is_in_the_way, locked
 from tf_landslide.core.progress import progress
 from tf_landslide.core.threads import in_order
@@ -99,6 +99,7 @@ def pseudo_label(run: Run, data_dir: str | Path, out: str | Path, options: Pseud
     data_dir, out = Path(data_dir), Path(out)
     if is_in_the_way(out):
         raise LandslideError(f"{out}: already holds something; name an empty or new folder")
+    require_writable(out)
     images = split_images(data_dir, options.split)
     before = _labelled_splits(run, options.add_to, data_dir, options.split) if options.add_to else {}
     files = [*images, *(patch.image for found in before.values() for patch in found if patch.image)]
