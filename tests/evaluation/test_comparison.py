@@ -21,6 +21,7 @@ from tf_landslide.metrics import IGNORED
 from tf_landslide.metrics.counts import Histograms, judge
 from tf_landslide.runs import formats
 from tf_landslide.runs.config import load_config
+from tf_landslide.runs.folder import Run
 from tf_landslide.runs.judged import About, Judged
 from tf_landslide.runs.sections import Config
 from tf_landslide.runs.splits import open_splits
@@ -499,6 +500,8 @@ def test_masks_that_were_corrected_since_are_other_data(copy, tmp_path, config_f
     histograms = Histograms.of([(np.full((128, 128), 0.5), mask[..., 0]) for mask in valid.fetch(np.arange(6))[1]])
     keep_counts(tmp_path / "kept", config, valid, histograms, judge(histograms, 0.4), "chosen on validation")
     assert compare_runs([tmp_path / "kept"], "valid", data_dir=copy)["patches"] == 6
+    with pytest.raises(LandslideError, match="kept: holds counts alone, as those out of fold, and no model"):
+        Run.open(tmp_path / "kept").require_model()
     with h5py.File(valid.patches[3].mask, "r+") as file:
         file["mask"][5, 7] ^= 1
     with pytest.raises(LandslideError, match="is of other data than"):

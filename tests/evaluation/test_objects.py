@@ -15,6 +15,7 @@ from tf_landslide.metrics.objects import (
     object_scores,
     paired_objects,
 )
+from tf_landslide.runs.score_tables import sizes_table
 
 
 def images(seed, size=24, density=0.22):
@@ -146,3 +147,9 @@ def test_a_paired_sample_without_any_object_says_nothing():
     assert np.isnan(sampled).mean() > 0.1 and paired["value"] == pytest.approx(4 / 5)
     np.testing.assert_allclose(paired["interval"], np.nanquantile(sampled, (0.025, 0.975)), rtol=1e-12)
     assert paired["interval"][0] == pytest.approx(2 / 3)
+
+
+def test_the_table_of_sizes_names_classes_that_do_not_overlap():
+    row = {"truth": 1, "found": 2, "omission": {"0.3": 0.1}, "commission": {"0.3": 0.2}}
+    table = sizes_table({"classes": [row | {"pixels": pixels} for pixels in (1, 10, 1000)]})
+    assert [cells[0] for cells in table.rows] == ["1 to 9", "10 to 999", "1,000 and more"]

@@ -112,7 +112,7 @@ def test_what_cannot_be_meant_is_refused(trained, command, tmp_path, capsys):
     trained.asked.clear()
     for out, words, said in (
         (tmp_path / "r", ["--seeds", "1", "--resume"], "holds runs of seeds that --seeds leaves out (1); name all"),
-        (tmp_path / "r", ["--resume"], "it holds a run a seed, as train --seeds makes them: name one of those"),
+        (tmp_path / "r", ["--resume"], "it holds a run a seed, as train --seeds makes them: name one, or "),
         (tmp_path / "r/seed_0", ["--seeds", "2", "--resume"], "is a run of one seed"),
         (tmp_path / "none", ["--seeds", "2", "--resume"], "holds no run of a seed, there is nothing to go on with"),
         (tmp_path / "none", ["--seeds", "2", "training.seed=3"], "--seeds sets training.seed of each run"),

@@ -33,8 +33,13 @@ class Run:
         path = Path(path)
         config = path / formats.CONFIG
         if not formats.is_run(path):
-            several = "; it holds a run a seed, as train --seeds makes them: name one of those"
-            told = several if any(path.glob(f"seed_*/{formats.CONFIG}")) else ""
+            kinds = ("seed", "fold")
+            held = next((kind for kind in kinds if any(path.glob(f"{kind}_*/{formats.CONFIG}"))), None)
+            told = (
+                f"; it holds a run a {held}, as train --{held}s makes them: name one, or {path}/{held}_*"
+                if held
+                else ""
+            )
             raise LandslideError(f"{path}: is not a run folder (it has no {formats.CONFIG}){told}")
         return cls(path, check_config(read_yaml(config, "config"), str(config)))
 
@@ -81,6 +86,10 @@ class Run:
     def require_model(self) -> Path:
         """The path of the model. Raises ``LandslideError`` where there is none yet."""
         if not self.model_path.is_file():
+            if not self.history and (self.path / formats.JUDGED).is_dir():
+                raise LandslideError(
+                    f"{self.path}: holds counts alone, as those out of fold, and no model; see compare"
+                )
             raise LandslideError(f"{self.path}: holds no {formats.MODEL} yet; let its training finish an epoch")
         return self.model_path
 

@@ -95,13 +95,15 @@ def objects_table(metrics: dict[str, Any]) -> Table:
 
 def sizes_table(objects: dict[str, Any], level: str = "0.3") -> Table:
     """A table of what is missed and invented by class of size, at an IoU level."""
+    classes = objects["classes"]
+    ends = [f"to {after['pixels'] - 1:,}" for after in classes[1:]] + ["and more"]
     rows = [
         (
-            f"{row['pixels']:,} and more",
+            f"{row['pixels']:,} {end}",
             *(row["truth"], percent(row["omission"][level])),
             *(row["found"], percent(row["commission"][level])),
         )
-        for row in objects["classes"]
+        for row, end in zip(classes, ends, strict=True)
     ]
     return Table(("pixels", "true objects", "missed", "found objects", "invented"), rows)
 
