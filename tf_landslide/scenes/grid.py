@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj.exceptions import CRSError
 from rasterio import Affine
 from rasterio.windows import Window as RasterioWindow
 
@@ -106,7 +106,7 @@ class Grid:
             raise LandslideError(
                 f"{path}: has a coordinate reference system unknown here ({first_line(error)})"
             ) from None
-        if not ((known.is_projected or known.is_geographic) and _of_the_earth(known)):
+        if not (known.is_projected or known.is_geographic):
             raise LandslideError(f"{path}: lies in {known.name!r}, which is no system of the Earth")
         return cls(transform, known, shape)
 
@@ -204,15 +204,6 @@ class Grid:
         for top in range(0, rows, core):
             for left in range(0, columns, core):
                 yield Window(top, left, min(core, rows - top), min(core, columns - left))
-
-
-def _of_the_earth(crs: CRS) -> bool:
-    """Whether longitudes and latitudes of the Earth can be told of it: of Mars', they cannot."""
-    try:
-        Transformer.from_crs(crs, CRS.from_epsg(4326))
-    except ProjError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=8)

@@ -28,11 +28,10 @@ _BYTES = ("int8", "uint8")
 
 @dataclass(frozen=True)
 class Part:
-    """A file, the window of its band's stored pixels that it holds, and what was known of it when it was opened."""
+    """A file, and the window of its band's stored pixels that it holds."""
 
     source: Source
     window: Window
-    known: tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ class RasterBand:
                 "finite numbers, the scale not 0"
             )
         values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
-        part = Part(source, grid.window, tuple(source.fingerprint()))
-        return cls((part,), index, band, tuple(dict.fromkeys(values)), grid)
+        return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -192,8 +190,6 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            if tuple(part.source.fingerprint()) != part.known:
-                raise LandslideError(f"{part.source}: has changed since the work began; begin it again")
             values = stored(part.source, self.index, window)
         except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
@@ -276,7 +272,7 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     rows = max(place.row + place.height for place in places) - top
     columns = max(place.column + place.width for place in places) - left
     origin = Window(top, left, rows, columns)
-    parts = tuple(replace(b.parts[0], window=place.relative_to(origin)) for b, place in zip(bands, places, strict=True))
+    parts = tuple(Part(b.sources[0], place.relative_to(origin)) for b, place in zip(bands, places, strict=True))
     return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
 
 
