@@ -15,7 +15,7 @@ from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.opened import stored
+from tf_landslide.scenes.opened import require_same, stored
 from tf_landslide.scenes.source import Source, file
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
@@ -27,10 +27,21 @@ _BYTES = ("int8", "uint8")
 
 @dataclass(frozen=True)
 class Part:
-    """A file, and the window of its band's stored pixels that it holds."""
+    """A file, and the window of its band's stored pixels that it holds.
+
+    Attributes:
+        source: the file.
+        window: of the band's pixels.
+        state: of the file when it was looked at, by ``Source.state``; another in its place is not read.
+    """
 
     source: Source
     window: Window
+    state: tuple[int, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Part], tuple[Source, Window, tuple[int, ...]]]:
+        """Sent to another process, it names a copy of the file there, whose time may be another."""
+        return Part, (self.source, self.window, self.state[:1])
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class RasterBand:
             LandslideError: no georeferenced raster, no such band in it, or another scale than the file states itself.
         """
         source = path if isinstance(path, Source) else file(path)
+        state = _state(source)
         grid = Grid.of(source)
         with source.open() as raster:
             if not 1 <= index <= raster.count:
@@ -100,7 +112,7 @@ class RasterBand:
                 "finite numbers, the scale not 0"
             )
         values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
-        return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
+        return cls((Part(source, grid.window, state),), index, band, tuple(dict.fromkeys(values)), grid)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -111,6 +123,11 @@ class RasterBand:
         """All that its values depend on."""
         parts = [[part.source.fingerprint(), str(part.window)] for part in self.parts]
         return [parts, self.index, str(self.band), list(self.missing), list(self.averaged)]
+
+    def require_unchanged(self) -> None:
+        """Raise ``LandslideError`` where a file is no longer the one that was opened."""
+        for part in self.parts:
+            require_same(part.source, _state(part.source), part.state)
 
     def averaged_for(self, scene: Grid) -> RasterBand:
         """The band on pixels of about a scene's, each the mean of whole ones of the file, where those are finer.
@@ -179,7 +196,7 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            values = stored(part.source, self.index, window)
+            values = stored(part.source, part.state, self.index, window)
         except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
@@ -208,6 +225,13 @@ class RasterBand:
         sizes = self.grid.pixel_sizes(np.arange(around.row, around.row + around.height))
         slope = np.where(np.isnan(dem), np.nan, slope_degrees(dem, sizes))  # Horn's method leaves out the pixel itself
         return slope[1:-1, 1:-1].astype(np.float32)
+
+
+def _state(source: Source) -> tuple[int, ...]:
+    try:
+        return source.state()
+    except OSError as error:
+        raise LandslideError(f"{source}: cannot be read ({error.strerror})") from None
 
 
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
@@ -246,7 +270,7 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     rows = max(place.row + place.height for place in places) - top
     columns = max(place.column + place.width for place in places) - left
     origin = Window(top, left, rows, columns)
-    parts = tuple(Part(b.sources[0], place.relative_to(origin)) for b, place in zip(bands, places, strict=True))
+    parts = tuple(replace(b.parts[0], window=p.relative_to(origin)) for b, p in zip(bands, places, strict=True))
     return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
 
 
