@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,33 @@ _OF_THREAD = threading.local()
 
 Opened = tuple[tuple[int, ...], rasterio.DatasetReader]
 """The state of a file when it was opened, and the open file."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, and the window of its band's stored pixels that it holds.
+
+    Attributes:
+        source: the file.
+        window: of the band's pixels.
+        state: of the file when it was looked at, by ``Source.state``; another in its place is not read.
+    """
+
+    source: Source
+    window: Window
+    state: tuple[int, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Part], tuple[Source, Window, tuple[int, ...]]]:
+        """Sent to another process, it names a copy of the file there, whose time may be another."""
+        return Part, (self.source, self.window, self.state[:1])
+
+
+def state_of(source: Source) -> tuple[int, ...]:
+    """A file's state, as a ``Part`` keeps it. Raises ``LandslideError`` where it is gone."""
+    try:
+        return source.state()
+    except OSError as error:
+        raise LandslideError(f"{source}: cannot be read ({error.strerror})") from None
 
 
 @contextmanager

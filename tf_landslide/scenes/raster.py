@@ -15,7 +15,7 @@ from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.opened import require_same, stored
+from tf_landslide.scenes.opened import Part, require_same, state_of, stored
 from tf_landslide.scenes.source import Source, file
 
 MOST_AVERAGED = 256  # pixels of a file along each side of a scene's; a terrain model of 4 cm for one of 10 m
@@ -23,25 +23,6 @@ MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _BYTES = ("int8", "uint8")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file, and the window of its band's stored pixels that it holds.
-
-    Attributes:
-        source: the file.
-        window: of the band's pixels.
-        state: of the file when it was looked at, by ``Source.state``; another in its place is not read.
-    """
-
-    source: Source
-    window: Window
-    state: tuple[int, ...] = ()
-
-    def __reduce__(self) -> tuple[type[Part], tuple[Source, Window, tuple[int, ...]]]:
-        """Sent to another process, it names a copy of the file there, whose time may be another."""
-        return Part, (self.source, self.window, self.state[:1])
 
 
 @dataclass(frozen=True)
@@ -81,7 +62,7 @@ class RasterBand:
             LandslideError: no georeferenced raster, no such band in it, or another scale than the file states itself.
         """
         source = path if isinstance(path, Source) else file(path)
-        state = _state(source)
+        state = state_of(source)
         grid = Grid.of(source)
         with source.open() as raster:
             if not 1 <= index <= raster.count:
@@ -127,7 +108,7 @@ class RasterBand:
     def require_unchanged(self) -> None:
         """Raise ``LandslideError`` where a file is no longer the one that was opened."""
         for part in self.parts:
-            require_same(part.source, _state(part.source), part.state)
+            require_same(part.source, state_of(part.source), part.state)
 
     def averaged_for(self, scene: Grid) -> RasterBand:
         """The band on pixels of about a scene's, each the mean of whole ones of the file, where those are finer.
@@ -225,13 +206,6 @@ class RasterBand:
         sizes = self.grid.pixel_sizes(np.arange(around.row, around.row + around.height))
         slope = np.where(np.isnan(dem), np.nan, slope_degrees(dem, sizes))  # Horn's method leaves out the pixel itself
         return slope[1:-1, 1:-1].astype(np.float32)
-
-
-def _state(source: Source) -> tuple[int, ...]:
-    try:
-        return source.state()
-    except OSError as error:
-        raise LandslideError(f"{source}: cannot be read ({error.strerror})") from None
 
 
 def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
