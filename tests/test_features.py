@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import keras
 import numpy as np
@@ -151,6 +152,39 @@ def test_median_filter_equals_scipy(stored, size):
     np.testing.assert_array_equal(filtered, expected)
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@pytest.mark.parametrize("size", [3, 15])
+def test_a_median_of_strips_is_that_of_the_whole(size, monkeypatch):
+    """Of NumPy alone: the model's is of patches."""
+    monkeypatch.setattr("tf_landslide.bands.filters._AT_ONCE", 5 * size**2 * 2 * 41 * 2)  # five rows
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(2, 33, 41, 2)).astype(np.float32)
+    expected = np.stack([median_filter(x, size=(size, size, 1), mode="reflect") for x in whole])
+    np.testing.assert_array_equal(nanmedian_filter(whole, size), expected)
+    whole[rng.random(whole.shape) < 0.3] = np.nan
+    edges = [(0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)]
+    views = np.lib.stride_tricks.sliding_window_view(np.pad(whole, edges, mode="symmetric"), (size, size), axis=(1, 2))
+    expected = np.where(np.isnan(whole), np.nan, np.nanmedian(views, axis=(-2, -1)))
+    np.testing.assert_array_equal(nanmedian_filter(whole, size), expected)
+
+
+@pytest.mark.parametrize(
+    ("bands", "run"),
+    [
+        (1, lambda x: nanmedian_filter(x, 15)),
+        (10, lambda x: bilateral_filter(x, Bilateral(0.5, 0.1))),
+    ],
+    ids=["median", "bilateral"],
+)
+def test_filters_of_a_scene_s_block_take_little_memory(bands, run):
+    block = np.random.default_rng(0).random((1, 256, 512, bands), np.float32)
+    tracemalloc.start()
+    run(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
 def test_median_filter_skips_missing_values():
     x = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
     x[0, 2, 2, 0] = np.nan
@@ -188,8 +222,11 @@ def naive_bilateral(x, sigma_space, sigma_value, radius):
     return out
 
 
-@pytest.mark.parametrize("xp", [np, keras.ops], ids=["numpy", "keras"])
-def test_bilateral_filter_equals_a_loop_over_pixels_and_skips_missing_ones(xp):
+@pytest.mark.parametrize(
+    ("xp", "at_once"), [(np, 2**20), (np, 4 * 16 * 2 * 14 * 2), (keras.ops, 1)], ids=["numpy", "four rows", "keras"]
+)
+def test_bilateral_filter_equals_a_loop_over_pixels_and_skips_missing_ones(xp, at_once, monkeypatch):
+    monkeypatch.setattr("tf_landslide.bands.filters._AT_ONCE", at_once)
     rng = np.random.default_rng(6)
     x = rng.uniform(0, 0.3, (2, 11, 14, 2)).astype(np.float32)
     x[..., 1] = 1500 + 300 * x[..., 1]

@@ -19,6 +19,7 @@ from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.stack import open_scene
 
 SMALL = np.full((20, 30), 500, np.uint16)
+MARS, MARS_DEGREES = "+proj=eqc +R=3396190 +units=m +no_defs", "+proj=longlat +R=3396190 +no_defs"
 GRID = Grid(SCENE.transform, UTM, SMALL.shape)
 
 
@@ -67,6 +68,11 @@ def text(at):
     [
         (lambda at: tif(at / "B04.tif", crs=None), "has no coordinate reference system"),
         (lambda at: tif(at / "B04.tif", crs='LOCAL_CS["room",UNIT["metre",1]]'), "no system of the Earth"),
+        (lambda at: tif(at / "B04.tif", crs=MARS), "no system of the Earth"),
+        (
+            lambda at: tif(at / "B04.tif", transform=Affine(1e-4, 0, 1, 0, -1e-4, 2), crs=MARS_DEGREES),
+            "no system of the Earth",
+        ),
         (lambda at: tif(at / "B04.tif", transform=SCENE.transform @ Affine.rotation(10)), "is rotated; warp it"),
         (lambda at: tif(at / "B04.tif", transform=Affine(10, 0, 5e5, 0, 10, 4e6)), "upside down or mirrored"),
         (lambda at: tif(at / "B04.tif", SMALL.astype(np.complex64)), "stores complex numbers (complex64)"),
@@ -94,6 +100,12 @@ def test_a_raster_that_cannot_be_a_scene_is_one_line(tmp_path, make, said):
     with pytest.raises(LandslideError) as refused:
         open_scene([make if isinstance(make, str) else make(tmp_path)], ("red",))
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_terrain_of_another_planet_is_one_line(tmp_path):
+    dem = tif(tmp_path / "dem.tif", crs=MARS)
+    with pytest.raises(LandslideError, match=r"dem\.tif: lies in .* no system of the Earth"):
+        open_scene([tif(tmp_path / "B04.tif")], ("red", "dem"), dem=dem)
 
 
 def test_a_raster_without_bands_is_refused(tmp_path):

@@ -72,6 +72,13 @@ def test_another_real_inventory(real_data):
     assert len(found.frame) == 838 and found.frame.crs.to_epsg() == 4326 and found.frame.geometry.is_valid.all()
 
 
+@pytest.mark.parametrize("crs", ["+proj=eqc +R=3396190 +units=m", 'LOCAL_CS["room",UNIT["metre",1]]'])
+def test_polygons_of_another_planet_or_a_room_are_one_line(tmp_path, crs):
+    frame_of(box(20, 0, 30, 10), crs=crs).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(LandslideError, match=r"a\.gpkg: lies in .*, which is no system of the Earth"):
+        read_inventory(tmp_path / "a.gpkg")
+
+
 def test_what_is_not_valid_is_mended_and_what_has_no_area_left_out(tmp_path):
     line = Polygon([(0, 0), (1, 1), (0, 0)])
     frame_of(

@@ -1,6 +1,7 @@
 """``tf-landslide map`` as a user runs it: a scene and a terrain model in, rasters and polygons out."""
 
 import json
+import os
 import shutil
 import warnings
 
@@ -13,13 +14,14 @@ from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, WGS84, terrain, write
 from tf_landslide.cli.main import main
-from tf_landslide.core.errors import LandslideWarning
+from tf_landslide.core.errors import LandslideError, LandslideWarning
 from tf_landslide.jobs.map import map_scene
 from tf_landslide.jobs.map_options import MapOptions
 from tf_landslide.objects.rules import Rules
 from tf_landslide.predict.export import save_model
 from tf_landslide.predict.load import load_card, load_model, load_predictor
 from tf_landslide.scenes.grid import Grid
+from tf_landslide.scenes.parts import Parts
 from tf_landslide.scenes.stack import open_scene
 
 GRID = Grid(Affine(10, 0, 569000, 0, -10, 4737000), UTM, (224, 288))
@@ -171,6 +173,24 @@ def test_a_second_map_that_is_stopped_before_its_rasters_are_whole_leaves_the_fi
     with pytest.raises(KeyboardInterrupt):
         run(0.8)
     assert contents(out) == first
+
+
+def test_a_file_that_changes_after_its_last_block_was_read_leaves_no_map(run_folder, scene, tmp_path, monkeypatch):
+    """As workers' copies do; what this process reads is told at once."""
+    path = shutil.copy(scene / "s.tif", tmp_path / "s.tif")
+    predictor = load_predictor(run_folder)
+    opened = open_scene([path], BANDS, dem=scene / "dem.tif")
+
+    keep = Parts.keep
+
+    def kept(self, block, content):
+        keep(self, block, content)
+        os.utime(path, ns=(1, 1))
+
+    monkeypatch.setattr(Parts, "keep", kept)
+    with pytest.raises(LandslideError, match=r"s\.tif: has changed since it was opened"):
+        map_scene(opened, predictor, tmp_path / "map", MapOptions(window=288, overlap=96))
+    assert not contents(tmp_path / "map")
 
 
 def test_the_map_is_the_models_own_answer(run_folder, scene, tmp_path):

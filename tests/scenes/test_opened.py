@@ -1,5 +1,7 @@
 """How many files stay open, by the operating system's own list."""
 
+import os
+import pickle
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ from rasterio import Affine
 
 from tests.scenes.test_sampler import UTM, write
 from tf_landslide.bands.layouts import Band
+from tf_landslide.core.errors import LandslideError
 from tf_landslide.jobs.rasters import map_folder
 from tf_landslide.scenes.grid import Grid
 from tf_landslide.scenes.opened import MOST_OPEN
@@ -74,9 +77,42 @@ def test_a_file_that_is_deleted_does_not_keep_its_disk_and_a_new_one_of_its_name
         second.read(second.grid.window)
         assert held(tmp_path) == [str(tmp_path / "002.tif")]
         write(tmp_path / "002.tif.new", np.full((SIDE, SIDE), 7, np.float32), second.grid).replace(tmp_path / "002.tif")
-        assert (second.read(second.grid.window) == 7).all() and held(tmp_path) == [str(tmp_path / "002.tif")]
+        again = RasterBand.open(tmp_path / "002.tif", 1, second.band)
+        assert (again.read(second.grid.window) == 7).all() and held(tmp_path) == [str(tmp_path / "002.tif")]
 
     on_a_thread(work)
+
+
+@pytest.mark.parametrize("side", [SIDE, SIDE // 2, 2 * SIDE])
+@pytest.mark.parametrize("how", ["replaced", "overwritten"])
+def test_a_file_that_another_takes_the_place_of_is_not_mixed_with_it(tmp_path, how, side):
+    one = tile(tmp_path, 1)
+    grid = Grid(one.grid.transform, UTM, (side, side))
+
+    def work():
+        one.read(one.grid.window)
+        before = (tmp_path / "001.tif").stat().st_mtime_ns
+        new = tmp_path / ("new.tif" if how == "replaced" else "001.tif")
+        write(new, np.full(grid.shape, 7, np.float32), grid)
+        os.utime(new, ns=(before + 10**9, before + 10**9))
+        new.replace(tmp_path / "001.tif")
+        for asked in (lambda: one.read(one.grid.window), one.require_unchanged):
+            with pytest.raises(LandslideError, match=r"001\.tif: has changed since it was opened, .* begin again"):
+                asked()
+        assert not held(tmp_path)
+
+    on_a_thread(work)
+
+
+def test_a_worker_s_copy_of_a_file_may_have_another_time_but_not_another_size(tmp_path):
+    sent = pickle.dumps(tile(tmp_path, 1))
+    os.utime(tmp_path / "001.tif", ns=(1, 1))
+    received = pickle.loads(sent)
+    assert (received.read(received.grid.window) == 1).all()
+    with (tmp_path / "001.tif").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(LandslideError, match="has changed since it was opened"):
+        received.read(received.grid.window)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,4 +1,4 @@
-"""A map made small: against NumPy's means, whatever strips it is read in, and in bounded memory."""
+"""A map made small: against NumPy's means, whatever pieces it is read in, and in bounded memory."""
 
 import tracemalloc
 
@@ -17,24 +17,43 @@ from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.scene import Scene
 
 
-def padded(values, window):
-    """A window of an array that may reach beyond it, by NumPy."""
-    result = np.full(window.shape, np.nan, np.float32)
-    part = values[window.rows, window.columns]
-    result[: part.shape[0], : part.shape[1]] = part
-    return result
-
-
 @pytest.mark.parametrize("factor", [1, 3, 7, 600])
 def test_means_are_numpys(factor):
     values = terrain((1100, 250))
     values[100:140, 30:90] = np.nan
     shape = (-(-1100 // factor), -(-250 // factor))
-    found = reduced(lambda window: padded(values, window), Grid(Affine(1, 0, 0, 0, -1, 0), UTM, shape), factor)
+    found = reduced(lambda window: values[window.rows, window.columns], values.shape, factor)
+    assert found.shape == shape
     for row, column in ((0, 0), (shape[0] - 1, shape[1] - 1), (110 // factor, 40 // factor)):
         block = values[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
         expected = np.nan if np.isnan(block).all() else np.nanmean(block.astype(float))
         np.testing.assert_allclose(found[row, column], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"),
+    [((1, 2**22), 2000), ((2**22, 1), 2000), ((20, 2**21), 500), ((2**21, 20), 500), ((3001, 4001), 3), ((7, 11), 4)],
+)
+def test_a_scene_of_any_form_is_read_in_pieces_of_bounded_size(shape, side):
+    factor = -(-max(shape) // side)
+    asked = np.zeros(shape, np.uint8)
+    largest = 0
+
+    def read(window):
+        nonlocal largest
+        assert min(window.row, window.column) >= 0
+        largest = max(largest, window.height * window.width)
+        asked[window.rows, window.columns] += 1
+        rows, columns = (np.arange(part.start, part.stop) for part in (window.rows, window.columns))
+        return np.add.outer(rows % 5, columns % 7).astype(np.float32)
+
+    found = reduced(read, shape, factor)
+    assert (asked == 1).all() and largest <= max(2**21, factor * min(factor, *shape))
+    means = [
+        np.array([(np.arange(i, min(i + factor, size)) % period).mean() for i in range(0, size, factor)])
+        for size, period in zip(shape, (5, 7), strict=True)
+    ]
+    np.testing.assert_allclose(found, np.add.outer(*means), rtol=1e-6)
 
 
 @pytest.fixture
@@ -83,9 +102,8 @@ def test_a_coarser_preview_holds_the_means_of_the_fine_one(mapped):
 def test_memory_does_not_grow_with_the_scenes_height():
     peaks = []
     for rows in (2048, 8192):
-        grid = Grid(Affine(1, 0, 0, 0, -1, 0), UTM, (rows // 8, 256))
         tracemalloc.start()
-        reduced(lambda window: np.ones(window.shape, np.float32), grid, 8)
+        reduced(lambda window: np.ones(window.shape, np.float32), (rows, 2048), 8)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] + 4 * 256 * 8192 // 8

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import yaml
@@ -228,6 +229,28 @@ def test_tiles_of_one_day_are_told_and_written_each_by_itself(api, tmp_path, cap
     told = capsys.readouterr()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m_T54TWN.yaml", "m_T54TXN.yaml"] and not told.err
     assert yaml.safe_load((tmp_path / "m_T54TXN.yaml").read_text())["id"].endswith("T54TXN_20230601T115221")
+
+
+def test_two_products_of_one_tile_and_day_are_written_each_to_its_own_file(api, tmp_path, capsys):
+    """As where two datastrips meet within a tile; a further processing of one of them adds nothing."""
+    west, east, again = tile("54TWN", 141.5, 142.02), tile("54TWN", 142.01, 142.8), tile("54TWN", 142.01, 142.8, 9.0)
+    for one, processed in ((west, "111111"), (east, "222222"), (again, "333333")):
+        uri = one["properties"]["s2:product_uri"].replace("115221", processed)
+        one["id"], one["properties"]["s2:product_uri"] = processed, uri
+    api.items += [west, east, again, terrain("N42_00_E142_00")]
+    assert run(api, tmp_path / "m.yaml", "--all", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["manifest"] for one in told] == [str(tmp_path / f"m_T54TWN{end}.yaml") for end in ("", "_2")]
+    assert [one["id"][-6:] for one in told] == ["111111", "222222"]
+    for one in told:
+        assert yaml.safe_load(Path(one["manifest"]).read_text())["id"] == one["id"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_nothing_is_written_of_an_event_that_has_no_scene_after_it(api, tmp_path, capsys):
+    api.items += [earth_search("before", "2018-08-28", 5.0), terrain("N42_00_E142_00")]
+    assert run(api, tmp_path / "m.yaml", "--event", "2018-09-06") == 2
+    assert "no scene of 2018-09-06/2018-10-31" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_tiles_that_leave_a_gap_are_told_to(api, tmp_path, capsys):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from tf_landslide.core.errors import LandslideError
 
 WIDEST_MEDIAN = 15  # pixels, its window's side: 225 copies of what is filtered are sorted at once
 WIDEST = 4.0  # pixels, a bilateral filter's sigma_space: 17 x 17 pixels, each a step of the exported graph
+_AT_ONCE = 2**20  # numbers that NumPy holds of a filter, about: what fits into a cache is quicker too
+_OF_BILATERAL = 16  # copies of what is filtered: sums, weights, differences and what they are made of
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,35 @@ def nanmedian_filter(x: Any, size: int, xp: Any = np) -> Any:
         size: odd window side, in pixels.
         xp: NumPy, or ``keras.ops`` for a tensor.
     """
-    radius = size // 2
-    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
+    return _mirrored(partial(_nanmedian, size=size, xp=xp), x, size // 2, size * size, xp)
+
+
+def _mirrored(filtered: Callable[[Any], Any], x: Any, radius: int, copies: int, xp: Any) -> Any:
+    """A filter of mirrored edges; by NumPy strip by strip, or the block of a scene would fill the memory.
+
+    Args:
+        filtered: gives from values with ``radius`` more on each side what becomes of those within.
+        x: (N, H, W, B) float array or tensor.
+        radius: in pixels.
+        copies: of its values that the filter holds at a time.
+        xp: NumPy, or ``keras.ops`` for a tensor.
+    """
     padded = xp.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
+    if xp is not np:
+        return filtered(padded)
+    rows = max(1, _AT_ONCE // (copies * max(1, x[:, :1].size)))
+    strips = [filtered(padded[:, top : top + rows + 2 * radius]) for top in range(0, max(1, x.shape[1]), rows)]
+    return strips[0] if len(strips) == 1 else np.concatenate(strips, axis=1)
+
+
+def _within(padded: Any, radius: int, xp: Any) -> tuple[int, int, Any]:
+    """Height and width without the border of ``radius`` pixels, and the values there."""
+    height, width = (xp.shape(padded)[axis] - 2 * radius for axis in (1, 2))
+    return height, width, padded[:, radius : radius + height, radius : radius + width]
+
+
+def _nanmedian(padded: Any, size: int, xp: Any) -> Any:
+    height, width, x = _within(padded, size // 2, xp)
     window = xp.stack(
         [padded[:, row : row + height, column : column + width, :] for row in range(size) for column in range(size)],
         axis=-1,
@@ -100,11 +130,14 @@ def bilateral_filter(x: Any, settings: Bilateral, xp: Any = np) -> Any:
         settings: the two sigmas; ``bands`` are the caller's.
         xp: NumPy, or ``keras.ops`` for a tensor.
     """
-    radius, missing = settings.radius, is_missing(x, xp)
-    height, width = xp.shape(x)[-3], xp.shape(x)[-2]
-    here, known = xp.where(missing, 0.0, x), xp.where(missing, 0.0, xp.ones_like(x))
-    edges = [[0, 0], [radius, radius], [radius, radius], [0, 0]]
-    values, there = (xp.pad(part, edges, mode="symmetric") for part in (here, known))
+    return _mirrored(partial(_bilateral, settings=settings, xp=xp), x, settings.radius, _OF_BILATERAL, xp)
+
+
+def _bilateral(padded: Any, settings: Bilateral, xp: Any) -> Any:
+    radius, beyond = settings.radius, is_missing(padded, xp)
+    height, width, x = _within(padded, radius, xp)
+    values, there = xp.where(beyond, 0.0, padded), xp.where(beyond, 0.0, xp.ones_like(padded))
+    here, missing = _within(values, radius, xp)[2], is_missing(x, xp)
     total, weights = xp.zeros_like(x), xp.zeros_like(x)
     for row in range(2 * radius + 1):
         for column in range(2 * radius + 1):

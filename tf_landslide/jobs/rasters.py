@@ -103,19 +103,26 @@ def map_rasters(
         first: is done when the first two are whole, before they appear.
 
     Raises:
-        LandslideError: a block that cannot be read or predicted, by its place; too little disk.
+        LandslideError: a block that cannot be read or predicted, by its place; a file that has changed meanwhile; too
+            little disk.
     """
     identity = identity_of(predictor)
     mapping = Mapping(scene, predictor, cut, batch_of(predictor, cut), unsure is not None)
     parts = Parts(parts_folder(out, _settings(mapping, identity)), cut, mapping.maps)
     blocks = parts.missing()
+
+    def whole() -> None:
+        scene.require_unchanged()  # workers, who may have copies of its files, cannot tell
+        if first is not None:
+            first()
+
     needed = sum(map(parts.nbytes, blocks)) + bytes_needed(scene.grid, mapping.unsure)
     require_space(out, needed, "this map")
     if needed > MUCH:
         print(f"{len(blocks)} blocks to predict; {needed / 1e9:.1f} GB of disk at most", file=sys.stderr)
     with _predicted(mapping, blocks, identity, workers) as finished:
         shown = progress(_watched(finished, len(blocks), watch), total=len(blocks), label="mapping", unit="block")
-        paths = write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names, first)
+        paths = write_rasters(out, scene.grid, rows_of(parts, scene.grid.shape, shown), threshold, tags, names, whole)
     if unsure is not None:
         rows = unsure_rows_of(parts, scene.grid.shape)
         write_uncertainty(out, scene.grid, rows, tags | {"uncertainty_of": unsure})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Search:
 
 def search(wanted: Search, out: Path) -> list[dict[str, Any]]:
     """Write a manifest of the best scene; with an event two, ``…_before`` and ``…_after``; of every tile that the area
-    needs on its day, ``…_T54TWN``, if that is wanted.
+    needs on its day, ``…_T54TWN``, if that is wanted; of its second product there, ``…_T54TWN_2``.
 
     Best is what covers most of the area, then what has fewest clouds, then what is nearest to the event.
 
@@ -118,18 +119,26 @@ def search(wanted: Search, out: Path) -> list[dict[str, Any]]:
         raise LandslideError(
             f"{wanted.catalogue}: has no scenes of Level-{wanted.level}; {', '.join(having) or 'no catalogue'} has"
         )
-    told = []
+    made: dict[Path, tuple[Found, dict[str, Any]]] = {}  # all are found before the first is written
     terrain = _terrain(wanted)
     for path, days in _parts(wanted, out):
         for scene in _chosen(_scenes(wanted, catalogue, days), wanted, days):
             values = manifest_of(scene, terrain, lambda place: _metadata(place, wanted.allowed), wanted.allowed)
             if wanted.event and days[0] >= wanted.event:
                 values |= {"event_from": wanted.event.isoformat(), "event_to": scene.date}
-            own = path.with_stem(f"{path.stem}_{scene.tile}") if wanted.every_tile else path
-            write_text(own, yaml.safe_dump(values, sort_keys=False))
-            named = {"id": scene.id, "date": scene.date, "clouds": scene.clouds, "covered": scene.covered}
-            told.append({"manifest": str(own)} | named)
-    return told
+            made[_own_path(path, scene.tile, made) if wanted.every_tile else path] = scene, values
+    for path, (_, values) in made.items():
+        write_text(path, yaml.safe_dump(values, sort_keys=False))
+    return [
+        {"manifest": str(path), "id": scene.id, "date": scene.date, "clouds": scene.clouds, "covered": scene.covered}
+        for path, (scene, _) in made.items()
+    ]
+
+
+def _own_path(path: Path, tile: str, taken: Collection[Path]) -> Path:
+    """Where a tile's manifest is written: a tile may have several products of one day, and each its own file."""
+    names = (f"{path.stem}_{tile}{'' if number == 1 else f'_{number}'}" for number in count(1))
+    return next(own for own in map(path.with_stem, names) if own not in taken)
 
 
 def _parts(wanted: Search, out: Path) -> Iterator[tuple[Path, tuple[date, date]]]:
@@ -187,10 +196,11 @@ def _chosen(scenes: list[Found], wanted: Search, days: tuple[date, date]) -> lis
     if covered < _ALL:
         told = f"{best.id}: covers {best.covered:.0%} of the area"
         if wanted.every_tile:
-            told = f"the {len(chosen)} tiles of {best.date} cover {covered:.0%} of the area; search the rest by itself"
+            tiles = len({scene.tile for scene in chosen})
+            told = f"the {tiles} tiles of {best.date} cover {covered:.0%} of the area; search the rest by itself"
         elif others:
-            tiles = ", ".join(scene.tile for scene in others)
-            told += f"; of the same day there are {tiles}: --all writes a manifest for each, map each by itself"
+            besides = ", ".join(scene.tile for scene in others)
+            told += f"; of the same day there are {besides}: --all writes a manifest for each, map each by itself"
         else:
             told += "; search the rest by itself"
         warn(told)
@@ -198,15 +208,19 @@ def _chosen(scenes: list[Found], wanted: Search, days: tuple[date, date]) -> lis
 
 
 def _beside(best: Found, scenes: list[Found], area: shapely.Polygon) -> list[Found]:
-    """Of the best scene's day, the other tiles that the area needs, those first that add most."""
-    left, rest, chosen = area.difference(best.part), [one for one in scenes if one.date == best.date], []
+    """Of the best scene's day, the others that the area needs, those first that add most.
+
+    They may be of its own tile: where two datastrips meet, each is a product of a part of it.
+    """
+    rest = [one for one in scenes if one.date == best.date and one.id != best.id]
+    left, chosen = area.difference(best.part), []
     while rest and left.area > (1 - _ALL) * area.area:
         most = max(rest, key=lambda scene: scene.part.intersection(left).area)
         if most.part.intersection(left).area < (1 - _ALL) * area.area:
             break
         chosen.append(most)
         left = left.difference(most.part)
-        rest = [scene for scene in rest if scene.tile not in (most.tile, best.tile)]
+        rest = [scene for scene in rest if scene.id != most.id]
     return chosen
 
 

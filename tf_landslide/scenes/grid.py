@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from rasterio import Affine
 from rasterio.windows import Window as RasterioWindow
 
@@ -23,6 +23,7 @@ from tf_landslide.scenes.source import Source, file
 LENGTHS = 0.01
 """Up to which error a projected map's metres are taken for the ground's."""
 
+_LONGITUDE_LATITUDE = CRS.from_epsg(4326)
 _STEP = 100.0  # metres that scale is measured over, at least: inverse projections are right to a millimetre
 
 
@@ -89,7 +90,7 @@ class Grid:
         """The grid of a raster file.
 
         Raises:
-            LandslideError: no raster, or one without a coordinate reference system, or rotated.
+            LandslideError: no raster, or one without a coordinate reference system of the Earth, or rotated.
         """
         source = path if isinstance(path, Source) else file(path)
         with source.open() as raster:
@@ -106,8 +107,7 @@ class Grid:
             raise LandslideError(
                 f"{path}: has a coordinate reference system unknown here ({first_line(error)})"
             ) from None
-        if not (known.is_projected or known.is_geographic):
-            raise LandslideError(f"{path}: lies in {known.name!r}, which is no system of the Earth")
+        require_earth(path, known)
         return cls(transform, known, shape)
 
     @property
@@ -204,6 +204,21 @@ class Grid:
         for top in range(0, rows, core):
             for left in range(0, columns, core):
                 yield Window(top, left, min(core, rows - top), min(core, columns - left))
+
+
+def require_earth(path: str | Path | Source, crs: CRS) -> None:
+    """Refuse what has no longitudes and latitudes of the Earth, as a drawing's or another planet's system.
+
+    Raises:
+        LandslideError: it has none.
+    """
+    if crs.is_projected or crs.is_geographic:
+        try:
+            Transformer.from_crs(crs, _LONGITUDE_LATITUDE)
+            return
+        except ProjError:
+            pass  # another celestial body, or nothing leads from there
+    raise LandslideError(f"{path}: lies in {crs.name!r}, which is no system of the Earth")
 
 
 @lru_cache(maxsize=8)

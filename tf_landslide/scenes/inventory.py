@@ -17,6 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from tf_landslide.core.errors import LandslideError, first_line, unknown
+from tf_landslide.scenes.grid import require_earth
 from tf_landslide.scenes.polygons import areal
 
 MOST_BYTES = 2**31
@@ -58,8 +59,8 @@ def read_inventory(path: str | Path, layer: str | None = None) -> Inventory:
         layer: which of a GeoPackage's layers or an archive's shapefiles; not needed where there is one.
 
     Raises:
-        LandslideError: no such file, none of these formats, damaged, too large, without a reference system or
-            polygons; or several layers, by name.
+        LandslideError: no such file, none of these formats, damaged, too large, without a reference system of
+            the Earth or polygons; or several layers, by name.
     """
     path = Path(path)
     try:
@@ -86,6 +87,7 @@ def read_inventory(path: str | Path, layer: str | None = None) -> Inventory:
         raise LandslideError(f"{path}: has no geometry")
     if frame.crs is None:
         raise LandslideError(f"{path}: has no coordinate reference system; add its .prj or set one")
+    require_earth(path, frame.crs)
     return _mended(path, frame)
 
 

@@ -17,7 +17,7 @@ from tf_landslide.scenes.scene import DEM, SLOPE, Scene
 from tf_landslide.scenes.writer import NO_DATA
 
 SIDE = 2000  # pixels of the longer side, at most
-_STRIP = 2**21  # pixels of the scene that are read at a time
+_READ = 2**21  # pixels of the scene that are read at a time, whatever its form
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Preview:
 
 
 def preview(scene: Scene, probability: Path, mask: Path, side: int = SIDE) -> Preview:
-    """The preview of a finished map. Holds a strip of the scene at a time.
+    """The preview of a finished map. Holds a piece of the scene at a time.
 
     Args:
         scene: that was mapped.
@@ -76,20 +76,20 @@ def preview(scene: Scene, probability: Path, mask: Path, side: int = SIDE) -> Pr
             grid=shown.grid,
             picture=shown.colours,
             valid=shown.valid,
-            probability=reduced(lambda window: _within(p, window), shown.grid, shown.factor),
-            marked=reduced(lambda window: _within(m, window, NO_DATA), shown.grid, shown.factor),
+            probability=reduced(partial(_read, p), scene.grid.shape, shown.factor),
+            marked=reduced(partial(_read, m, nodata=NO_DATA), scene.grid.shape, shown.factor),
         )
 
 
 def picture(scene: Scene, side: int = SIDE) -> Picture:
-    """A scene as a picture of at most ``side`` pixels along its longer side. Holds a strip of the scene at a time."""
+    """A scene as a picture of at most ``side`` pixels along its longer side. Holds a piece of the scene at a time."""
     factor = max(1, -(-max(scene.grid.shape) // side))
-    rows, columns = (-(-size // factor) for size in scene.grid.shape)
-    grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, (rows, columns))
+    shape = _divided(scene.grid.shape, factor)
+    grid = Grid(scene.grid.transform @ Affine.scale(factor), scene.grid.crs, shape)
     colours, valid = np.zeros((*grid.shape, 3), np.uint8), np.ones(grid.shape, bool)
     shown = _shown(scene)
     for i, name in enumerate(shown):  # a band at a time: a tile's pictures would fill the memory
-        band = reduced(partial(scene.read, name), grid, factor)
+        band = reduced(partial(scene.read, name), scene.grid.shape, factor)
         colours[..., i : (i + 1 if len(shown) == 3 else 3)] = stretched(band[..., None])
         valid &= np.isfinite(band)
     return Picture(factor, grid, colours, valid)
@@ -100,11 +100,11 @@ def coarser(shown: Preview, side: int) -> Preview:
     factor = max(1, -(-max(shown.grid.shape) // side))
     if factor == 1:
         return shown
-    rows, columns = (-(-size // factor) for size in shown.grid.shape)
-    grid = Grid(shown.grid.transform @ Affine.scale(factor), shown.grid.crs, (rows, columns))
+    shape = _divided(shown.grid.shape, factor)
+    grid = Grid(shown.grid.transform @ Affine.scale(factor), shown.grid.crs, shape)
 
     def means(values: np.ndarray) -> np.ndarray:
-        return reduced(lambda window: _part(values, window), grid, factor)
+        return reduced(lambda window: values[window.rows, window.columns], shown.grid.shape, factor)
 
     channels = [means(np.where(shown.valid, shown.picture[..., i], np.float32("nan"))) for i in range(3)]
     return Preview(
@@ -127,47 +127,48 @@ def _shown(scene: Scene) -> list[str]:
     return optical[:3] if len(optical) >= 3 else optical[:1]
 
 
-def _within(raster: rasterio.io.DatasetReader, window: Window, nodata: float | None = None) -> np.ndarray:
-    """A window, which may reach beyond the raster: (H, W) float32, NaN there and where there is nothing."""
-    inside = window.within(raster.shape)
-    found = raster.read(1, window=inside.for_rasterio()).astype(np.float32)
+def _read(raster: rasterio.io.DatasetReader, window: Window, nodata: float | None = None) -> np.ndarray:
+    """A window of a raster: (H, W) float32, NaN where there is nothing."""
+    found = raster.read(1, window=window.for_rasterio()).astype(np.float32)
     if nodata is not None:
         found[found == nodata] = np.nan
-    return _placed(found, inside, window)
+    return found
 
 
-def _part(values: np.ndarray, window: Window) -> np.ndarray:
-    """A window of an array, as ``_within``."""
-    inside = window.within(values.shape)
-    return _placed(values[inside.rows, inside.columns], inside, window)
-
-
-def _placed(found: np.ndarray, inside: Window, window: Window) -> np.ndarray:
-    part, values = inside.relative_to(window), np.full(window.shape, np.nan, np.float32)
-    values[part.rows, part.columns] = found
-    return values
-
-
-def reduced(read: Callable[[Window], np.ndarray], grid: Grid, factor: int) -> np.ndarray:
-    """Means of the valid ones of ``factor`` x ``factor`` pixels.
+def reduced(read: Callable[[Window], np.ndarray], shape: tuple[int, int], factor: int) -> np.ndarray:
+    """Means of the valid ones of ``factor`` x ``factor`` pixels; the last of a row or column may be of fewer.
 
     Args:
-        read: gives a window, which may reach beyond the raster, as (H, W) float, NaN where missing.
-        grid: of the result.
+        read: gives a window of the raster as (H, W) float, NaN where missing; of ``_READ`` pixels, or what one of the
+            result's is the mean of.
+        shape: of the raster.
         factor: pixels of the raster along each side of one of the result's.
 
     Returns:
-        of the grid's shape, float32; NaN where no pixel is valid.
+        (H, W) float32, rounded up; NaN where no pixel is valid.
     """
-    rows, columns = grid.shape
-    result = np.empty(grid.shape, np.float32)
-    step = max(1, _STRIP // (factor * factor * columns))
-    for top in range(0, rows, step):
-        count = min(step, rows - top)
-        values = read(Window(top * factor, 0, count * factor, columns * factor))
-        blocks = values.reshape(count, factor, columns, factor)
-        valid = np.isfinite(blocks)
-        total = np.where(valid, blocks, np.float32(0)).sum(axis=(1, 3), dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            result[top : top + count] = total / valid.sum(axis=(1, 3))
+    rows, columns = _divided(shape, factor)
+    result = np.empty((rows, columns), np.float32)
+    across = min(columns, max(1, _READ // (factor * min(factor, shape[0]))))
+    down = max(1, _READ // (factor * min(factor * across, shape[1])))
+    for top in range(0, rows, down):
+        for left in range(0, columns, across):
+            window = Window(top * factor, left * factor, down * factor, across * factor).within(shape)
+            values = read(window)
+            valid = np.isfinite(values)
+            total = _sums(np.where(valid, values, np.float32(0)), factor, np.float64)
+            with np.errstate(invalid="ignore"):
+                result[top : top + down, left : left + across] = total / _sums(valid, factor, np.int64)
     return result
+
+
+def _sums(values: np.ndarray, factor: int, dtype: type) -> np.ndarray:
+    """Of ``factor`` x ``factor`` values each, from the upper left corner on."""
+    for axis in (0, 1):
+        values = np.add.reduceat(values, np.arange(0, values.shape[axis], factor), axis=axis, dtype=dtype)
+    return values
+
+
+def _divided(shape: tuple[int, int], factor: int) -> tuple[int, int]:
+    """How many pixels, rounded up, a raster has when each is ``factor`` x ``factor`` of its own."""
+    return -(-shape[0] // factor), -(-shape[1] // factor)

@@ -15,7 +15,7 @@ from tf_landslide.bands.layouts import Band
 from tf_landslide.bands.terrain import slope_degrees
 from tf_landslide.core.errors import LandslideError, first_line
 from tf_landslide.scenes.grid import Grid, Window
-from tf_landslide.scenes.opened import stored
+from tf_landslide.scenes.opened import Part, require_same, state_of, stored
 from tf_landslide.scenes.source import Source, file
 from tf_landslide.scenes.units import metres_of
 
@@ -24,14 +24,6 @@ MOST_AT_ONCE = 2**24  # pixels of a file that are averaged at a time
 EARTH_METRES = (-1000.0, 10_000.0)  # no land is lower or higher: -9999, -32768 and -3.4e38 are no-data values unstated
 LARGEST = 1e6  # of any unit; 3.4e38 and 1e20 are no-data values unstated, and would blind the model to all around
 _BYTES = ("int8", "uint8")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file, and the window of its band's stored pixels that it holds."""
-
-    source: Source
-    window: Window
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,7 @@ class RasterBand:
             LandslideError: no georeferenced raster, no such band in it, or another scale than the file states itself.
         """
         source = path if isinstance(path, Source) else file(path)
+        state = state_of(source)
         grid = Grid.of(source)
         with source.open() as raster:
             if not 1 <= index <= raster.count:
@@ -111,7 +104,7 @@ class RasterBand:
                 "finite numbers, the scale not 0"
             )
         values = [value for value in (band.nodata, own, *missing) if value is not None and math.isfinite(value)]
-        return cls((Part(source, grid.window),), index, band, tuple(dict.fromkeys(values)), grid)
+        return cls((Part(source, grid.window, state),), index, band, tuple(dict.fromkeys(values)), grid)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -122,6 +115,11 @@ class RasterBand:
         """All that its values depend on."""
         parts = [[part.source.fingerprint(), str(part.window)] for part in self.parts]
         return [parts, self.index, str(self.band), list(self.missing), list(self.averaged)]
+
+    def require_unchanged(self) -> None:
+        """Raise ``LandslideError`` where a file is no longer the one that was opened."""
+        for part in self.parts:
+            require_same(part.source, state_of(part.source), part.state)
 
     def averaged_for(self, scene: Grid) -> RasterBand:
         """The band on pixels of about a scene's, each the mean of whole ones of the file, where those are finer.
@@ -190,7 +188,7 @@ class RasterBand:
 
     def _of_part(self, part: Part, window: Window) -> np.ndarray:
         try:
-            values = stored(part.source, self.index, window)
+            values = stored(part.source, part.state, self.index, window)
         except (OSError, ValueError) as error:
             raise LandslideError(f"{part.source}: band {self.index} cannot be read ({first_line(error)})") from None
         missing = ~np.isfinite(values)
@@ -272,7 +270,7 @@ def mosaic(bands: Sequence[RasterBand]) -> RasterBand:
     rows = max(place.row + place.height for place in places) - top
     columns = max(place.column + place.width for place in places) - left
     origin = Window(top, left, rows, columns)
-    parts = tuple(Part(b.sources[0], place.relative_to(origin)) for b, place in zip(bands, places, strict=True))
+    parts = tuple(replace(b.parts[0], window=p.relative_to(origin)) for b, p in zip(bands, places, strict=True))
     return replace(first, parts=parts, grid=replace(first.grid.of_window(origin), shape=(rows, columns)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_landslide.bands.layouts import TERRAIN_UNITS
 from tf_landslide.core.errors import LandslideError, unknown
-from tf_landslide.scenes.clouds import Clouds
+from tf_landslide.scenes.clouds import Clouds, RasterClouds
 from tf_landslide.scenes.grid import Grid, Window
 from tf_landslide.scenes.raster import RasterBand
 from tf_landslide.scenes.sampler import Sampler, sampler
@@ -74,6 +74,12 @@ class Scene:
             "clouds": None if self.clouds is None else self.clouds.fingerprint(),
             "grid": [list(self.grid.transform), self.grid.crs.to_wkt(), list(self.grid.shape)],
         }
+
+    def require_unchanged(self) -> None:
+        """Raise ``LandslideError`` where a file that it is read from is no longer the one that was opened."""
+        masks = [band for band, _ in self.clouds.bands] if isinstance(self.clouds, RasterClouds) else []
+        for band in (*self.bands.values(), *masks):
+            band.require_unchanged()
 
     def read(self, name: str, window: Window) -> np.ndarray:
         """A band of a window, which may reach beyond the grid: (H, W) float32, NaN where missing or under clouds.

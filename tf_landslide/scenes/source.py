@@ -87,8 +87,14 @@ class Source:
         """What changes when the file does: its size and time, or the href without its signature."""
         if self.is_remote:
             return [urlsplit(self.name)._replace(query="").geturl()]
+        return [str(Path(self.name).absolute()), *self.state()]
+
+    def state(self) -> tuple[int, int] | tuple[()]:
+        """Size and time of change of a file here, by which another in its place is known; nothing of one elsewhere."""
+        if self.is_remote:
+            return ()
         status = Path(self.name).stat()
-        return [str(Path(self.name).absolute()), status.st_size, status.st_mtime_ns]
+        return status.st_size, status.st_mtime_ns
 
     @contextmanager
     def environment(self) -> Iterator[None]:

@@ -74,7 +74,7 @@ class Polygons:
             warn(f"{path}: {inventory.in_words}")
         if grid is not None:
             _check_place(path, frame, grid)
-        return cls(path, frame, grid or _grid_around(path, frame))
+        return cls(path, frame, grid or _grid_around(frame))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -205,11 +205,9 @@ def _on(grid: Grid, frame: geopandas.GeoDataFrame) -> list[BaseGeometry]:
     return [laid_on(geometry, grid) for geometry in frame.geometry.to_crs(grid.crs)]
 
 
-def _grid_around(path: Path, frame: geopandas.GeoDataFrame) -> Grid:
+def _grid_around(frame: geopandas.GeoDataFrame) -> Grid:
     """A grid for polygons without a picture."""
     crs = CRS.from_user_input(frame.crs)
-    if not (crs.is_projected or crs.is_geographic):
-        raise LandslideError(f"{path}: lies in {crs.name!r}, which is no system of the Earth")
     west, south, east, north = frame.total_bounds
     if crs.is_geographic and east - west > 180:  # perhaps a few polygons on both sides of the antimeridian
         x = shapely.get_coordinates(frame.geometry.to_numpy())[:, 0]
