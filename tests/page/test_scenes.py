@@ -103,7 +103,8 @@ def test_a_scene_is_refined_and_its_objects_are_told(library, tmp_path, asked, r
     said = ended(handlers, key)[handlers.tab.note].replace("\\", "")
     assert said.count("refined by objects (rules mine)") == 1 and "not fitted to this model" in said
     assert "The rules' ndwi_mean cannot be told of this scene" in said
-    assert [stage[0] for stage in told] == ["blocks", "objects", "objects", "polygons", "pictures"]
+    assert told[:2] == [("blocks", 0, 1), ("blocks", 1, 1)]  # the last one too
+    assert [stage[0] for stage in told] == ["blocks", "blocks", "objects", "objects", "polygons", "pictures"]
     assert [stage[1:] for stage in told if stage[0] == "objects"] == [(0, 1), (1, 1)]
     words = ["map", str(run_folder), asked["scene"], "--dem", asked["dem"], "--out", str(tmp_path / "map")]
     words += ["--window", "128", "--overlap", "32", "--objects", str(rules), "--min-area", "0", "--smooth"]

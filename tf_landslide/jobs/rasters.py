@@ -132,8 +132,8 @@ def map_rasters(
 def _watched(finished: Finished, total: int, watch: Watch) -> Finished:
     watch("blocks", 0, total)
     for done, block in enumerate(finished, 1):
+        watch("blocks", done, total)  # before it is taken: nobody comes back after the last one
         yield block
-        watch("blocks", done, total)
 
 
 @contextmanager
