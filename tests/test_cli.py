@@ -187,6 +187,7 @@ def test_an_option_without_what_it_is_for_is_refused_not_ignored(words, told, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_current_folder_is_a_folder_like_any_other(sample, config_file, tmp_path, monkeypatch):
     for name in ("data", "run"):
         (tmp_path / name).mkdir()
@@ -214,7 +215,7 @@ def test_a_terminal_command_prints_no_start_up_noise(sample, run_folder, tmp_pat
     assert "image_1.h5" in done.stdout and "results in" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_command_lets_through_what_tensorflow_logs(sample, config_file, tmp_path):
     """One process for all: what TensorFlow and Keras write goes to the descriptor, beside ``sys.stderr``."""
     code = """

@@ -331,7 +331,7 @@ def test_predict_writes_how_sure_it_is(runs, made, sample, tmp_path, capsys):
     assert "cannot say how sure it is" in capsys.readouterr().err and not (tmp_path / "no").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_exported_and_every_runtime_gives_the_same(runs, made, sample, tmp_path):
     assert main(["export", str(made), "--to", str(tmp_path / "models")]) == 0
     channels = load_predictor(made).channels(stacked(sample)[0][:2])

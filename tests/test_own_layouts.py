@@ -236,7 +236,7 @@ def test_bands_without_colours_are_shown_too(bands, tmp_path):
     assert (picture[..., 0] == picture[..., 1]).all() == (len(bands) == 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rgb_alone_goes_all_the_way(tmp_path, capsys):
     data = write_dataset(tmp_path / "data", 3, np.uint8, 255)
     tiny = ["model.architecture=plain_unet", "model.encoder=null", "model.options={width: 4, depth: 2}"]

@@ -155,10 +155,13 @@ def test_a_part_that_the_server_does_not_go_on_with_is_begun_anew(hub, tmp_path,
 
 
 @pytest.mark.parametrize("named", ['ETag: "v{}"', "Last-Modified: Fri, 27 Nov 2026 0{}:00:00 GMT", 'ETag: W/"v{}"', ""])
-@pytest.mark.parametrize("knows", [True, False], ids=["server-compares", "server-does-not"])
-def test_a_file_that_is_replaced_while_it_is_fetched_is_not_mixed(hub, monkeypatch, named, knows):
-    """Of the same length, without a checksum; a server that knows no If-Range goes on with the new one's bytes."""
-    versions, asked = [CONTENT, CONTENT[::-1]], []
+@pytest.mark.parametrize("knows", ["compares", "goes on", "goes on, without a version"])
+@pytest.mark.parametrize("more", [0, 300], ids=["same length", "longer"])
+def test_a_file_that_is_replaced_while_it_is_fetched_is_not_mixed(hub, monkeypatch, named, knows, more):
+    """Without a checksum; a server that knows no If-Range goes on with the new one's bytes."""
+    if named.startswith("Last") and knows == "goes on, without a version" and not more:
+        pytest.skip("nothing tells the two apart")
+    versions, asked = [CONTENT, CONTENT[::-1] + bytes(more)], []
     header, _, value = named.partition(": ")
     strong = bool(named) and "W/" not in named
 
@@ -168,10 +171,12 @@ def test_a_file_that_is_replaced_while_it_is_fetched_is_not_mixed(hub, monkeypat
         before = handler.headers.get("If-Range")
         asked.append((start, before))
         body, now = versions[which], value.format(which)
-        start = 0 if knows and before not in (None, now) else start
+        start = 0 if knows == "compares" and before not in (None, now) else start
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(body) - start))
-        if named:
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if named and not (start and knows == "goes on, without a version"):
             handler.send_header(header, now)
         handler.end_headers()
         handler.wfile.write(body[start:][: 500_000 if which == 0 else None])

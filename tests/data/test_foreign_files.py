@@ -268,7 +268,7 @@ def test_pixels_to_ignore_get_no_weight(copy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [255, 2, -1])
+@pytest.mark.parametrize("value", [255, pytest.param(2, marks=pytest.mark.long), -1])
 def test_a_run_counts_the_pixels_that_are_known_and_no_other(value, copy, config_file, tmp_path):
     masks, out = hide(copy, value), tmp_path / "run"
     assert main(["inspect", str(copy)]) == 2 and main(["inspect", str(copy), "--ignore", str(value), "--json"]) == 0

@@ -332,7 +332,7 @@ def test_from_a_scene_and_polygons_to_a_map_by_the_command_line(tmp_path, monkey
     assert json.loads(Path("map/summary.json").read_text())["shape"] == [512, 512]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_layout_of_one_s_own_goes_all_the_way(tmp_path, bands, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file_of(Path("p.gpkg"), landslides())

@@ -130,7 +130,7 @@ def test_a_map_that_is_killed_at_a_renaming_is_mended_by_the_next_run(words, exp
     assert rasters(out) == expected and not hidden(out)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_while_objects_are_found_is_one_line(exported, tmp_path):
     large = write_scene(tmp_path / "l.tif", size=600, seed=4)
     out = tmp_path / "map"

@@ -140,7 +140,7 @@ def test_a_map_that_lost_all_workers_waits_for_new_ones(exported, scene, expecte
     assert rasters(tmp_path / "map") == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scheduler_that_is_lost_is_one_line_and_the_parts_stay(exported, scene, tmp_path, dask):  # noqa: F811
     process, address = scheduler(dask)
     worker(dask, address)

@@ -276,6 +276,7 @@ def test_a_configuration_is_reloaded_over_grpc(models):
         stubs.predict("other", "float32", x=x)  # still served
 
 
+@pytest.mark.long
 def test_reloads_that_wait_leave_threads_for_predictions(models, tmp_path):
     """Each waits for a model without a version, as long as its caller does."""
     (tmp_path / "none").mkdir()

@@ -221,7 +221,7 @@ def test_self_training_as_a_user_does_it(run_folder, copy, tmp_path, capsys):
     assert Run.open(again).environment["pseudo_labels"]["sha256"] == data_fingerprint(copy)["test"]["sha256"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_of_held_out_groups_labels_what_the_next_command_trains_on(grouped, config_file, tmp_path, capsys):  # noqa: F811
     """The file of groups is relative to the first data, and names none of the new patches."""
     shutil.rmtree(grouped / "TestData/mask")

@@ -343,6 +343,7 @@ def test_what_cannot_be_drawn_or_sized_is_refused_before_a_run_is_made(copy, con
     assert [path for path in tmp_path.iterdir() if path != copy] == []
 
 
+@pytest.mark.long
 def test_duplicates_can_be_allowed(copy, config_file, tmp_path):
     shutil.copy(copy / "TrainData/img/image_1.h5", copy / "TrainData/img/image_2.h5")
     settings = ["training.epochs=1", "data.allow_duplicates=true"]

@@ -204,18 +204,18 @@ def fetch(file: RemoteFile, target: Path, pause: float, remedy: str) -> None:
     _check_size(file, file.size)
 
     def rest() -> None:
-        version = read_text(told, _VERSION_BYTES) if told.is_file() else ""
+        version, total = (read_text(told, 2 * _VERSION_BYTES) if told.is_file() else "\n").split("\n")[:2]
         have, size = part.stat().st_size if part.exists() else 0, file.size
         if (size is not None and have > size) or not (version or file.digest):  # nobody could tell two files apart
             part.unlink(missing_ok=True)
             have = 0
         if size is None or have < size:
-            with _opened(file.url, have, version, part) as answer, part.open("ab") as copy:
+            with _opened(file.url, have, version, total, part) as answer, part.open("ab") as copy:
                 if have and answer.status != 206:  # a server that cannot resume, or has another file, sends all of it
                     copy.truncate(0)
                     have = 0
                 if not have:
-                    write_text(told, _version(answer))
+                    write_text(told, f"{_version(answer)}\n{_total(answer)}")
                 length = answer.headers.get("Content-Length", "")
                 if size is None and _WHOLE.fullmatch(length):
                     size = have + int(length)
@@ -248,7 +248,21 @@ def _version(answer: Any) -> str:
     return version if version.isprintable() and len(version) < _VERSION_BYTES else ""
 
 
-def _opened(url: str, have: int, version: str, part: Path) -> Any:
+def _total(answer: Any) -> str:
+    """The bytes of the whole file, in digits; empty where the server does not say."""
+    place, length = answer.headers.get("Content-Range") or "", answer.headers.get("Content-Length") or ""
+    total: str = place.rpartition("/")[2] if answer.status == 206 else length
+    return total if _WHOLE.fullmatch(total) else ""
+
+
+def _is_of(answer: Any, version: str, total: str) -> bool:
+    """Whether an answer may be of a file: an ETag comes again, ``Last-Modified`` need not (RFC 9110, 15.3.7)."""
+    now = _version(answer)
+    same = now == version or not version or not (now or version.startswith('"'))
+    return same and (not total or _total(answer) in ("", total))
+
+
+def _opened(url: str, have: int, version: str, total: str, part: Path) -> Any:
     """The answer of a server from a byte on; a part that it cannot go on with is given up, to begin anew."""
     try:
         answer = open_url(url, have, version)
@@ -261,7 +275,7 @@ def _opened(url: str, have: int, version: str, part: Path) -> Any:
     misfit = ""
     if place and not place.startswith(f"bytes {have}-"):
         misfit = f"sends {place[:40]!r}, asked for the bytes from {have} on"
-    elif answer.status == 206 and version and _version(answer) not in ("", version):
+    elif answer.status == 206 and not _is_of(answer, version, total):
         misfit = "has another file there by now"
     if misfit:
         answer.close()
