@@ -89,6 +89,7 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Figure:
     for axis, key in zip(figure.subplots(1, 2), ("loss", "f1"), strict=True):
         axis.plot(epochs, [row[key] for row in history], marker=marker, label="train (augmented)")
         axis.plot(epochs, [row[f"val_{key}"] for row in history], marker=marker, label="validation")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(xlabel="epoch", ylabel={"loss": "loss", "f1": "F1 at threshold 0.5"}[key])
         seen = [row[name] for row in history for name in (key, f"val_{key}")]
         if key == "loss" and min(seen) > 0 and max(seen) > 10 * min(seen):  # or one bad epoch would hide all others
