@@ -27,7 +27,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,21 +68,14 @@ def main() -> None:
 
 def require_followed(config, overrides: list[str]) -> None:
     """Exit where a config asks for what the peer is not trained with."""
-    asked, plain = dict(flat(config.model_dump())), dict(flat(type(config)().model_dump()))
+    from tf_landslide.evaluation.comparison import flattened
+
+    asked, plain = flattened(config.model_dump()), flattened(type(config)().model_dump())
     for key, value in asked.items():
         if value != plain.get(key) and not FOLLOWED.fullmatch(key):
             sys.exit(f"error: {key}={value}: the peer's recipe is one, and does not follow it; leave it out")
     if any(given.startswith("training.epochs=") for given in overrides):
         sys.exit("error: training.epochs: give --epochs")
-
-
-def flat(values: dict, before: str = "") -> Iterator[tuple[str, object]]:
-    """Keys as they are written on a command line, and their values."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield before + key, value
 
 
 def one_seed(config, drawn_by: int, a: argparse.Namespace) -> dict:

@@ -45,7 +45,11 @@ def scores_table(rows: dict[str, dict[str, Any]]) -> str:
     return text_table(
         header,
         [
-            (label + shares.get(label, ""), *(f"{row[name]:.4f}" for name in SCORES), *[_objects(row)][: len(objects)])
+            (
+                label + shares.get(label, ""),
+                *(f"{row[name]:.4f}" for name in SCORES),
+                *([_objects(row)] if objects else []),
+            )
             for label, row in rows.items()
         ],
     )

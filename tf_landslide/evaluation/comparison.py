@@ -245,7 +245,8 @@ def _differences(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     seeds apart.
     """
     flat = [
-        _flat(entry.config.model_dump(mode="json") | ({"made": entry.made} if entry.made else {})) for entry in entries
+        flattened(entry.config.model_dump(mode="json") | ({"made": entry.made} if entry.made else {}))
+        for entry in entries
     ]
     keys = [
         key
@@ -256,10 +257,11 @@ def _differences(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return [{key: values[key] for key in keys if key in values} for values in flat]
 
 
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """A config's values by their keys as they are written on a command line."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
+        flat |= flattened(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
     return flat
 
 
